@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "bench/ring/ring.hpp"
+
+#include <cstdlib>
+#include <cstdio>
+#include <utility>
+
+namespace ublkbench {
+namespace {
+
+constexpr const char* memlock_hint =
+    "io_uring could not account its memory: raise the locked-memory limit (ulimit -l unlimited)";
+
+std::string_view hint_for(int errnum) {
+  if (errnum == ENOMEM) return memlock_hint;
+  if (errnum == EPERM)
+    return "io_uring is disabled here: see /proc/sys/kernel/io_uring_disabled and seccomp";
+  if (errnum == ENOSYS) return "this kernel has no io_uring";
+  return {};
+}
+
+unsigned setup_flags(const RingOptions& options) {
+  // NO_SQARRAY (6.6) drops the SQ index array; SUBMIT_ALL goes on after an SQE that fails to
+  // prepare, so that one bad request does not strand those behind it.
+  unsigned flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_NO_SQARRAY;
+  if (options.defer_task_work) flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+  if (options.cq_entries != 0) flags |= IORING_SETUP_CQSIZE;
+  if (options.iopoll) flags |= IORING_SETUP_IOPOLL;
+  if (options.sqe128) flags |= IORING_SETUP_SQE128;
+  return flags;
+}
+
+}  // namespace
+
+Result<Ring> Ring::create(const RingOptions& options) {
+  Ring ring;
+  io_uring_params params{};
+  params.flags = setup_flags(options);
+  params.cq_entries = options.cq_entries;
+  int ret = io_uring_queue_init_params(options.sq_entries, &ring.ring_, &params);
+  if (ret == -EINVAL) {  // before Linux 6.6
+    params.flags = setup_flags(options) & ~static_cast<unsigned>(IORING_SETUP_NO_SQARRAY);
+    params.cq_entries = options.cq_entries;
+    ret = io_uring_queue_init_params(options.sq_entries, &ring.ring_, &params);
+  }
+  if (ret < 0)
+    return failed("io_uring_setup", std::format("of {} entries", options.sq_entries), -ret,
+                  hint_for(-ret));
+  ring.live_ = true;
+  // A registered ring fd saves a file lookup per io_uring_enter(); without it all still works.
+  (void)io_uring_register_ring_fd(&ring.ring_);
+  // Waiting for block requests that may never come is not I/O wait: it would show an idle server as
+  // a busy disk, and the accounting costs instructions on each sleep (IORING_FEAT_NO_IOWAIT, 6.15).
+  (void)io_uring_set_iowait(&ring.ring_, false);
+  return ring;
+}
+
+Ring::Ring(Ring&& other) noexcept
+    : ring_(other.ring_), counters_(other.counters_), live_(std::exchange(other.live_, false)) {}
+
+Ring& Ring::operator=(Ring&& other) noexcept {
+  if (this != &other) {
+    if (live_) io_uring_queue_exit(&ring_);
+    ring_ = other.ring_;
+    counters_ = other.counters_;
+    live_ = std::exchange(other.live_, false);
+  }
+  return *this;
+}
+
+Ring::~Ring() {
+  if (live_) io_uring_queue_exit(&ring_);
+}
+
+io_uring_sqe* Ring::sqe_after_submit() {
+  // io_uring_enter() consumes the whole SQ (SUBMIT_ALL), except when memory or the CQ is short:
+  // then completions have to be reaped first, which the caller does in its loop.
+  for (int tries = 0; tries < 1000; ++tries) {
+    const int ret = submit(0);
+    if (io_uring_sqe* entry = io_uring_get_sqe(&ring_)) return entry;
+    if (ret < 0 && ret != -EAGAIN && ret != -EBUSY && ret != -EINTR) break;
+  }
+  std::fprintf(stderr, "io_uring: the submission queue stays full; giving up\n");
+  std::abort();
+}
+
+int Ring::submit_timeout(unsigned wait_for, std::uint64_t timeout_ns) {
+  __kernel_timespec timeout{.tv_sec = static_cast<long long>(timeout_ns / 1'000'000'000),
+                            .tv_nsec = static_cast<long long>(timeout_ns % 1'000'000'000)};
+  io_uring_cqe* cqe = nullptr;
+  counters_.submitted += io_uring_sq_ready(&ring_);
+  ++counters_.enters;
+  const int ret = io_uring_submit_and_wait_timeout(&ring_, &cqe, wait_for, &timeout, nullptr);
+  return ret < 0 ? ret : 0;
+}
+
+Result<> Ring::register_files(const int* fds, unsigned count) {
+  const int ret = io_uring_register_files(&ring_, fds, count);
+  if (ret < 0) return failed("io_uring_register files", std::format("({})", count), -ret);
+  return {};
+}
+
+Result<> Ring::register_sparse_buffers(unsigned count) {
+  const int ret = io_uring_register_buffers_sparse(&ring_, count);
+  if (ret < 0)
+    return failed("io_uring_register sparse buffer table", std::format("of {} slots", count), -ret,
+                  ret == -ENOMEM ? memlock_hint : "");
+  return {};
+}
+
+Result<> Ring::register_buffers(const iovec* buffers, unsigned count) {
+  const int ret = io_uring_register_buffers(&ring_, buffers, count);
+  if (ret < 0)
+    return failed("io_uring_register buffers", std::format("({})", count), -ret,
+                  ret == -ENOMEM ? memlock_hint : "");
+  return {};
+}
+
+}  // namespace ublkbench

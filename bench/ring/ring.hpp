@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// One io_uring, owned by one task. Everything that touches SQEs or CQEs goes through here.
+#pragma once
+
+#include <liburing.h>
+
+#include <cstdint>
+
+#include "bench/base/fd.hpp"
+#include "bench/base/result.hpp"
+
+namespace ublkbench {
+
+struct RingOptions {
+  unsigned sq_entries = 128;
+  unsigned cq_entries = 0;  ///< 0: the kernel's default, twice the SQ
+  /// Only the creating task submits, and task work runs inside its io_uring_enter(): no IPIs, and
+  /// completions arrive in batches. Linux 6.1 (io_uring/io_uring.c, IORING_SETUP_DEFER_TASKRUN).
+  bool defer_task_work = true;
+  bool iopoll = false;
+  bool sqe128 = false;  ///< control commands carry 80 bytes of payload
+};
+
+/// What the ring did; plain counters because only the owning task writes them.
+struct RingCounters {
+  std::uint64_t enters = 0;     ///< io_uring_enter() calls
+  std::uint64_t submitted = 0;  ///< SQEs handed to the kernel
+  std::uint64_t reaped = 0;     ///< CQEs seen
+};
+
+class Ring {
+ public:
+  /// ENOMEM usually means that RLIMIT_MEMLOCK is too low; the error says so.
+  static Result<Ring> create(const RingOptions& options);
+
+  Ring(Ring&& other) noexcept;
+  Ring& operator=(Ring&& other) noexcept;
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  ~Ring();
+
+  /// The next free SQE, its contents undefined: a prep helper must fill all of it. A full queue is
+  /// submitted first, so this never fails; a linked run of SQEs needs reserve() before it.
+  io_uring_sqe* sqe() {
+    if (io_uring_sqe* entry = io_uring_get_sqe(&ring_)) [[likely]]
+      return entry;
+    return sqe_after_submit();
+  }
+
+  /// Makes room for `count` SQEs that must be submitted together.
+  void reserve(unsigned count) {
+    if (io_uring_sq_space_left(&ring_) < count) [[unlikely]]
+      (void)submit(0);
+  }
+
+  /// Submits what is queued and waits for `wait_for` completions. Returns 0 or a negative errno;
+  /// interrupted waits (-EINTR) are returned, so that a signal can end a loop.
+  int submit(unsigned wait_for) {
+    counters_.submitted += io_uring_sq_ready(&ring_);
+    ++counters_.enters;
+    const int ret = io_uring_submit_and_wait(&ring_, wait_for);
+    return ret < 0 ? ret : 0;
+  }
+
+  /// As submit(), but gives up after `timeout_ns`; returns -ETIME then.
+  int submit_timeout(unsigned wait_for, std::uint64_t timeout_ns);
+
+  /// Calls `handle(const io_uring_cqe&)` for each completion that is there; returns how many.
+  /// Completions are given back to the kernel after all were handled.
+  template <class Handler>
+  unsigned reap(Handler&& handle) {
+    unsigned head = 0;
+    unsigned count = 0;
+    io_uring_cqe* cqe = nullptr;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+      handle(*cqe);
+      ++count;
+    }
+    io_uring_cq_advance(&ring_, count);
+    counters_.reaped += count;
+    return count;
+  }
+
+  [[nodiscard]] unsigned completions_ready() const { return io_uring_cq_ready(&ring_); }
+  [[nodiscard]] unsigned submissions_ready() const { return io_uring_sq_ready(&ring_); }
+
+  /// Fixed files, in the given order: SQEs refer to them by index with IOSQE_FIXED_FILE.
+  Result<> register_files(const int* fds, unsigned count);
+  /// A sparse table of `count` buffer slots for buffers that the kernel registers (Linux 5.19).
+  Result<> register_sparse_buffers(unsigned count);
+  Result<> register_buffers(const iovec* buffers, unsigned count);
+
+  [[nodiscard]] const RingCounters& counters() const { return counters_; }
+  [[nodiscard]] io_uring* raw() { return &ring_; }
+
+ private:
+  Ring() = default;
+  io_uring_sqe* sqe_after_submit();
+
+  io_uring ring_{};
+  RingCounters counters_;
+  bool live_ = false;
+};
+
+}  // namespace ublkbench

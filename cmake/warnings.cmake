@@ -1,0 +1,23 @@
+# One interface target carries what every target of ours is compiled with.
+add_library(ublkbench_options INTERFACE)
+target_compile_options(ublkbench_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Werror
+  -fno-omit-frame-pointer)
+target_include_directories(ublkbench_options INTERFACE ${PROJECT_SOURCE_DIR})
+# liburing's inline helpers and the kernel's uapi headers are system headers: no warnings of theirs.
+if(UBLKBENCH_GLIBCXX_ASSERTIONS)
+  target_compile_definitions(ublkbench_options INTERFACE _GLIBCXX_ASSERTIONS)
+endif()
+if(UBLKBENCH_SANITIZE)
+  target_compile_options(ublkbench_options INTERFACE
+    -fsanitize=${UBLKBENCH_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(ublkbench_options INTERFACE -fsanitize=${UBLKBENCH_SANITIZE})
+endif()
+
+# ublkbench_library(NAME SOURCES... DEPENDS...): a static library that may use only what it names.
+function(ublkbench_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES})
+  target_link_libraries(${name} PUBLIC ${arg_DEPENDS} PRIVATE ublkbench_options)
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+endfunction()
