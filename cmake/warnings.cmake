@@ -1,7 +1,7 @@
 # One interface target carries what every target of ours is compiled with.
 add_library(ublkbench_options INTERFACE)
 target_compile_options(ublkbench_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Werror
+  -Wall -Wextra -Wno-missing-field-initializers -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Werror
   -fno-omit-frame-pointer)
 target_include_directories(ublkbench_options INTERFACE ${PROJECT_SOURCE_DIR})
 # liburing's inline helpers and the kernel's uapi headers are system headers: no warnings of theirs.

@@ -8,6 +8,10 @@
 namespace ublkbench {
 namespace {
 
+// Linux 6.15; liburing 2.9's header is older.
+constexpr unsigned feature_no_iowait = 1U << 17;
+constexpr unsigned enter_no_iowait = 1U << 7;
+
 constexpr const char* memlock_hint =
     "io_uring could not account its memory: raise the locked-memory limit (ulimit -l unlimited)";
 
@@ -48,20 +52,27 @@ Result<Ring> Ring::create(const RingOptions& options) {
                   hint_for(-ret));
   ring.live_ = true;
   // A registered ring fd saves a file lookup per io_uring_enter(); without it all still works.
-  (void)io_uring_register_ring_fd(&ring.ring_);
+  if (io_uring_register_ring_fd(&ring.ring_) == 1) ring.enter_flags_ = IORING_ENTER_REGISTERED_RING;
+  ring.wait_flags_ = ring.enter_flags_ | IORING_ENTER_GETEVENTS;
   // Waiting for block requests that may never come is not I/O wait: it would show an idle server as
-  // a busy disk, and the accounting costs instructions on each sleep (IORING_FEAT_NO_IOWAIT, 6.15).
-  (void)io_uring_set_iowait(&ring.ring_, false);
+  // a busy disk, and the accounting costs instructions on each sleep.
+  if ((params.features & feature_no_iowait) != 0) ring.wait_flags_ |= enter_no_iowait;
   return ring;
 }
 
 Ring::Ring(Ring&& other) noexcept
-    : ring_(other.ring_), counters_(other.counters_), live_(std::exchange(other.live_, false)) {}
+    : ring_(other.ring_),
+      enter_flags_(other.enter_flags_),
+      wait_flags_(other.wait_flags_),
+      counters_(other.counters_),
+      live_(std::exchange(other.live_, false)) {}
 
 Ring& Ring::operator=(Ring&& other) noexcept {
   if (this != &other) {
     if (live_) io_uring_queue_exit(&ring_);
     ring_ = other.ring_;
+    enter_flags_ = other.enter_flags_;
+    wait_flags_ = other.wait_flags_;
     counters_ = other.counters_;
     live_ = std::exchange(other.live_, false);
   }

@@ -56,9 +56,15 @@ class Ring {
   /// Submits what is queued and waits for `wait_for` completions. Returns 0 or a negative errno;
   /// interrupted waits (-EINTR) are returned, so that a signal can end a loop.
   int submit(unsigned wait_for) {
-    counters_.submitted += io_uring_sq_ready(&ring_);
+    const unsigned queued = ring_.sq.sqe_tail - ring_.sq.sqe_head;
+    io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
+    ring_.sq.sqe_head = ring_.sq.sqe_tail;
     ++counters_.enters;
-    const int ret = io_uring_submit_and_wait(&ring_, wait_for);
+    // What an interrupted or starved call left behind is submitted too: up to the kernel's head.
+    const unsigned pending = ring_.sq.sqe_tail - *ring_.sq.khead;
+    const int ret = io_uring_enter(static_cast<unsigned>(ring_.enter_ring_fd), pending, wait_for,
+                                   wait_for != 0 ? wait_flags_ : enter_flags_, nullptr);
+    counters_.submitted += queued;
     return ret < 0 ? ret : 0;
   }
 
@@ -81,6 +87,16 @@ class Ring {
     return count;
   }
 
+  /// Calls `handle` for the first `count` completions; as many must be there (completions_ready()).
+  template <class Handler>
+  void reap(unsigned count, Handler&& handle) {
+    const unsigned head = *ring_.cq.khead;
+    for (unsigned i = 0; i < count; ++i)
+      handle(static_cast<const io_uring_cqe&>(ring_.cq.cqes[(head + i) & ring_.cq.ring_mask]));
+    io_uring_cq_advance(&ring_, count);
+    counters_.reaped += count;
+  }
+
   [[nodiscard]] unsigned completions_ready() const { return io_uring_cq_ready(&ring_); }
   [[nodiscard]] unsigned submissions_ready() const { return io_uring_sq_ready(&ring_); }
 
@@ -98,6 +114,8 @@ class Ring {
   io_uring_sqe* sqe_after_submit();
 
   io_uring ring_{};
+  unsigned enter_flags_ = 0;
+  unsigned wait_flags_ = IORING_ENTER_GETEVENTS;
   RingCounters counters_;
   bool live_ = false;
 };

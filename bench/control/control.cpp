@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+#include "bench/control/control.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <format>
+#include <fstream>
+
+#include "bench/control/command.hpp"
+#include "bench/control/features.hpp"
+
+namespace ublkbench::control {
+namespace {
+
+// "ublkbench's device": the upper half of ublksrv_flags; the lower half is the owner's pid.
+constexpr std::uint64_t owner_magic = 0x75626e63ULL << 32;
+constexpr std::uint64_t owner_magic_mask = 0xffffffffULL << 32;
+
+std::string device_name(int id) { return std::format("ublk device {}", id); }
+
+Command command_for(int id, std::uint32_t op, std::string name) {
+  Command command{.op = op, .name = std::move(name)};
+  command.header.dev_id = static_cast<std::uint32_t>(id);
+  command.header.queue_id = static_cast<std::uint16_t>(-1);
+  return command;
+}
+
+template <class T>
+std::span<std::byte> payload_of(T& object) {
+  return std::as_writable_bytes(std::span(&object, 1));
+}
+
+/// Turns the driver's negative answer into an error that says what to do.
+Result<int> checked(const Command& command, Result<int> answer) {
+  if (!answer || *answer >= 0) return answer;
+  const int errnum = -*answer;
+  const std::string object = device_name(static_cast<int>(command.header.dev_id));
+  switch (errnum) {
+    case EPERM:
+    case EACCES: return failed(command.name, object, errnum, "needs CAP_SYS_ADMIN: run as root");
+    case ENODEV: return failed(command.name, object, errnum, "there is no such device");
+    default: return failed(command.name, object, errnum);
+  }
+}
+
+Result<int> bounded(const Command& command, std::uint64_t timeout_ns = default_timeout_ns) {
+  return checked(command, issue_bounded(command, timeout_ns));
+}
+
+Result<> done(Result<int> answer) {
+  if (!answer) return std::unexpected(answer.error());
+  return {};
+}
+
+Error refused_add(const DeviceSpec& spec, Error error) {
+  if (error.errnum == EEXIST)
+    return error.with_hint(std::format("device id {} is in use: choose another id, or remove it with "
+                                       "'ublk-server del -n {}'",
+                                       spec.id, spec.id))
+        .with_exit(ExitCode::usage);
+  if (error.errnum == ENOMEM)
+    return error.with_hint("not enough memory for the tags: use a smaller depth or fewer queues");
+  if (error.errnum == EINVAL)
+    return error.with_hint(std::format("the driver refuses {} queues of depth {} with {}",
+                                       spec.queues, spec.depth, feature_names(spec.flags)));
+  return error;
+}
+
+/// What was asked for and not granted; empty when all was.
+std::string ungranted(const DeviceSpec& spec, const ublksrv_ctrl_dev_info& granted) {
+  const std::uint64_t missing = spec.flags & ~granted.flags;
+  if (missing != 0) {
+    std::string first;
+    for (const Feature& known : all_features())
+      if ((known.flag & missing) != 0) first = known.first_kernel;
+    return std::format("{} (first in Linux {})", feature_names(missing), first);
+  }
+  if (granted.nr_hw_queues != spec.queues)
+    return std::format("{} queues: the driver gives at most one per CPU, here {}", spec.queues,
+                       granted.nr_hw_queues);
+  if (granted.queue_depth != spec.depth)
+    return std::format("depth {} (granted {})", spec.depth, granted.queue_depth);
+  if (granted.max_io_buf_bytes != spec.max_io_bytes)
+    return std::format("{} bytes per I/O (granted {})", spec.max_io_bytes, granted.max_io_buf_bytes);
+  return {};
+}
+
+bool process_alive(pid_t pid) {
+  // A pid that came round again must not make an orphan look owned: our programs' names all start
+  // with "ublk".
+  std::ifstream comm(std::format("/proc/{}/comm", pid));
+  std::string name;
+  return std::getline(comm, name) && name.starts_with("ublk");
+}
+
+}  // namespace
+
+Result<> driver_present() {
+  ublksrv_ctrl_dev_info info{};
+  auto command = command_for(-1, UBLK_U_CMD_GET_DEV_INFO, "GET_DEV_INFO");
+  command.payload = payload_of(info);
+  const auto answer = issue_inline(command);
+  if (!answer) return std::unexpected(answer.error());
+  return {};  // any answer of the driver, ENODEV included, proves that it is there
+}
+
+Result<std::uint64_t> features() {
+  std::uint64_t flags = 0;
+  auto command = command_for(-1, UBLK_U_CMD_GET_FEATURES, "GET_FEATURES");
+  command.payload = payload_of(flags);
+  const auto answer = checked(command, issue_inline(command));
+  if (!answer)
+    return std::unexpected(answer.error().errnum == EOPNOTSUPP || answer.error().errnum == EINVAL
+                               ? answer.error().with_hint("this driver is older than Linux 6.5")
+                               : answer.error());
+  return flags;
+}
+
+Result<ublksrv_ctrl_dev_info> add(const DeviceSpec& spec) {
+  ublksrv_ctrl_dev_info info{};
+  info.dev_id = static_cast<std::uint32_t>(spec.id);
+  info.nr_hw_queues = spec.queues;
+  info.queue_depth = spec.depth;
+  info.max_io_buf_bytes = spec.max_io_bytes;
+  info.flags = spec.flags | UBLK_F_CMD_IOCTL_ENCODE;
+  info.ublksrv_flags = owner_magic | static_cast<std::uint32_t>(::getpid());
+
+  auto command = command_for(spec.id, UBLK_U_CMD_ADD_DEV, "ADD_DEV");
+  command.payload = payload_of(info);
+  if (auto answer = bounded(command); !answer)
+    return std::unexpected(refused_add(spec, answer.error()));
+  if (const std::string missing = ungranted(spec, info); !missing.empty()) {
+    (void)remove(static_cast<int>(info.dev_id));
+    return unsupported("the driver does not grant " + missing);
+  }
+  return info;
+}
+
+Result<> set_params(int id, const ublk_params& params) {
+  ublk_params copy = params;
+  copy.len = sizeof(copy);
+  auto command = command_for(id, UBLK_U_CMD_SET_PARAMS, "SET_PARAMS");
+  command.payload = payload_of(copy);
+  return done(bounded(command));
+}
+
+Result<ublk_params> get_params(int id) {
+  ublk_params params{};
+  params.len = sizeof(params);
+  auto command = command_for(id, UBLK_U_CMD_GET_PARAMS, "GET_PARAMS");
+  command.payload = payload_of(params);
+  if (auto answer = bounded(command); !answer) return std::unexpected(answer.error());
+  return params;
+}
+
+Result<> start(int id, pid_t server, std::uint64_t timeout_ns) {
+  auto command = command_for(id, UBLK_U_CMD_START_DEV, "START_DEV");
+  command.header.data[0] = static_cast<std::uint64_t>(server);
+  return done(bounded(command, timeout_ns));
+}
+
+Result<> stop(int id, std::uint64_t timeout_ns) {
+  return done(bounded(command_for(id, UBLK_U_CMD_STOP_DEV, "STOP_DEV"), timeout_ns));
+}
+
+Result<> remove(int id, std::uint64_t timeout_ns) {
+  return done(bounded(command_for(id, UBLK_U_CMD_DEL_DEV, "DEL_DEV"), timeout_ns));
+}
+
+Result<ublksrv_ctrl_dev_info> info(int id) {
+  ublksrv_ctrl_dev_info info{};
+  auto command = command_for(id, UBLK_U_CMD_GET_DEV_INFO, "GET_DEV_INFO");
+  command.payload = payload_of(info);
+  if (auto answer = checked(command, issue_inline(command)); !answer)
+    return std::unexpected(answer.error());
+  return info;
+}
+
+Result<std::vector<int>> queue_affinity(int id, int queue) {
+  std::array<std::uint64_t, 128> mask{};  // 8192 CPUs, the largest NR_CPUS of x86-64
+  auto command = command_for(id, UBLK_U_CMD_GET_QUEUE_AFFINITY, "GET_QUEUE_AFFINITY");
+  command.header.data[0] = static_cast<std::uint64_t>(queue);
+  command.payload = payload_of(mask);
+  if (auto answer = checked(command, issue_inline(command)); !answer)
+    return std::unexpected(answer.error());
+  std::vector<int> cpus;
+  for (std::size_t cpu = 0; cpu < mask.size() * 64; ++cpu)
+    if ((mask[cpu / 64] >> (cpu % 64)) & 1) cpus.push_back(static_cast<int>(cpu));
+  return cpus;
+}
+
+std::vector<int> device_ids() {
+  std::vector<int> ids;
+  std::error_code error;
+  constexpr std::string_view prefix = "ublkc";
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/ublk-char", error)) {
+    const std::string name = entry.path().filename().string();
+    int id = 0;
+    if (name.starts_with(prefix) &&
+        std::from_chars(name.data() + prefix.size(), name.data() + name.size(), id).ec ==
+            std::errc{})
+      ids.push_back(id);
+  }
+  std::ranges::sort(ids);
+  return ids;
+}
+
+std::optional<pid_t> owner(const ublksrv_ctrl_dev_info& info) {
+  if ((info.ublksrv_flags & owner_magic_mask) != owner_magic) return std::nullopt;
+  return static_cast<pid_t>(info.ublksrv_flags & 0xffffffffU);
+}
+
+std::vector<int> orphans() {
+  std::vector<int> found;
+  for (const int id : device_ids()) {
+    const auto device = info(id);
+    if (!device) continue;
+    const auto pid = owner(*device);
+    if (pid && !process_alive(*pid)) found.push_back(id);
+  }
+  return found;
+}
+
+std::string state_name(unsigned state) {
+  switch (state) {
+    case UBLK_S_DEV_DEAD: return "DEAD";
+    case UBLK_S_DEV_LIVE: return "LIVE";
+    case UBLK_S_DEV_QUIESCED: return "QUIESCED";
+    case UBLK_S_DEV_FAIL_IO: return "FAIL_IO";
+    default: return std::format("state {}", state);
+  }
+}
+
+}  // namespace ublkbench::control

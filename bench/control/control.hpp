@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// The control plane: commands to /dev/ublk-control, each with a bound on how long it may take.
+//
+// A control command that blocks does so in an io-wq worker of the issuing process, in a state that
+// no signal ends; that process then cannot exit either (io_uring/io-wq.c, io_wq_put_and_exit).
+// So every command that can sleep is issued by a short-lived child: past the bound the caller gets
+// an error that says what was waited for, and only the child is left behind.
+#pragma once
+
+#include "bench/control/uapi.hpp"
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+
+namespace ublkbench::control {
+
+inline constexpr std::uint64_t default_timeout_ns = 30'000'000'000;
+
+/// Whether a ublk driver is there at all; the error names what to do.
+Result<> driver_present();
+
+/// UBLK_F_* this kernel can grant; kernels before 6.5 have no GET_FEATURES and give an error.
+Result<std::uint64_t> features();
+
+/// What ADD_DEV is asked for. `id` -1 lets the driver choose.
+struct DeviceSpec {
+  int id = -1;
+  std::uint16_t queues = 1;
+  std::uint16_t depth = 128;
+  std::uint32_t max_io_bytes = 1U << 20;
+  std::uint64_t flags = 0;  ///< UBLK_F_* requested
+};
+
+/// Creates the device. Requested flags, queues and depth are compared with what was granted; a
+/// difference removes the device again and is an error, because rows would be mislabelled.
+Result<ublksrv_ctrl_dev_info> add(const DeviceSpec& spec);
+
+Result<> set_params(int id, const ublk_params& params);
+Result<ublk_params> get_params(int id);
+
+/// Brings /dev/ublkbN up; waits until every queue's io commands were fetched by process `server`.
+Result<> start(int id, pid_t server, std::uint64_t timeout_ns = default_timeout_ns);
+
+/// Takes the disk away and cancels the server's commands.
+Result<> stop(int id, std::uint64_t timeout_ns = default_timeout_ns);
+
+/// Removes the device; waits until its number is free again.
+Result<> remove(int id, std::uint64_t timeout_ns = default_timeout_ns);
+
+/// Never blocks in the driver (ublk_ctrl_uring_cmd_may_sleep).
+Result<ublksrv_ctrl_dev_info> info(int id);
+
+/// CPUs that submit to hardware queue `queue`. Never blocks in the driver.
+Result<std::vector<int>> queue_affinity(int id, int queue);
+
+/// Ids of all ublk devices, from sysfs.
+std::vector<int> device_ids();
+
+/// The process that made the device with this suite, alive or dead; nothing for others' devices.
+/// Kept in the device itself (ublksrv_flags, which the driver stores and never reads), so that a
+/// crash cannot lose it.
+std::optional<pid_t> owner(const ublksrv_ctrl_dev_info& info);
+
+/// Devices of this suite whose owner is dead.
+std::vector<int> orphans();
+
+/// "LIVE", "DEAD", "QUIESCED", "FAIL_IO" or "state 7".
+std::string state_name(unsigned state);
+
+}  // namespace ublkbench::control

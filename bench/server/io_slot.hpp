@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// A daemon's view of the queues and io commands that it serves.
+#pragma once
+
+#include "bench/control/uapi.hpp"
+
+#include <cstdint>
+
+#include "bench/base/fd.hpp"
+#include "bench/ring/chain.hpp"
+#include "bench/targets/target.hpp"
+
+namespace ublkbench {
+
+static_assert(static_cast<int>(Op::read) == UBLK_IO_OP_READ);
+static_assert(static_cast<int>(Op::write) == UBLK_IO_OP_WRITE);
+static_assert(static_cast<int>(Op::flush) == UBLK_IO_OP_FLUSH);
+static_assert(static_cast<int>(Op::discard) == UBLK_IO_OP_DISCARD);
+static_assert(static_cast<int>(Op::write_zeroes) == UBLK_IO_OP_WRITE_ZEROES);
+
+/// One hardware queue as a daemon sees it. Slots of a daemon are numbered queue by queue:
+/// slot = first_slot + tag.
+struct QueueView {
+  std::uint16_t id = 0;
+  std::uint16_t depth = 0;
+  std::uint32_t first_slot = 0;
+  const ublksrv_io_desc* descriptors = nullptr;  ///< mapped from /dev/ublkcN, written by the driver
+  std::byte* buffers = nullptr;                  ///< `depth` buffers, or nullptr without copies
+  std::size_t buffer_bytes = 0;
+  bool introduce = true;  ///< batch: this daemon sends PREP_IO_CMDS for the queue
+};
+
+/// One io command, from FETCH to COMMIT.
+struct IoSlot {
+  const ublksrv_io_desc* descriptor = nullptr;
+  std::byte* buffer = nullptr;
+  ChainState chain;
+  std::uint16_t queue_id = 0;
+  std::uint16_t tag = 0;
+  std::uint16_t queue = 0;  ///< index of the QueueView in this daemon
+};
+
+inline bool carries_data(Op op) { return op == Op::read || op == Op::write; }
+
+/// The request of a delivered io command. The descriptor is stable until the commit.
+inline Request read_request(const ublksrv_io_desc& descriptor) {
+  return {.op = static_cast<Op>(descriptor.op_flags & 0xff),
+          .fua = (descriptor.op_flags & UBLK_IO_F_FUA) != 0,
+          .bytes = descriptor.nr_sectors << 9,
+          .offset = descriptor.start_sector << 9};
+}
+
+}  // namespace ublkbench

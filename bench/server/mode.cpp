@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+#include "bench/server/mode.hpp"
+
+#include <algorithm>
+#include <array>
+#include <format>
+
+#include "bench/base/units.hpp"
+#include "bench/control/features.hpp"
+
+namespace ublkbench {
+namespace {
+
+template <class T>
+struct Word {
+  std::string_view name;
+  T value;
+  std::uint64_t flags;
+};
+
+// First row of each value is its canonical name.
+constexpr std::array buffer_words{
+    Word{"copy", BufferMode::copy, 0},
+    Word{"get_data", BufferMode::get_data, UBLK_F_NEED_GET_DATA},
+    Word{"user_copy", BufferMode::user_copy, UBLK_F_USER_COPY},
+    Word{"zc", BufferMode::zc, UBLK_F_SUPPORT_ZERO_COPY},
+    Word{"auto_zc", BufferMode::auto_zc, UBLK_F_AUTO_BUF_REG},
+    Word{"shmem_zc", BufferMode::shmem_zc, UBLK_F_SHMEM_ZC},
+    Word{"mixed", BufferMode::mixed, UBLK_F_USER_COPY | UBLK_F_AUTO_BUF_REG},
+    Word{"zero_copy", BufferMode::zc, UBLK_F_SUPPORT_ZERO_COPY},
+    Word{"auto_reg", BufferMode::auto_zc, UBLK_F_AUTO_BUF_REG},
+    Word{"auto_buf_reg", BufferMode::auto_zc, UBLK_F_AUTO_BUF_REG},
+};
+constexpr std::array delivery_words{
+    Word{"per_io", DeliveryMode::per_io, 0},
+    Word{"batch", DeliveryMode::batch, UBLK_F_BATCH_IO},
+};
+constexpr std::array reap_words{
+    Word{"interrupt", ReapMode::interrupt, 0},
+    Word{"iopoll", ReapMode::iopoll, 0},
+    Word{"iopoll_split", ReapMode::iopoll_split, 0},
+};
+constexpr std::array placement_words{
+    Word{"per_queue", PlacementMode::per_queue, 0},
+    Word{"per_io_daemon", PlacementMode::per_io_daemon, UBLK_F_PER_IO_DAEMON},
+    Word{"offload", PlacementMode::offload, 0},
+};
+
+constexpr std::uint32_t default_mixed_bytes = 64 << 10;
+
+template <class Table, class T>
+const auto& row_of(const Table& table, T value) {
+  return *std::ranges::find(table, value, [](const auto& word) { return word.value; });
+}
+
+/// Sets `field` when `name` is in `table`. A second word of the same axis is an error.
+template <class Table, class T>
+Result<bool> take(const Table& table, std::string_view name, T& field, bool& taken,
+                  std::string_view axis) {
+  const auto found = std::ranges::find(table, name, [](const auto& word) { return word.name; });
+  if (found == table.end()) return false;
+  if (taken && field != found->value)
+    return bad_input(std::format("mode words '{}' and '{}' exclude each other: both say {}",
+                                 row_of(table, field).name, name, axis));
+  field = found->value;
+  taken = true;
+  return true;
+}
+
+struct Parser {
+  Mode mode;
+  bool buffer = false, delivery = false, reaping = false, placement = false;
+
+  Result<> word(std::string name) {
+    std::ranges::replace(name, '-', '_');
+    if (name.starts_with("mixed:")) {
+      const auto bytes = parse_size(std::string_view(name).substr(6));
+      if (!bytes) return std::unexpected(bytes.error());
+      mode.mixed_bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(*bytes, 1U << 31));
+      name = "mixed";
+    } else if (name == "mixed") {
+      mode.mixed_bytes = default_mixed_bytes;
+    }
+    auto known = take(buffer_words, name, mode.buffer, buffer, "where the data is");
+    if (known && !*known) known = take(delivery_words, name, mode.delivery, delivery, "delivery");
+    if (known && !*known) known = take(reap_words, name, mode.reaping, reaping, "reaping");
+    if (known && !*known)
+      known = take(placement_words, name, mode.placement, placement, "daemon placement");
+    if (!known) return std::unexpected(known.error());
+    if (!*known)
+      return bad_input(std::format("unknown mode word '{}'", name),
+                       "'ublkbench modes' lists them: copy, get_data, user_copy, zc, auto_zc, "
+                       "shmem_zc, mixed:SIZE, batch, iopoll, iopoll_split, per_io_daemon, offload");
+    return {};
+  }
+};
+
+}  // namespace
+
+std::string Mode::name() const {
+  std::string words;
+  const auto add = [&words](std::string_view word) {
+    if (!words.empty()) words += ',';
+    words += word;
+  };
+  if (delivery != DeliveryMode::per_io) add(row_of(delivery_words, delivery).name);
+  if (reaping != ReapMode::interrupt) add(row_of(reap_words, reaping).name);
+  if (placement != PlacementMode::per_queue) add(row_of(placement_words, placement).name);
+  if (buffer == BufferMode::mixed) add("mixed:" + format_size(mixed_bytes));
+  else if (buffer != BufferMode::copy || words.empty()) add(row_of(buffer_words, buffer).name);
+  return words;
+}
+
+std::uint64_t Mode::flags() const {
+  return row_of(buffer_words, buffer).flags | row_of(delivery_words, delivery).flags |
+         row_of(reap_words, reaping).flags | row_of(placement_words, placement).flags;
+}
+
+Result<Mode> parse_mode(std::string_view words) {
+  Parser parser;
+  for (const std::string& word : split(words, ','))
+    if (auto taken = parser.word(word); !taken) return std::unexpected(taken.error());
+  if (words.empty()) return bad_input("empty mode", "for instance --mode batch,auto_zc");
+  return parser.mode;
+}
+
+std::optional<std::string> refusal(const Mode& mode) {
+  const bool batch = mode.delivery == DeliveryMode::batch;
+  // ublk_drv.c, ublk_ctrl_add_dev: the flag is cleared without an error.
+  if (batch && mode.buffer == BufferMode::get_data)
+    return "the driver drops UBLK_F_NEED_GET_DATA when UBLK_F_BATCH_IO is set";
+  if (batch && mode.placement == PlacementMode::per_io_daemon)
+    return "the driver drops UBLK_F_PER_IO_DAEMON when UBLK_F_BATCH_IO is set; batch commands are "
+           "not bound to a task anyway";
+  return std::nullopt;
+}
+
+std::optional<std::string> unserved(const Mode& mode) {
+  if (mode.buffer != BufferMode::copy && mode.buffer != BufferMode::auto_zc)
+    return std::format("ublk-server does not serve '{}' yet",
+                       row_of(buffer_words, mode.buffer).name);
+  if (mode.reaping != ReapMode::interrupt)
+    return std::format("ublk-server does not serve '{}' yet",
+                       row_of(reap_words, mode.reaping).name);
+  if (mode.placement != PlacementMode::per_queue)
+    return std::format("ublk-server does not serve '{}' yet",
+                       row_of(placement_words, mode.placement).name);
+  return std::nullopt;
+}
+
+std::string missing_features(const Mode& mode, std::uint64_t granted) {
+  std::string missing;
+  for (const Feature& known : all_features()) {
+    if ((mode.flags() & ~granted & known.flag) == 0) continue;
+    if (!missing.empty()) missing += ", ";
+    missing += std::format("{} (first in Linux {})", known.name, known.first_kernel);
+  }
+  return missing;
+}
+
+Result<> usable(const Mode& mode, std::uint64_t granted) {
+  if (const auto why = refusal(mode))
+    return bad_input(std::format("mode '{}' is not possible: {}", mode.name(), *why));
+  if (const auto why = unserved(mode))
+    return unsupported(std::format("mode '{}' is not available: {}", mode.name(), *why));
+  if (const std::string missing = missing_features(mode, granted); !missing.empty())
+    return unsupported(std::format("mode '{}' is not available: this kernel does not grant {}",
+                                   mode.name(), missing));
+  return {};
+}
+
+std::vector<Mode> all_modes() {
+  std::vector<Mode> modes;
+  for (const auto placement :
+       {PlacementMode::per_queue, PlacementMode::per_io_daemon, PlacementMode::offload})
+    for (const auto reaping : {ReapMode::interrupt, ReapMode::iopoll, ReapMode::iopoll_split})
+      for (const auto delivery : {DeliveryMode::per_io, DeliveryMode::batch})
+        for (const auto buffer :
+             {BufferMode::copy, BufferMode::get_data, BufferMode::user_copy, BufferMode::zc,
+              BufferMode::auto_zc, BufferMode::shmem_zc, BufferMode::mixed})
+          modes.push_back({.buffer = buffer,
+                           .delivery = delivery,
+                           .reaping = reaping,
+                           .placement = placement,
+                           .mixed_bytes = buffer == BufferMode::mixed ? default_mixed_bytes : 0});
+  return modes;
+}
+
+}  // namespace ublkbench

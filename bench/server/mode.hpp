@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// The one vocabulary of modes: words, what the driver must grant for them, what it refuses.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/base/result.hpp"
+
+namespace ublkbench {
+
+enum class BufferMode : std::uint8_t { copy, get_data, user_copy, zc, auto_zc, shmem_zc, mixed };
+enum class DeliveryMode : std::uint8_t { per_io, batch };
+enum class ReapMode : std::uint8_t { interrupt, iopoll, iopoll_split };
+enum class PlacementMode : std::uint8_t { per_queue, per_io_daemon, offload };
+
+struct Mode {
+  BufferMode buffer = BufferMode::copy;
+  DeliveryMode delivery = DeliveryMode::per_io;
+  ReapMode reaping = ReapMode::interrupt;
+  PlacementMode placement = PlacementMode::per_queue;
+  std::uint32_t mixed_bytes = 0;  ///< mixed: zero copy from this size up
+
+  /// The canonical words: "batch,auto_zc", "copy".
+  [[nodiscard]] std::string name() const;
+  /// UBLK_F_* that the driver must grant.
+  [[nodiscard]] std::uint64_t flags() const;
+
+  friend bool operator==(const Mode&, const Mode&) = default;
+};
+
+/// Parses "batch,auto_zc": at most one word an axis, '-' and '_' alike, aliases accepted. Only the
+/// words are checked here; refusal() says whether the driver composes them.
+Result<Mode> parse_mode(std::string_view words);
+
+/// Why Linux 7.3's driver refuses or silently drops this combination; nothing when it composes.
+std::optional<std::string> refusal(const Mode& mode);
+
+/// Why this server cannot serve a mode that the driver would compose; nothing when it can.
+std::optional<std::string> unserved(const Mode& mode);
+
+/// The flags of `mode` that are not in `granted`, each with the first kernel that has it; empty
+/// when all are there.
+std::string missing_features(const Mode& mode, std::uint64_t granted);
+
+/// Usable on a kernel that grants `granted`: composes, is served here, and is granted. Otherwise
+/// the reason.
+Result<> usable(const Mode& mode, std::uint64_t granted);
+
+/// Every combination of the vocabulary, buffers first; mixed once, at 64 KiB.
+std::vector<Mode> all_modes();
+
+}  // namespace ublkbench

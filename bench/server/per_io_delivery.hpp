@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// One uring_cmd per io command: FETCH_REQ arms it, its completion delivers a request, and
+// COMMIT_AND_FETCH_REQ gives the result back and arms it again.
+#pragma once
+
+#include <cstdint>
+#include <format>
+#include <span>
+
+#include "bench/base/result.hpp"
+#include "bench/server/commands.hpp"
+#include "bench/server/data_path.hpp"
+
+namespace ublkbench {
+
+template <DataPath Path>
+class PerIoDelivery {
+ public:
+  PerIoDelivery(Ring& ring, std::span<const QueueView>, std::span<const IoSlot> slots,
+                const Path& path, DaemonCounters& counters)
+      : ring_(ring), slots_(slots), path_(path), counters_(counters) {}
+
+  static unsigned commands(std::span<const QueueView>, std::size_t slots) {
+    return static_cast<unsigned>(slots);
+  }
+
+  /// Hands every io command to the driver. The queue is ready once they were submitted.
+  Result<> arm() {
+    for (std::uint32_t index = 0; index < slots_.size(); ++index)
+      queue_command(UBLK_U_IO_FETCH_REQ, index, 0);
+    live_ = slots_.size();
+    return {};
+  }
+
+  /// Still has io commands in the driver or with requests that it must commit.
+  [[nodiscard]] bool live() const { return live_ != 0; }
+
+  /// Takes a completion of this delivery; calls start(slot index) for a delivered request.
+  template <class Start>
+  Result<> completion(const io_uring_cqe& cqe, const UserData& data, Start&& start) {
+    if (cqe.res == UBLK_IO_RES_OK) [[likely]] {
+      ++fetched_;
+      start(data.index);
+      return {};
+    }
+    if (cqe.res == UBLK_IO_RES_ABORT) {
+      --live_;
+      return {};
+    }
+    const IoSlot& slot = slots_[data.index];
+    return failed("FETCH or COMMIT of", std::format("queue {} tag {}", slot.queue_id, slot.tag),
+                  -cqe.res, "the driver refused the io command");
+  }
+
+  void commit(std::uint32_t index, std::int32_t result) {
+    ++committed_;
+    queue_command(UBLK_U_IO_COMMIT_AND_FETCH_REQ, index, result);
+  }
+
+  /// Before io_uring_enter(): what was committed since the last one goes in one system call.
+  void flush() {
+    if (committed_ != 0) counters_.commit_batch.record(committed_);
+    counters_.committed_ios.add(committed_);
+    committed_ = 0;
+  }
+
+  /// After the completions of one io_uring_enter() were handled.
+  void reaped() {
+    if (fetched_ != 0) counters_.fetch_batch.record(fetched_);
+    counters_.fetched_ios.add(fetched_);
+    fetched_ = 0;
+  }
+
+ private:
+  void queue_command(std::uint32_t op, std::uint32_t index, std::int32_t result) {
+    const IoSlot& slot = slots_[index];
+    const std::uint64_t address = path_.address(slot, index);
+    constexpr bool buffer = Path::address_kind == AddressKind::buffer;
+    constexpr bool auto_register = Path::address_kind == AddressKind::auto_register;
+    prep_io_command(ring_.sqe(), op, slot.queue_id, slot.tag, result, buffer ? address : 0,
+                    auto_register ? address : 0, encode(Owner::io_command, index));
+  }
+
+  Ring& ring_;
+  std::span<const IoSlot> slots_;
+  const Path& path_;
+  DaemonCounters& counters_;
+  std::size_t live_ = 0;
+  unsigned fetched_ = 0;
+  unsigned committed_ = 0;
+};
+
+}  // namespace ublkbench

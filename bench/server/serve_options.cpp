@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "bench/server/serve_options.hpp"
+
+#include <format>
+
+#include "bench/base/units.hpp"
+
+namespace ublkbench {
+
+std::uint64_t ServeOptions::flags(std::uint64_t granted) const {
+  std::uint64_t wanted = mode.flags();
+  if (auto_zc_fallback) wanted |= UBLK_F_SUPPORT_ZERO_COPY;
+  // Without the flag the scan cannot be kept away (before Linux 7.0), and that is no error.
+  if (!partition_scan) wanted |= granted & UBLK_F_NO_AUTO_PART_SCAN;
+  return wanted;
+}
+
+Result<> validate(const ServeOptions& options) {
+  if (options.depth < 1 || options.depth > UBLK_MAX_QUEUE_DEPTH)
+    return bad_input(std::format("queue depth {}", options.depth),
+                     std::format("the driver takes 1 to {}", UBLK_MAX_QUEUE_DEPTH));
+  if (options.queues < 1 || options.queues > UBLK_MAX_NR_QUEUES)
+    return bad_input(std::format("{} queues", options.queues),
+                     std::format("the driver takes 1 to {}", UBLK_MAX_NR_QUEUES));
+  constexpr std::uint32_t largest_io = 1U << UBLK_IO_BUF_BITS;
+  if (options.max_io_bytes < 4096 || options.max_io_bytes > largest_io ||
+      options.max_io_bytes % 4096 != 0)
+    return bad_input(std::format("{} bytes as the largest I/O", options.max_io_bytes),
+                     "the driver takes 4k to 32M, a multiple of 4k");
+  if (options.daemon_count() > options.queues && options.mode.delivery != DeliveryMode::batch)
+    return bad_input(std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
+                     "only batch delivery lets daemons share a queue");
+  if (options.daemon_count() > options.queues && options.daemon_count() % options.queues != 0)
+    return bad_input(std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
+                     "give a multiple of the queues");
+  if (options.pinning == Pinning::list && options.cpus.empty())
+    return bad_input("no CPUs to pin the daemons to");
+  if (options.auto_zc_fallback && options.mode.buffer != BufferMode::auto_zc)
+    return bad_input("a fallback for auto registration without mode auto_zc");
+  return {};
+}
+
+ublk_params device_params(const ServeOptions& options, const DeviceShape& shape) {
+  ublk_params params{};
+  params.len = sizeof(params);
+  params.types = UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_DMA_ALIGN;
+  params.basic.attrs =
+      (shape.volatile_cache ? UBLK_ATTR_VOLATILE_CACHE : 0U) | (shape.fua ? UBLK_ATTR_FUA : 0U);
+  params.basic.logical_bs_shift = static_cast<std::uint8_t>(shape.logical_block_shift);
+  params.basic.physical_bs_shift = static_cast<std::uint8_t>(shape.physical_block_shift);
+  params.basic.io_min_shift = params.basic.physical_bs_shift;
+  params.basic.io_opt_shift = params.basic.physical_bs_shift;
+  params.basic.max_sectors = options.max_io_bytes >> 9;
+  params.basic.dev_sectors = shape.bytes >> 9;
+  params.dma.alignment = shape.dma_alignment;
+  if (shape.discard || shape.write_zeroes) {
+    params.types |= UBLK_PARAM_TYPE_DISCARD;
+    // The whole request must fit ublksrv_io_desc.nr_sectors and our 32-bit byte count.
+    constexpr std::uint32_t largest_sectors = (1U << 30) >> 9;
+    params.discard.discard_granularity = 1U << shape.physical_block_shift;
+    params.discard.max_discard_segments = 1;
+    params.discard.max_discard_sectors = shape.discard ? largest_sectors : 0;
+    params.discard.max_write_zeroes_sectors = shape.write_zeroes ? largest_sectors : 0;
+  }
+  return params;
+}
+
+std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigned index) {
+  if (options.daemon_count() > options.queues)
+    return {static_cast<std::uint16_t>(index % options.queues)};
+  std::vector<std::uint16_t> queues;
+  for (unsigned queue = index; queue < options.queues; queue += options.daemon_count())
+    queues.push_back(static_cast<std::uint16_t>(queue));
+  return queues;
+}
+
+}  // namespace ublkbench

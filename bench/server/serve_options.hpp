@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// What a server is asked to do; everything that can be checked without a driver is checked here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+#include "bench/control/control.hpp"
+#include "bench/server/mode.hpp"
+#include "bench/targets/target.hpp"
+
+namespace ublkbench {
+
+/// Which CPUs a daemon may run on.
+enum class Pinning : std::uint8_t {
+  queue,  ///< those that submit to its queue, as the kernel's own server does
+  free,   ///< all
+  list,   ///< one of `cpus` each, in turn
+};
+
+struct ServeOptions {
+  Mode mode;
+  std::string target = "null";
+  int id = -1;  ///< -1: the driver chooses
+  unsigned queues = 1;
+  unsigned depth = 128;
+  unsigned daemons = 0;  ///< 0: one per queue
+  std::uint32_t max_io_bytes = 1U << 20;
+  Pinning pinning = Pinning::queue;
+  std::vector<int> cpus;
+  bool auto_zc_fallback = false;
+  std::uint32_t force_fallback_every = 0;
+  bool partition_scan = true;
+
+  [[nodiscard]] unsigned daemon_count() const { return daemons != 0 ? daemons : queues; }
+  /// UBLK_F_* to request on a kernel that grants `granted`.
+  [[nodiscard]] std::uint64_t flags(std::uint64_t granted) const;
+};
+
+/// Limits of the driver and of this server; the first violation by name.
+Result<> validate(const ServeOptions& options);
+
+/// Limits that follow from both the options and the target's shape.
+ublk_params device_params(const ServeOptions& options, const DeviceShape& shape);
+
+/// Queues that daemon `index` serves: several where there are fewer daemons than queues, one that
+/// it shares with others where there are more (batch delivery only).
+std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigned index);
+
+}  // namespace ublkbench

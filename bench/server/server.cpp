@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+#include "bench/server/server.hpp"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <format>
+#include <new>
+#include <utility>
+
+#include "bench/base/clock.hpp"
+#include "bench/server/server_process.hpp"
+
+namespace ublkbench {
+namespace {
+
+constexpr std::uint64_t ready_timeout_ns = 30'000'000'000;
+
+/// Ctrl-C reaches the whole foreground group; only the supervisor acts on it. The process dies with
+/// its supervisor, so that a killed run leaves a dead device, not a running one.
+void prepare_child(pid_t supervisor) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != supervisor) ::_exit(1);
+}
+
+/// add_disk() makes the node before START_DEV returns where devtmpfs does it; udev may take longer.
+Result<> wait_for_block_device(const std::string& path) {
+  const std::uint64_t deadline_ns = now_ns() + 10'000'000'000;
+  while (::access(path.c_str(), R_OK) != 0) {
+    if (now_ns() > deadline_ns)
+      return failed("wait for", path, ETIMEDOUT, "devtmpfs or udev did not make the node in 10 s");
+    ::usleep(1000);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Server> Server::start(const ServeOptions& options) {
+  if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
+  if (auto present = control::driver_present(); !present) return std::unexpected(present.error());
+  // Kernels before 6.5 cannot be asked; they have none of the flags that would be asked for.
+  const std::uint64_t granted = control::features().value_or(0);
+  if (auto can = usable(options.mode, granted); !can) return std::unexpected(can.error());
+  auto target = make_target(options.target);
+  if (!target) return std::unexpected(target.error());
+
+  auto device = control::add({.id = options.id,
+                              .queues = static_cast<std::uint16_t>(options.queues),
+                              .depth = static_cast<std::uint16_t>(options.depth),
+                              .max_io_bytes = options.max_io_bytes,
+                              .flags = options.flags(granted)});
+  if (!device) return std::unexpected(device.error());
+  Server server;
+  server.device_ = *device;
+  server.id_ = static_cast<int>(device->dev_id);
+  if (auto set = control::set_params(server.id_, device_params(options, (*target)->shape())); !set)
+    return std::unexpected(set.error());
+  if (auto spawned = server.spawn(options, std::move(*target)); !spawned)
+    return std::unexpected(spawned.error());
+  if (auto up = server.bring_up(); !up) return std::unexpected(up.error());
+  return server;
+}
+
+Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> target) {
+  const std::size_t daemons = options.daemon_count();
+  auto shared = Mapping::map(daemons * sizeof(DaemonCounters), PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS);
+  if (!shared) return std::unexpected(shared.error());
+  shared_ = std::move(*shared);
+  counters_ = {new (shared_.data()) DaemonCounters[daemons], daemons};
+
+  auto channel = make_channel();
+  if (!channel) return std::unexpected(channel.error());
+  const pid_t supervisor = ::getpid();
+  process_ = ::fork();
+  if (process_ < 0) return failed("fork", "server process", errno);
+  if (process_ == 0) {
+    prepare_child(supervisor);
+    channel->reader = ChannelReader();
+    const int code = run_server_process(options, device_, *target, counters_, channel->writer);
+    ::_exit(code);
+  }
+  channel_ = std::move(channel->reader);
+  return {};
+}
+
+Result<> Server::bring_up() {
+  if (auto ready = channel_.next(ready_timeout_ns); !ready) return ready;
+  if (auto started = control::start(id_, process_); !started) return started;
+  return wait_for_block_device(block_path());
+}
+
+std::string Server::block_path() const { return std::format("/dev/ublkb{}", id_); }
+
+Result<> Server::reap(std::uint64_t timeout_ns) {
+  const std::uint64_t deadline_ns = now_ns() + timeout_ns;
+  for (;;) {
+    int status = 0;
+    const pid_t ended = ::waitpid(process_, &status, WNOHANG);
+    if (ended == process_ || (ended < 0 && errno == ECHILD)) {
+      process_ = -1;
+      return {};
+    }
+    if (now_ns() > deadline_ns)
+      return failed("wait for the server process", std::format("{} of device {}", process_, id_),
+                    ETIMEDOUT, "it holds I/O that it does not complete");
+    ::usleep(500);
+  }
+}
+
+Result<> Server::wait() {
+  // A failing daemon says why before the process ends; an orderly end closes the channel.
+  auto last = channel_.next(UINT64_MAX / 2);
+  int status = 0;
+  ::waitpid(process_, &status, 0);
+  process_ = -1;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  if (WIFSIGNALED(status))
+    return failed("server process", std::format("died of signal {}", WTERMSIG(status)), 0);
+  return last;
+}
+
+Result<> Server::stop(std::uint64_t timeout_ns) {
+  if (id_ < 0) return {};
+  auto stopped = control::stop(id_, timeout_ns);
+  if (stopped && process_ > 0) stopped = reap(timeout_ns);
+  if (!stopped) {
+    const Error error = stopped.error();
+    (void)kill(timeout_ns);
+    return std::unexpected(error);
+  }
+  auto removed = control::remove(id_, timeout_ns);
+  if (!removed && removed.error().errnum != ENODEV) return removed;
+  id_ = -1;
+  return {};
+}
+
+Result<> Server::kill(std::uint64_t timeout_ns) {
+  if (process_ > 0) {
+    ::kill(process_, SIGKILL);
+    (void)reap(timeout_ns);
+  }
+  if (id_ < 0) return {};
+  (void)control::stop(id_, timeout_ns);
+  auto removed = control::remove(std::exchange(id_, -1), timeout_ns);
+  if (!removed && removed.error().errnum != ENODEV) return removed;
+  return {};
+}
+
+Server::Server(Server&& other) noexcept { *this = std::move(other); }
+
+Server& Server::operator=(Server&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(id_, other.id_);
+  std::swap(process_, other.process_);
+  std::swap(shared_, other.shared_);
+  std::swap(counters_, other.counters_);
+  std::swap(channel_, other.channel_);
+  return *this;
+}
+
+Server::~Server() { (void)kill(); }
+
+}  // namespace ublkbench

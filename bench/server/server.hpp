@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// A device and the process that serves it, seen by their supervisor.
+//
+// The supervisor sends the control commands and stays small and single-threaded; the daemons run
+// in a child. So a server that crashes or hangs leaves somebody who can remove the device, and
+// fork() for a bounded control command never copies the daemons' memory.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "bench/base/fd.hpp"
+#include "bench/server/channel.hpp"
+#include "bench/server/counters.hpp"
+#include "bench/server/serve_options.hpp"
+
+namespace ublkbench {
+
+class Server {
+ public:
+  /// Adds the device, starts the process and waits until /dev/ublkbN can be opened. Whatever fails,
+  /// no device and no process is left.
+  static Result<Server> start(const ServeOptions& options);
+
+  Server(Server&&) noexcept;
+  Server& operator=(Server&&) noexcept;
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  /// As kill().
+  ~Server();
+
+  /// Orderly end: the disk goes away, the daemons finish, the device is removed. Bounded; the error
+  /// says what was waited for.
+  Result<> stop(std::uint64_t timeout_ns = control::default_timeout_ns);
+
+  /// Forced end: the process is killed, the driver fails what it held, the device is removed.
+  Result<> kill(std::uint64_t timeout_ns = control::default_timeout_ns);
+
+  /// Waits for the process to end by itself; its error if it failed. For `ublk-server add`.
+  Result<> wait();
+
+  [[nodiscard]] int id() const { return id_; }
+  [[nodiscard]] std::string block_path() const;
+  [[nodiscard]] pid_t process() const { return process_; }
+  [[nodiscard]] const ublksrv_ctrl_dev_info& device() const { return device_; }
+  [[nodiscard]] std::span<const DaemonCounters> counters() const { return counters_; }
+  /// Readable when the process said something or ended.
+  [[nodiscard]] int event_fd() const { return channel_.fd(); }
+
+ private:
+  Server() = default;
+  Result<> spawn(const ServeOptions& options, std::unique_ptr<Target> target);
+  Result<> bring_up();
+  Result<> reap(std::uint64_t timeout_ns);
+
+  ublksrv_ctrl_dev_info device_{};
+  int id_ = -1;  ///< -1: there is no device any more
+  pid_t process_ = -1;
+  Mapping shared_;
+  std::span<DaemonCounters> counters_;
+  ChannelReader channel_;
+};
+
+}  // namespace ublkbench

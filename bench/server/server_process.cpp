@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+#include "bench/server/server_process.hpp"
+
+#include <sched.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <format>
+#include <latch>
+#include <mutex>
+#include <thread>
+
+#include "bench/base/clock.hpp"
+#include "bench/server/daemon.hpp"
+
+namespace ublkbench {
+namespace {
+
+std::size_t page_align(std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+/// The node appears when udev or devtmpfs gets to it, its permissions a moment later.
+Result<Fd> open_char_device(int id) {
+  const std::string path = std::format("/dev/ublkc{}", id);
+  const std::uint64_t deadline_ns = now_ns() + 5'000'000'000;
+  for (;;) {
+    auto fd = open_file(path, O_RDWR);
+    if (fd || now_ns() > deadline_ns) return fd;
+    if (fd.error().errnum != ENOENT && fd.error().errnum != EACCES) return fd;
+    ::usleep(1000);
+  }
+}
+
+/// Memory of one hardware queue that all of its daemons share.
+struct QueueMemory {
+  Mapping descriptors;
+  Mapping buffers;
+};
+
+Result<QueueMemory> map_queue(const ServeOptions& options, int char_device, std::uint16_t queue) {
+  QueueMemory memory;
+  // ublk_ch_mmap: queue q's descriptors are at q times the size of the deepest queue's.
+  const std::size_t stride = page_align(UBLK_MAX_QUEUE_DEPTH * sizeof(ublksrv_io_desc));
+  const std::size_t bytes = page_align(options.depth * sizeof(ublksrv_io_desc));
+  auto descriptors = Mapping::map(bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, char_device,
+                                  static_cast<off_t>(UBLKSRV_CMD_BUF_OFFSET + queue * stride));
+  if (!descriptors) return std::unexpected(descriptors.error());
+  memory.descriptors = std::move(*descriptors);
+  if (options.mode.buffer != BufferMode::copy) return memory;
+
+  auto buffers = Mapping::map(static_cast<std::size_t>(options.depth) * options.max_io_bytes,
+                              PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  if (!buffers) return std::unexpected(buffers.error());
+  memory.buffers = std::move(*buffers);
+  return memory;
+}
+
+Result<> pin(const ServeOptions& options, int id, unsigned index,
+             const std::vector<std::uint16_t>& queues) {
+  std::vector<int> cpus;
+  if (options.pinning == Pinning::list) {
+    cpus = {options.cpus[index % options.cpus.size()]};
+  } else if (options.pinning == Pinning::queue && queues.size() == 1) {
+    auto affinity = control::queue_affinity(id, queues.front());
+    if (!affinity) return std::unexpected(affinity.error());
+    cpus = std::move(*affinity);
+  }
+  if (cpus.empty()) return {};
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(cpu, &set);
+  if (::sched_setaffinity(0, sizeof(set), &set) != 0) {
+    const int errnum = errno;
+    if (options.pinning == Pinning::list)
+      return std::unexpected(failed("pin daemon", std::format("{} to CPU {}", index, cpus.front()),
+                                    errnum, "no such CPU, or it is not ours to use")
+                                 .error()
+                                 .with_exit(ExitCode::usage));
+  }
+  return {};
+}
+
+/// What the daemons' threads share while they start and end.
+class Crew {
+ public:
+  explicit Crew(unsigned daemons) : armed_(daemons) {}
+
+  void armed() { armed_.count_down(); }
+  void wait_armed() { armed_.wait(); }
+  void fail(const Error& error) {
+    const std::scoped_lock lock(mutex_);
+    if (!failure_) failure_ = error;
+    failed_ = true;
+  }
+  [[nodiscard]] bool failed() const { return failed_; }
+  [[nodiscard]] Error failure() {
+    const std::scoped_lock lock(mutex_);
+    return *failure_;
+  }
+
+ private:
+  std::latch armed_;
+  std::atomic<bool> failed_ = false;
+  std::mutex mutex_;
+  std::optional<Error> failure_;
+};
+
+class ServerProcess {
+ public:
+  ServerProcess(const ServeOptions& options, const ublksrv_ctrl_dev_info& device, Target& target,
+                std::span<DaemonCounters> counters, ChannelWriter& channel)
+      : options_(options),
+        id_(static_cast<int>(device.dev_id)),
+        target_(target),
+        counters_(counters),
+        channel_(channel),
+        crew_(options.daemon_count()) {}
+
+  int run() {
+    if (auto mapped = map_memory(); !mapped) {
+      channel_.error(mapped.error());
+      return 1;
+    }
+    std::vector<std::thread> threads;
+    for (unsigned index = 0; index < options_.daemon_count(); ++index)
+      threads.emplace_back([this, index] { daemon_main(index); });
+    crew_.wait_armed();
+    // A daemon that failed leaves the others waiting for requests that never come; the process
+    // ends as a whole, and the driver takes the io commands back with it.
+    if (crew_.failed()) end_with_failure();
+    channel_.ready();
+    for (std::thread& thread : threads) thread.join();
+    return 0;
+  }
+
+ private:
+  Result<> map_memory() {
+    auto fd = open_char_device(id_);
+    if (!fd) return std::unexpected(fd.error());
+    char_device_ = std::move(*fd);
+    for (unsigned queue = 0; queue < options_.queues; ++queue) {
+      auto memory = map_queue(options_, char_device_.get(), static_cast<std::uint16_t>(queue));
+      if (!memory) return std::unexpected(memory.error());
+      memory_.push_back(std::move(*memory));
+    }
+    return {};
+  }
+
+  DaemonSetup setup_for(unsigned index, const std::vector<std::uint16_t>& queues) {
+    DaemonSetup setup{.char_device = char_device_.get(),
+                      .queues = {},
+                      .target = &target_,
+                      .counters = &counters_[index],
+                      .auto_zc_fallback = options_.auto_zc_fallback,
+                      .force_fallback_every = options_.force_fallback_every};
+    for (const std::uint16_t queue : queues)
+      setup.queues.push_back(
+          {.id = queue,
+           .depth = static_cast<std::uint16_t>(options_.depth),
+           .first_slot = 0,
+           .descriptors =
+               reinterpret_cast<const ublksrv_io_desc*>(memory_[queue].descriptors.data()),
+           .buffers = memory_[queue].buffers.data(),
+           .buffer_bytes = memory_[queue].buffers.valid() ? options_.max_io_bytes : 0,
+           .introduce = index < options_.queues});
+    return setup;
+  }
+
+  Result<std::unique_ptr<Daemon>> make_armed(unsigned index) {
+    ::prctl(PR_SET_NAME, std::format("ublk-d{}", index).c_str());
+    // Serving a file of a file system whose writeback needs this device must not wait for that
+    // writeback (PR_SET_IO_FLUSHER; fails without CAP_SYS_RESOURCE, which is no error).
+    ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+    const auto queues = queues_of_daemon(options_, index);
+    if (auto pinned = pin(options_, id_, index, queues); !pinned)
+      return std::unexpected(pinned.error());
+    counters_[index].task_id = ::gettid();
+    auto daemon = make_daemon(options_.mode, setup_for(index, queues));
+    if (!daemon) return daemon;
+    if (auto armed = (*daemon)->arm(); !armed) return std::unexpected(armed.error());
+    return daemon;
+  }
+
+  void daemon_main(unsigned index) {
+    auto daemon = make_armed(index);
+    if (!daemon) crew_.fail(daemon.error());
+    crew_.armed();
+    if (!daemon) return;
+    if (auto served = (*daemon)->serve(); !served) {
+      crew_.fail(served.error());
+      end_with_failure();
+    }
+  }
+
+  [[noreturn]] void end_with_failure() {
+    channel_.error(crew_.failure());
+    ::_exit(1);
+  }
+
+  const ServeOptions& options_;
+  int id_;
+  Target& target_;
+  std::span<DaemonCounters> counters_;
+  ChannelWriter& channel_;
+  Crew crew_;
+  Fd char_device_;
+  std::vector<QueueMemory> memory_;
+};
+
+}  // namespace
+
+int run_server_process(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
+                       Target& target, std::span<DaemonCounters> counters,
+                       ChannelWriter& channel) {
+  return ServerProcess(options, device, target, counters, channel).run();
+}
+
+}  // namespace ublkbench

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include "bench/targets/memory.hpp"
+
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "bench/targets/file_steps.hpp"
+
+namespace ublkbench {
+
+Result<std::unique_ptr<Target>> MemoryTarget::make(std::uint64_t bytes) {
+  Fd file(::memfd_create("ublkbench-mem", MFD_CLOEXEC));
+  if (!file.valid()) return failed("memfd_create", "for target mem", errno);
+  if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
+    return failed("ftruncate", std::format("target mem to {} bytes", bytes), errno);
+  auto storage =
+      Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get());
+  if (!storage) return std::unexpected(storage.error());
+  return std::unique_ptr<Target>(new MemoryTarget(std::move(file), std::move(*storage)));
+}
+
+void MemoryTarget::queue(const Request& request, const Data& data, Chain& chain) noexcept {
+  if (data.place == Data::Place::memory && request.op == Op::read) {
+    std::memcpy(data.memory, storage_.data() + request.offset, request.bytes);
+    chain.complete(static_cast<std::int32_t>(request.bytes));
+  } else if (data.place == Data::Place::memory && request.op == Op::write) {
+    std::memcpy(storage_.data() + request.offset, data.memory, request.bytes);
+    chain.complete(static_cast<std::int32_t>(request.bytes));
+  } else if (data.place == Data::Place::registered) {
+    queue_transfer(chain, first_target_file, request, data);
+  } else if (request.op == Op::flush) {
+    chain.complete(0);
+  } else {
+    // Both end with zeroes that take no memory; tmpfs has no ZERO_RANGE.
+    queue_fallocate(chain, first_target_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, request);
+  }
+}
+
+}  // namespace ublkbench

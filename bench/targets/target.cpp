@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// The table of targets: one row each.
+#include "bench/targets/target.hpp"
+
+#include <array>
+
+#include "bench/base/units.hpp"
+#include "bench/targets/loop.hpp"
+#include "bench/targets/memory.hpp"
+#include "bench/targets/null.hpp"
+
+namespace ublkbench {
+namespace {
+
+constexpr std::uint64_t min_device_bytes = 1 << 20;
+
+Result<std::uint64_t> device_bytes(std::string_view text, std::string_view kind) {
+  auto bytes = parse_size(text);
+  if (!bytes) return std::unexpected(bytes.error());
+  if (*bytes < min_device_bytes || *bytes % 4096 != 0)
+    return bad_input(std::format("target {} of {} bytes", kind, *bytes),
+                     "give at least 1M, a multiple of 4k");
+  return *bytes;
+}
+
+Result<std::unique_ptr<Target>> make_null(std::string_view argument) {
+  if (argument.empty()) return std::make_unique<NullTarget>(NullTarget::default_bytes);
+  const auto bytes = device_bytes(argument, "null");
+  if (!bytes) return std::unexpected(bytes.error());
+  return std::make_unique<NullTarget>(*bytes);
+}
+
+Result<std::unique_ptr<Target>> make_memory(std::string_view argument) {
+  if (argument.empty()) return bad_input("target mem needs a size", "for instance mem:256M");
+  const auto bytes = device_bytes(argument, "mem");
+  if (!bytes) return std::unexpected(bytes.error());
+  return MemoryTarget::make(*bytes);
+}
+
+Result<std::unique_ptr<Target>> make_loop(std::string_view argument) {
+  if (argument.empty()) return bad_input("target loop needs a path", "for instance loop:/dev/sdX");
+  return LoopTarget::make(std::string(argument));
+}
+
+struct Kind {
+  std::string_view name;
+  Result<std::unique_ptr<Target>> (*make)(std::string_view argument);
+};
+
+constexpr std::array kinds{Kind{"null", make_null}, Kind{"mem", make_memory},
+                           Kind{"loop", make_loop}};
+
+}  // namespace
+
+Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
+  const std::size_t colon = spec.find(':');
+  const std::string_view name = spec.substr(0, colon);
+  const std::string_view argument =
+      colon == std::string_view::npos ? std::string_view{} : spec.substr(colon + 1);
+  for (const Kind& kind : kinds)
+    if (kind.name == name) return kind.make(argument);
+  return bad_input(std::format("unknown target '{}'", spec), "use null, mem:SIZE or loop:PATH");
+}
+
+std::string_view target_help() {
+  return "null[:SIZE] (completes at once), mem:SIZE (stores in memory), "
+         "loop:PATH (file or block device)";
+}
+
+}  // namespace ublkbench

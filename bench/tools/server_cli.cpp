@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "bench/tools/server_cli.hpp"
+
+#include <format>
+
+#include "bench/base/units.hpp"
+
+namespace ublkbench {
+
+void ServerCli::add_options(CLI::App& app) {
+  app.add_option("-m,--mode", mode_,
+                 "Mode words joined by commas: copy or auto_zc, with or without batch "
+                 "('ublkbench modes' lists all)")
+      ->capture_default_str();
+  app.add_option("-t,--target", values_.target, std::string(target_help()))->capture_default_str();
+  app.add_option("-n,--id", values_.id, "Device number (default: the driver chooses)");
+  app.add_option("-q,--queues", values_.queues, "Hardware queues")->capture_default_str();
+  app.add_option("-d,--depth", values_.depth, "Depth of each queue, 1 to 4096")
+      ->capture_default_str();
+  app.add_option("--daemons", values_.daemons,
+                 "Server threads (default: one per queue; more than that with batch only)");
+  app.add_option("--max-io", max_io_, "Largest I/O in bytes")->capture_default_str();
+  app.add_option("--server-cpus", cpus_,
+                 "Where daemons run: 'queue' (CPUs that submit to their queue), 'free', or a list "
+                 "such as 0-3,7")
+      ->capture_default_str();
+  app.add_flag("--auto-zc-fallback", values_.auto_zc_fallback,
+               "auto_zc: register by hand where the driver could not");
+  app.add_option("--force-fallback-every", values_.force_fallback_every,
+                 "With --auto-zc-fallback: make registration fail for every N-th tag");
+  app.add_flag("--no-partition-scan", no_partition_scan_,
+               "Do not look for partitions on the new disk (Linux 7.0)");
+}
+
+Result<ServeOptions> ServerCli::options() const {
+  ServeOptions options = values_;
+  auto mode = parse_mode(mode_);
+  if (!mode) return std::unexpected(mode.error());
+  options.mode = *mode;
+  const auto max_io = parse_size(max_io_);
+  if (!max_io) return std::unexpected(max_io.error());
+  options.max_io_bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(*max_io, UINT32_MAX));
+  options.partition_scan = !no_partition_scan_;
+  if (auto parsed = parse_pinning(cpus_, options); !parsed) return std::unexpected(parsed.error());
+  if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
+  return options;
+}
+
+Result<std::vector<int>> parse_cpu_list(const std::string& text) {
+  std::vector<int> cpus;
+  for (const std::string& part : split(text, ',')) {
+    const auto ends = split(part, '-');
+    const auto first = parse_count(ends.empty() ? "" : ends.front());
+    const auto last = parse_count(ends.empty() ? "" : ends.back());
+    if (ends.size() > 2 || !first || !last || *first > *last || *last >= 8192)
+      return bad_input(std::format("'{}' is not a CPU list", text), "for instance 0-3,7");
+    for (std::uint64_t cpu = *first; cpu <= *last; ++cpu) cpus.push_back(static_cast<int>(cpu));
+  }
+  if (cpus.empty()) return bad_input("empty CPU list", "for instance 0-3,7");
+  return cpus;
+}
+
+Result<> parse_pinning(const std::string& text, ServeOptions& options) {
+  if (text == "queue") {
+    options.pinning = Pinning::queue;
+  } else if (text == "free") {
+    options.pinning = Pinning::free;
+  } else {
+    auto cpus = parse_cpu_list(text);
+    if (!cpus) return std::unexpected(cpus.error());
+    options.pinning = Pinning::list;
+    options.cpus = std::move(*cpus);
+  }
+  return {};
+}
+
+}  // namespace ublkbench

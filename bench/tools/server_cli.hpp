@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// Options that describe a device and its server, for ublk-server add.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "bench/server/serve_options.hpp"
+
+namespace ublkbench {
+
+class ServerCli {
+ public:
+  void add_options(CLI::App& app);
+  /// The options as typed; bad words give an error.
+  [[nodiscard]] Result<ServeOptions> options() const;
+
+ private:
+  ServeOptions values_;
+  std::string mode_ = "copy";
+  std::string max_io_ = "1M";
+  std::string cpus_ = "queue";
+  bool no_partition_scan_ = false;
+};
+
+/// "0-3,7" as {0, 1, 2, 3, 7}.
+Result<std::vector<int>> parse_cpu_list(const std::string& text);
+
+/// "queue", "free" or a CPU list, into the options.
+Result<> parse_pinning(const std::string& text, ServeOptions& options);
+
+}  // namespace ublkbench

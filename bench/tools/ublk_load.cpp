@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// ublk-load: the load generator by itself, for any block device or file.
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "bench/base/units.hpp"
+#include "bench/load/load.hpp"
+
+namespace {
+
+using namespace ublkbench;
+using load::LoadOptions;
+using load::LoadReport;
+
+std::atomic<bool> interrupted{false};
+
+struct Arguments {
+  LoadOptions load;
+  bool instructions = false;
+  std::string json_file;  // empty: none; "-": standard output
+};
+
+constexpr const char* examples = R"(Examples
+  4k random reads as fast as the device takes them, for five seconds
+      ublk-load /dev/ublkb0
+  a fixed number of I/Os at depth 32: the same work each time, for comparisons
+      ublk-load /dev/ublkb0 --ios 200k --depth 32
+  one I/O at a time: latency rather than throughput
+      ublk-load /dev/ublkb0 --depth 1 --runtime 2s
+  what users would feel at 20,000 I/Os per second, queueing included (open loop)
+      ublk-load /dev/ublkb0 --rate 20k --runtime 10s
+  mixed load from two threads on CPUs 2 and 3 (destroys what is on the device)
+      ublk-load /dev/ublkb0 --rw randrw --rwmixread 70 --jobs 2 --cpus 2,3 --destructive
+  the cost per I/O and nothing else
+      ublk-load /dev/nullb0 --ios 100k --no-latency --instructions
+  all figures for a program
+      ublk-load /dev/ublkb0 --json - | jq .report.iops
+
+Exit codes: 0 done, 2 usage, 5 the environment cannot do it, 6 an I/O failed, 7 a hang, 130 interrupted.)";
+
+/// A transform for CLI11 that stores what `parse` makes of the word.
+template <class Value, class Parse>
+CLI::Option* add_parsed(CLI::App& app, const std::string& name, Value& value, Parse parse,
+                        const std::string& help) {
+  return app.add_option_function<std::string>(
+      name,
+      [&value, parse](const std::string& text) {
+        auto parsed = parse(text);
+        if (!parsed) throw CLI::ValidationError(parsed.error().message());
+        value = static_cast<Value>(*parsed);
+      },
+      help);
+}
+
+void add_load_shape(CLI::App& app, LoadOptions& load) {
+  app.add_option("device", load.device, "Block device or regular file")->required();
+  add_parsed(app, "--rw", load.pattern, load::parse_pattern,
+             "read, write, randread (default), randwrite, rw or randrw")
+      ->type_name("PATTERN");
+  app.add_option("--rwmixread", load.rw_mix_read_percent, "Reads in a hundred I/Os of rw and randrw")
+      ->capture_default_str();
+  add_parsed(app, "--bs", load.block_bytes, parse_size, "Size of an I/O, default 4k")
+      ->type_name("SIZE");
+  app.add_option("--depth,--qd", load.depth, "I/Os in flight per job")->capture_default_str();
+  app.add_option("--submit-batch", load.submit_batch,
+                 "New I/Os per io_uring_enter() at most; 0: depth/4, at least 1");
+  app.add_option("--complete-batch", load.complete_batch,
+                 "Completions that an enter waits for; 0: depth/4, at least 1");
+  app.add_option("--jobs", load.jobs, "Threads, each with a ring of its own")->capture_default_str();
+  app.add_option("--cpus", load.job_cpus, "Pin job i to the i-th CPU of this list")->delimiter(',');
+  add_parsed(app, "--offset", load.offset, parse_size, "First byte that is used")
+      ->type_name("SIZE");
+  add_parsed(app, "--size", load.range, parse_size, "Bytes that are used; default to the end")
+      ->type_name("SIZE");
+  app.add_option("--seed", load.seed, "Of offsets and of data")->capture_default_str();
+}
+
+void add_work(CLI::App& app, LoadOptions& load) {
+  auto* ios = add_parsed(app, "--ios", load.ios, parse_count, "Measure this many I/Os (all jobs)");
+  ios->type_name("COUNT");
+  add_parsed(app, "--runtime", load.runtime_ns, parse_duration_ns,
+             "Measure for so long; default 5s when --ios is not given")
+      ->type_name("TIME")
+      ->excludes(ios);
+  add_parsed(app, "--warmup-ios", load.warmup_ios, parse_count,
+             "I/Os before a measurement of --ios; default 4 * depth * jobs, at least 2000")
+      ->type_name("COUNT");
+  add_parsed(app, "--warmup", load.warmup_ns, parse_duration_ns,
+             "Time before a measurement of --runtime; default 500ms")
+      ->type_name("TIME");
+  add_parsed(app, "--rate", load.rate_iops, parse_count,
+             "I/Os per second of all jobs, at constant intervals (open loop): latency counts from "
+             "the instant at which an I/O was due")
+      ->type_name("IOPS");
+  app.add_option("--max-errors", load.max_errors, "End the run at this many failed I/Os")
+      ->capture_default_str();
+  add_parsed(app, "--hang-timeout", load.hang_timeout_ns, parse_duration_ns,
+             "No completion for so long is a hang; default 30s")
+      ->type_name("TIME");
+}
+
+void add_io_path(CLI::App& app, LoadOptions& load) {
+  app.add_flag("--fixed-bufs,!--no-fixed-bufs", load.fixed_buffers, "Registered buffers (default)");
+  app.add_flag("--registered-file,!--no-registered-file", load.registered_file,
+               "Registered file (default)");
+  app.add_flag("--direct,!--buffered", load.direct, "O_DIRECT (default)");
+  app.add_flag("--latency,!--no-latency", load.record_latency,
+               "Record latency (default); without it no clock is read on the hot path");
+  app.add_flag("--hipri", load.hipri, "Poll for completions; needs a device with poll queues");
+  app.add_option("--buffer-file", load.buffer_file,
+                 "Keep the data in this file, e.g. on hugetlbfs, so that a server can share it");
+  app.add_flag("--destructive", load.destructive, "Allow writes: they destroy what is there");
+  app.add_flag("--allow-split", load.allow_split,
+               "Allow I/Os that are larger than the device takes in one request");
+}
+
+std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
+  CLI::App app{"ublk-load puts a load on a block device through io_uring and reports what came back: "
+               "IOPS, latency, batches, CPU per I/O.",
+               "ublk-load"};
+  app.footer(examples);
+  add_load_shape(app, arguments.load);
+  add_work(app, arguments.load);
+  add_io_path(app, arguments.load);
+  app.add_flag("--instructions", arguments.instructions,
+               "Print the load's instructions per I/O: under QEMU's -icount (UBLKBENCH_ICOUNT_SHIFT) "
+               "from CPU time, else from a hardware counter");
+  app.add_option("--json", arguments.json_file, "Write options and results as JSON; - for stdout")
+      ->type_name("FILE");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {  // --help
+    return app.exit(wanted);
+  } catch (const CLI::ParseError& error) {
+    app.exit(error);
+    return static_cast<int>(ExitCode::usage);
+  }
+  if (arguments.load.ios == 0 && arguments.load.runtime_ns == 0)
+    arguments.load.runtime_ns = 5'000'000'000;
+  return {};
+}
+
+/// Instructions per I/O of the load's threads, user and kernel, and how they were counted.
+struct InstructionCount {
+  std::optional<double> per_io;
+  std::string source;
+};
+
+InstructionCount count_instructions(const LoadReport& report) {
+  if (report.measured_ios == 0) return {{}, "nothing was measured"};
+  const auto ios = static_cast<double>(report.measured_ios);
+  if (const char* shift = std::getenv("UBLKBENCH_ICOUNT_SHIFT")) {
+    // QEMU -icount shift=N: one guest instruction takes 2^N ns of guest time.
+    const std::uint64_t instructions = report.usage.cpu_ns >> std::strtoul(shift, nullptr, 10);
+    return {static_cast<double>(instructions) / ios, "icount"};
+  }
+  if (report.usage.instructions)
+    return {static_cast<double>(*report.usage.instructions) / ios, "hardware counter"};
+  return {{}, "not available: no hardware counter, not under icount"};
+}
+
+nlohmann::json options_json(const LoadOptions& load) {
+  return {{"device", load.device},
+          {"pattern", name_of(load.pattern)},
+          {"rw_mix_read_percent", load.rw_mix_read_percent},
+          {"block_bytes", load.block_bytes},
+          {"depth", load.depth},
+          {"submit_batch", load.effective_submit_batch()},
+          {"complete_batch", load.effective_complete_batch()},
+          {"jobs", load.jobs},
+          {"job_cpus", load.job_cpus},
+          {"fixed_buffers", load.fixed_buffers},
+          {"registered_file", load.registered_file},
+          {"direct", load.direct},
+          {"hipri", load.hipri},
+          {"buffer_file", load.buffer_file},
+          {"ios", load.ios},
+          {"runtime_ns", load.runtime_ns},
+          {"rate_iops", load.rate_iops},
+          {"record_latency", load.record_latency},
+          {"seed", load.seed},
+          {"offset_bytes", load.offset},
+          {"range_bytes", load.range}};
+}
+
+int fail(const Error& error) {
+  std::fprintf(stderr, "ublk-load: %s\n", error.message().c_str());
+  return static_cast<int>(error.exit);
+}
+
+Result<> write_json(const std::string& file, const nlohmann::json& document) {
+  if (file == "-") {
+    std::cout << document.dump(2) << std::endl;
+    return {};
+  }
+  std::ofstream out(file);
+  out << document.dump(2) << '\n';
+  out.flush();
+  if (!out) return failed("write", file, errno);
+  return {};
+}
+
+int run(const Arguments& arguments) {
+  const auto report = load::run_load(arguments.load);
+  if (!report) return fail(report.error());
+  const InstructionCount instructions = count_instructions(*report);
+  std::FILE* const text = arguments.json_file == "-" ? stderr : stdout;
+  std::fprintf(text, "%s\n", to_text(*report).c_str());
+  if (arguments.instructions)
+    std::fprintf(text, "%-10s%s (%s)\n", "instr.",
+                 instructions.per_io ? std::format("{:.0f} per I/O", *instructions.per_io).c_str()
+                                     : "-",
+                 instructions.source.c_str());
+  if (!arguments.json_file.empty()) {
+    nlohmann::json document{{"schema", "ublkbench.load/1"},
+                            {"options", options_json(arguments.load)},
+                            {"report", report->to_json()}};
+    if (instructions.per_io)
+      document["instructions"] = {{"per_io", *instructions.per_io}, {"source", instructions.source}};
+    if (const auto written = write_json(arguments.json_file, document); !written)
+      return fail(written.error());
+  }
+  return static_cast<int>(report->exit_code());
+}
+
+void interrupt(int /*signal*/) { interrupted.store(true, std::memory_order_relaxed); }
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  arguments.load.stop = &interrupted;
+  if (const auto code = parse_arguments(arguments, argc, argv)) return *code;
+  struct sigaction action{};
+  action.sa_handler = interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C kills
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  return run(arguments);
+}
