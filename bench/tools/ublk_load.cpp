@@ -66,7 +66,8 @@ void add_load_shape(CLI::App& app, LoadOptions& load) {
   add_parsed(app, "--rw", load.pattern, load::parse_pattern,
              "read, write, randread (default), randwrite, rw or randrw")
       ->type_name("PATTERN");
-  app.add_option("--rwmixread", load.rw_mix_read_percent, "Reads in a hundred I/Os of rw and randrw")
+  app.add_option("--rwmixread", load.rw_mix_read_percent,
+                 "Reads in a hundred I/Os of rw and randrw")
       ->capture_default_str();
   add_parsed(app, "--bs", load.block_bytes, parse_size, "Size of an I/O, default 4k")
       ->type_name("SIZE");
@@ -75,7 +76,8 @@ void add_load_shape(CLI::App& app, LoadOptions& load) {
                  "New I/Os per io_uring_enter() at most; 0: depth/4, at least 1");
   app.add_option("--complete-batch", load.complete_batch,
                  "Completions that an enter waits for; 0: depth/4, at least 1");
-  app.add_option("--jobs", load.jobs, "Threads, each with a ring of its own")->capture_default_str();
+  app.add_option("--jobs", load.jobs, "Threads, each with a ring of its own")
+      ->capture_default_str();
   app.add_option("--cpus", load.job_cpus, "Pin job i to the i-th CPU of this list")->delimiter(',');
   add_parsed(app, "--offset", load.offset, parse_size, "First byte that is used")
       ->type_name("SIZE");
@@ -124,16 +126,18 @@ void add_io_path(CLI::App& app, LoadOptions& load) {
 }
 
 std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
-  CLI::App app{"ublk-load puts a load on a block device through io_uring and reports what came back: "
-               "IOPS, latency, batches, CPU per I/O.",
-               "ublk-load"};
+  CLI::App app{
+      "ublk-load puts a load on a block device through io_uring and reports what came back: "
+      "IOPS, latency, batches, CPU per I/O.",
+      "ublk-load"};
   app.footer(examples);
   add_load_shape(app, arguments.load);
   add_work(app, arguments.load);
   add_io_path(app, arguments.load);
-  app.add_flag("--instructions", arguments.instructions,
-               "Print the load's instructions per I/O: under QEMU's -icount (UBLKBENCH_ICOUNT_SHIFT) "
-               "from CPU time, else from a hardware counter");
+  app.add_flag(
+      "--instructions", arguments.instructions,
+      "Print the load's instructions per I/O: under QEMU's -icount (UBLKBENCH_ICOUNT_SHIFT) "
+      "from CPU time, else from a hardware counter");
   app.add_option("--json", arguments.json_file, "Write options and results as JSON; - for stdout")
       ->type_name("FILE");
   try {
@@ -216,16 +220,17 @@ int run(const Arguments& arguments) {
   std::FILE* const text = arguments.json_file == "-" ? stderr : stdout;
   std::fprintf(text, "%s\n", to_text(*report).c_str());
   if (arguments.instructions)
-    std::fprintf(text, "%-10s%s (%s)\n", "instr.",
-                 instructions.per_io ? std::format("{:.0f} per I/O", *instructions.per_io).c_str()
-                                     : "-",
-                 instructions.source.c_str());
+    std::fprintf(
+        text, "%-10s%s (%s)\n", "instr.",
+        instructions.per_io ? std::format("{:.0f} per I/O", *instructions.per_io).c_str() : "-",
+        instructions.source.c_str());
   if (!arguments.json_file.empty()) {
     nlohmann::json document{{"schema", "ublkbench.load/1"},
                             {"options", options_json(arguments.load)},
                             {"report", report->to_json()}};
     if (instructions.per_io)
-      document["instructions"] = {{"per_io", *instructions.per_io}, {"source", instructions.source}};
+      document["instructions"] = {{"per_io", *instructions.per_io},
+                                  {"source", instructions.source}};
     if (const auto written = write_json(arguments.json_file, document); !written)
       return fail(written.error());
   }

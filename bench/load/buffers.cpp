@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "bench/load/buffers.hpp"
+
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cstring>
+
+#include "bench/load/offsets.hpp"
+
+namespace ublkbench::load {
+namespace {
+
+/// Offsets into a file on hugetlbfs are mapped in whole huge pages; f_bsize is their size there.
+Result<std::uint64_t> mapping_unit(int fd, const std::string& file) {
+  struct statfs status{};
+  if (::fstatfs(fd, &status) != 0) return failed("statfs", file, errno);
+  return std::max<std::uint64_t>(static_cast<std::uint64_t>(status.f_bsize), 4096);
+}
+
+Result<> grow(int fd, const std::string& file, std::uint64_t bytes) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return failed("stat", file, errno);
+  if (static_cast<std::uint64_t>(status.st_size) >= bytes) return {};
+  if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
+    return failed("grow", file, errno, "is its file system full, or out of huge pages?");
+  return {};
+}
+
+}  // namespace
+
+Result<Buffers> Buffers::create(unsigned slots, std::uint64_t bytes, const std::string& file,
+                                std::uint64_t first) {
+  const std::uint64_t length = slots * bytes;
+  if (file.empty()) {
+    auto mapping =
+        Mapping::map(length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE);
+    if (!mapping) return std::unexpected(mapping.error());
+    return Buffers(std::move(*mapping), slots, bytes, 0);
+  }
+  auto fd = open_file(file, O_RDWR | O_CREAT);
+  if (!fd) return std::unexpected(fd.error());
+  const auto unit = mapping_unit(fd->get(), file);
+  if (!unit) return std::unexpected(unit.error());
+  const auto round_up = [&](std::uint64_t value) { return (value + *unit - 1) / *unit * *unit; };
+  const std::uint64_t begin = first * bytes;
+  const std::uint64_t map_begin = begin / *unit * *unit;
+  const std::uint64_t map_end = round_up(begin + length);
+  if (auto grown = grow(fd->get(), file, map_end); !grown) return std::unexpected(grown.error());
+  auto mapping = Mapping::map(map_end - map_begin, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_POPULATE, fd->get(), static_cast<off_t>(map_begin));
+  if (!mapping) return std::unexpected(mapping.error());
+  return Buffers(std::move(*mapping), slots, bytes, begin - map_begin);
+}
+
+std::vector<iovec> Buffers::iovecs() const {
+  std::vector<iovec> vectors(slots_);
+  for (unsigned index = 0; index < slots_; ++index)
+    vectors[index] = {.iov_base = slot(index).data(), .iov_len = bytes_};
+  return vectors;
+}
+
+void Buffers::fill(std::uint64_t seed) {
+  Random random(seed);
+  const std::span<std::byte> all = mapping_.bytes().subspan(skip_, slots_ * bytes_);
+  std::size_t at = 0;
+  for (; at + sizeof(std::uint64_t) <= all.size(); at += sizeof(std::uint64_t)) {
+    const std::uint64_t word = random.next();
+    std::memcpy(all.data() + at, &word, sizeof word);
+  }
+  for (; at < all.size(); ++at) all[at] = static_cast<std::byte>(random.next());
+}
+
+}  // namespace ublkbench::load

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "bench/load/thread_usage.hpp"
+
+#include <linux/perf_event.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <ctime>
+
+namespace ublkbench::load {
+namespace {
+
+Fd open_instruction_counter() {
+  perf_event_attr attributes{};
+  attributes.type = PERF_TYPE_HARDWARE;
+  attributes.size = sizeof attributes;
+  attributes.config = PERF_COUNT_HW_INSTRUCTIONS;
+  const long fd = ::syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+  return Fd(static_cast<int>(fd));
+}
+
+std::optional<std::uint64_t> read_counter(const Fd& counter) {
+  std::uint64_t value = 0;
+  if (!counter.valid() || ::read(counter.get(), &value, sizeof value) != sizeof value) return {};
+  return value;
+}
+
+}  // namespace
+
+ThreadUsage& ThreadUsage::operator+=(const ThreadUsage& other) {
+  cpu_ns += other.cpu_ns;
+  voluntary_switches += other.voluntary_switches;
+  involuntary_switches += other.involuntary_switches;
+  if (instructions && other.instructions)
+    *instructions += *other.instructions;
+  else
+    instructions.reset();  // a sum that lacks a thread would be a wrong figure
+  return *this;
+}
+
+ThreadUsage operator-(const ThreadUsage& later, const ThreadUsage& earlier) {
+  ThreadUsage difference{
+      .cpu_ns = later.cpu_ns - earlier.cpu_ns,
+      .voluntary_switches = later.voluntary_switches - earlier.voluntary_switches,
+      .involuntary_switches = later.involuntary_switches - earlier.involuntary_switches,
+      .instructions = {}};
+  if (later.instructions && earlier.instructions)
+    difference.instructions = *later.instructions - *earlier.instructions;
+  return difference;
+}
+
+ThreadMeter::ThreadMeter() : instructions_(open_instruction_counter()) {}
+
+ThreadUsage ThreadMeter::read() const {
+  timespec cpu{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  return {.cpu_ns = static_cast<std::uint64_t>(cpu.tv_sec) * 1'000'000'000ULL +
+                    static_cast<std::uint64_t>(cpu.tv_nsec),
+          .voluntary_switches = static_cast<std::uint64_t>(usage.ru_nvcsw),
+          .involuntary_switches = static_cast<std::uint64_t>(usage.ru_nivcsw),
+          .instructions = read_counter(instructions_)};
+}
+
+}  // namespace ublkbench::load
