@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#include "bench/record/tool_identity.hpp"
+
+#include "ublkbench_commit.h"
+
+namespace ublkbench {
+
+const ToolIdentity& tool_identity() {
+  static const ToolIdentity identity{
+      .version = UBLKBENCH_VERSION,
+      .commit = UBLKBENCH_COMMIT,
+      .dirty = UBLKBENCH_DIRTY < 0 ? std::nullopt : std::optional(UBLKBENCH_DIRTY == 1),
+      .compiler = UBLKBENCH_COMPILER,
+      .flags = UBLKBENCH_FLAGS,
+      .build_type = UBLKBENCH_BUILD_TYPE};
+  return identity;
+}
+
+nlohmann::json tool_json() {
+  const ToolIdentity& tool = tool_identity();
+  return {{"version", tool.version},
+          {"commit", tool.commit},
+          {"dirty", tool.dirty ? nlohmann::json(*tool.dirty) : nlohmann::json()},
+          {"compiler", tool.compiler},
+          {"flags", tool.flags},
+          {"build_type", tool.build_type}};
+}
+
+}  // namespace ublkbench
