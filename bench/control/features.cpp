@@ -43,14 +43,22 @@ Feature feature(std::uint64_t flag) {
   return {flag, {}, {}};
 }
 
-std::string feature_names(std::uint64_t flags) {
-  std::string names;
+std::vector<std::string> feature_list(std::uint64_t flags) {
+  std::vector<std::string> names;
   for (int bit = 0; bit < 64; ++bit) {
     const std::uint64_t flag = 1ULL << bit;
     if ((flags & flag) == 0) continue;
-    if (!names.empty()) names += '|';
     const Feature known = feature(flag);
-    names += known.name.empty() ? std::format("bit{}", bit) : std::string(known.name);
+    names.push_back(known.name.empty() ? std::format("bit{}", bit) : std::string(known.name));
+  }
+  return names;
+}
+
+std::string feature_names(std::uint64_t flags) {
+  std::string names;
+  for (const std::string& name : feature_list(flags)) {
+    if (!names.empty()) names += '|';
+    names += name;
   }
   return names.empty() ? "none" : names;
 }

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ublkbench {
 
@@ -22,6 +23,9 @@ std::span<const Feature> all_features();
 
 /// The entry of one flag; an unknown flag gives an entry without a name.
 Feature feature(std::uint64_t flag);
+
+/// The names one by one; unknown bits as "bit40".
+std::vector<std::string> feature_list(std::uint64_t flags);
 
 /// "UBLK_F_AUTO_BUF_REG|UBLK_F_BATCH_IO"; unknown bits as "bit40".
 std::string feature_names(std::uint64_t flags);

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+#include "bench/suite/plan.hpp"
+
+#include <algorithm>
+#include <format>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
+#include <set>
+
+#include "bench/base/units.hpp"
+
+namespace ublkbench {
+namespace {
+
+constexpr std::uint64_t start_stop_ns = 500'000'000;
+
+/// One control cell for each way of loading a device: what the same load costs without ublk.
+std::vector<Cell> control_cells(const RunOptions& options, const std::vector<Cell>& cells) {
+  std::vector<Cell> controls;
+  if (options.control == "none") return controls;
+  std::set<std::string> seen;
+  for (const Cell& cell : cells) {
+    Cell control = cell;
+    control.kind = Cell::Kind::control;
+    control.mode = {};
+    control.target = options.control;
+    if (seen.insert(control.name()).second) controls.push_back(control);
+  }
+  return controls;
+}
+
+Result<> validate_cell(const RunOptions& options, const Cell& cell) {
+  if (cell.kind == Cell::Kind::ublk) {
+    const ServeOptions serve = serve_options(options, cell);
+    if (auto valid = validate(serve); !valid) return valid;
+    if (const auto why = refusal(cell.mode))
+      return bad_input(std::format("mode '{}' is not possible: {}", cell.mode.name(), *why));
+    if (cell.block_bytes > serve.max_io_bytes)
+      return bad_input(std::format("block size {} is larger than the device's largest I/O, {}",
+                                   format_size(cell.block_bytes), format_size(serve.max_io_bytes)),
+                       "raise --max-io (up to 32M) or use a smaller --bs");
+  }
+  return load::validate(load_options(options, cell, "-"));
+}
+
+/// Every round holds all cells, so drift of the machine meets all of them alike.
+std::vector<std::vector<std::size_t>> shuffled_rounds(std::size_t cells, unsigned rounds,
+                                                      std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::size_t> order(cells);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<std::vector<std::size_t>> all;
+  for (unsigned round = 0; round < rounds; ++round) {
+    // Written out, because std::shuffle may differ between standard libraries.
+    for (std::size_t last = cells; last > 1; --last)
+      std::swap(order[last - 1], order[random() % last]);
+    all.push_back(order);
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string Cell::mode_name() const {
+  return kind == Kind::ublk ? mode.name() : std::format("({})", target);
+}
+
+std::string Cell::name() const {
+  return std::format("{} {}qd={} bs={} {}", mode_name(), kind == Kind::ublk ? target + ' ' : "",
+                     depth, format_size(block_bytes), load::name_of(pattern));
+}
+
+nlohmann::json Cell::to_json() const {
+  constexpr std::string_view kinds[] = {"ublk", "control", "external"};
+  return {{"id", name()},
+          {"kind", kinds[static_cast<int>(kind)]},
+          {"mode", kind == Kind::ublk ? nlohmann::json(mode.name()) : nlohmann::json()},
+          {"target", target},
+          {"depth", depth},
+          {"block_bytes", block_bytes},
+          {"pattern", load::name_of(pattern)}};
+}
+
+Result<Plan> make_plan(const RunOptions& options) {
+  Plan plan;
+  const bool external = !options.device.empty();
+  // With somebody else's device there is neither a mode nor a target of ours.
+  const std::vector<Mode> modes = external ? std::vector<Mode>(1) : options.modes;
+  const std::vector<std::string> targets = external ? std::vector{options.device} : options.targets;
+  for (const std::string& target : targets)
+    for (const std::uint64_t block_bytes : options.block_bytes)
+      for (const load::Pattern pattern : options.patterns)
+        for (const unsigned depth : options.depths)
+          for (const Mode& mode : modes)
+            plan.cells.push_back({.kind = external ? Cell::Kind::external : Cell::Kind::ublk,
+                                  .mode = mode,
+                                  .target = target,
+                                  .depth = depth,
+                                  .block_bytes = block_bytes,
+                                  .pattern = pattern});
+  if (plan.cells.empty()) return bad_input("nothing to measure", "give at least one --mode");
+  std::set<std::string> names;
+  for (const Cell& cell : plan.cells) {
+    if (!names.insert(cell.name()).second)
+      return bad_input(std::format("cell '{}' is asked for twice", cell.name()));
+    if (auto valid = validate_cell(options, cell); !valid) return std::unexpected(valid.error());
+  }
+  std::ranges::copy(control_cells(options, plan.cells), std::back_inserter(plan.cells));
+  if (options.repeat < 1) return bad_input("--repeat 0", "at least one round is needed");
+  plan.rounds = shuffled_rounds(plan.cells.size(), options.repeat, options.seed);
+  return plan;
+}
+
+ServeOptions serve_options(const RunOptions& options, const Cell& cell) {
+  ServeOptions serve = options.server;
+  serve.mode = cell.mode;
+  serve.target = cell.target;
+  serve.depth = cell.depth;
+  serve.partition_scan = false;
+  if (cell.mode.buffer != BufferMode::auto_zc) serve.auto_zc_fallback = false;
+  return serve;
+}
+
+load::LoadOptions load_options(const RunOptions& options, const Cell& cell,
+                               const std::string& device) {
+  load::LoadOptions load = options.load;
+  load.device = device;
+  load.depth = cell.depth;
+  load.block_bytes = cell.block_bytes;
+  load.pattern = cell.pattern;
+  load.seed = options.seed;
+  // Devices that this run made may be written; somebody else's only on request.
+  if (cell.kind == Cell::Kind::ublk || cell.target == "null_blk") load.destructive = true;
+  return load;
+}
+
+std::uint64_t estimated_sample_ns(const RunOptions& options) {
+  // Fixed work: a guess of 20 us per I/O, which emulation needs and hardware beats.
+  const std::uint64_t work_ns = options.load.runtime_ns != 0
+                                    ? options.load.runtime_ns + options.load.warmup_ns
+                                    : options.load.ios * 20'000;
+  return work_ns + start_stop_ns;
+}
+
+}  // namespace ublkbench

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// What `ublkbench run` will measure: the options as typed, and the matrix that they span.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+#include "bench/load/options.hpp"
+#include "bench/server/serve_options.hpp"
+
+namespace ublkbench {
+
+enum class VerifyPolicy : std::uint8_t {
+  automatic,  ///< on where nothing of the user's can be overwritten, or the load writes anyway
+  on,
+  off,
+};
+
+/// Options of `run`; the vectors are the axes of the matrix.
+struct RunOptions {
+  std::vector<Mode> modes;
+  std::vector<std::string> targets{"null"};
+  std::vector<unsigned> depths{128};
+  std::vector<std::uint64_t> block_bytes{4096};
+  std::vector<load::Pattern> patterns{load::Pattern::randread};
+
+  ServeOptions server;     ///< queues, daemons, placement; mode, target and depth come from the axes
+  load::LoadOptions load;  ///< the rest of the load; device, depth, size, pattern from the axes
+  std::string device;      ///< a device that somebody else serves; no server is started then
+  std::string control = "null_blk";  ///< "null_blk", "none" or a device
+  VerifyPolicy verify = VerifyPolicy::automatic;
+  unsigned repeat = 5;
+  std::uint64_t seed = 1;
+};
+
+/// One cell of the matrix: what is served and how it is loaded.
+struct Cell {
+  enum class Kind : std::uint8_t { ublk, control, external };
+  Kind kind = Kind::ublk;
+  Mode mode;           ///< ublk only
+  std::string target;  ///< ublk: target spec; else the device or "null_blk"
+  unsigned depth = 0;
+  std::uint64_t block_bytes = 0;
+  load::Pattern pattern = load::Pattern::randread;
+
+  /// "batch,auto_zc null qd=128 bs=4k randread": unique in a plan, and its name for people.
+  [[nodiscard]] std::string name() const;
+  /// "batch,auto_zc", "(null_blk)", "(/dev/sdX)".
+  [[nodiscard]] std::string mode_name() const;
+  [[nodiscard]] nlohmann::json to_json() const;
+};
+
+struct Plan {
+  std::vector<Cell> cells;
+  /// Rounds of indices into `cells`: every round has each cell once, in a shuffled order.
+  std::vector<std::vector<std::size_t>> rounds;
+
+  [[nodiscard]] std::size_t samples() const { return cells.size() * rounds.size(); }
+};
+
+/// Checks the options against each other and the driver's limits, then builds the matrix. The same
+/// options and seed give the same plan.
+Result<Plan> make_plan(const RunOptions& options);
+
+/// Server and load of one cell.
+ServeOptions serve_options(const RunOptions& options, const Cell& cell);
+load::LoadOptions load_options(const RunOptions& options, const Cell& cell,
+                               const std::string& device);
+
+/// Estimated wall time of one sample in ns; for --dry-run and progress before the first sample.
+std::uint64_t estimated_sample_ns(const RunOptions& options);
+
+}  // namespace ublkbench

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+#include "bench/suite/sample.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <format>
+
+#include "bench/base/clock.hpp"
+#include "bench/control/features.hpp"
+#include "bench/load/load.hpp"
+#include "bench/record/environment.hpp"
+#include "bench/server/server.hpp"
+#include "bench/suite/child.hpp"
+#include "bench/suite/null_block.hpp"
+#include "bench/suite/usage.hpp"
+#include "bench/suite/verify_cell.hpp"
+
+namespace ublkbench {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t null_block_bytes = 64ULL << 30;
+
+json failed_record(const Error& error) {
+  return {{"status", error.exit == ExitCode::interrupted ? "interrupted" : "failed"},
+          {"reason", error.message()}};
+}
+
+Sample failed_sample(const Error& error) { return {failed_record(error), error.exit}; }
+
+/// Fixed work has no known length: an hour is longer than any sensible sample, and a stuck one is
+/// found by the load's own watchdog long before.
+std::uint64_t load_timeout_ns(const load::LoadOptions& options) {
+  const std::uint64_t work_ns = options.runtime_ns != 0 ? options.runtime_ns + options.warmup_ns
+                                                        : 3'600'000'000'000;
+  return work_ns + options.hang_timeout_ns + 60'000'000'000;
+}
+
+double per_io(double amount, double ios) { return ios > 0 ? amount / ios : 0; }
+
+/// CPU time and instructions per measured I/O, by side. Under -icount a nanosecond of CPU time is a
+/// known number of instructions; elsewhere only a hardware counter says.
+json per_io_figures(const json& load, const json& server) {
+  const double ios = load.value("measured_ios", 0.0);
+  const double load_cpu_ns = load["usage"].value("cpu_ns", 0.0);
+  json figures = {{"load_cpu_ns", per_io(load_cpu_ns, ios)}};
+  const auto shift = icount_shift();
+  const double ns_per_instruction = shift ? static_cast<double>(1U << *shift) : 0;
+  if (shift) {
+    figures["load_instructions"] = per_io(load_cpu_ns / ns_per_instruction, ios);
+    figures["total_instructions"] =
+        per_io(load.value("window_ns", 0.0) / ns_per_instruction, ios);
+  } else if (load["usage"].contains("instructions")) {
+    figures["load_instructions"] = per_io(load["usage"].value("instructions", 0.0), ios);
+  }
+  if (!server.is_object()) return figures;
+  const double server_cpu_ns = server.value("cpu_ns", 0.0);
+  figures["server_cpu_ns"] = per_io(server_cpu_ns, ios);
+  if (shift) figures["server_instructions"] = per_io(server_cpu_ns / ns_per_instruction, ios);
+  else if (server["instructions"].is_number())
+    figures["server_instructions"] = per_io(server["instructions"].get<double>(), ios);
+  return figures;
+}
+
+/// Runs the load, with the server's usage read at the very edges of the measured window.
+Result<json> load_and_meter(const load::LoadOptions& options, const Server* server) {
+  return run_in_child(
+      [&](const std::atomic<bool>& stop) -> Result<json> {
+        load::LoadOptions with_stop = options;
+        with_stop.stop = &stop;
+        std::optional<ServerMeter> meter;
+        if (server != nullptr) meter.emplace(server->process(), server->counters());
+        ServerUsage begin;
+        ServerUsage end;
+        load::WindowObserver observer;
+        if (meter)
+          observer = {.begin = [&] { begin = meter->read(); }, .end = [&] { end = meter->read(); }};
+        auto report = load::run_load(with_stop, observer);
+        if (!report) return std::unexpected(report.error());
+        return json{{"load", report->to_json()},
+                    {"exit", static_cast<int>(report->exit_code())},
+                    {"summary", load::to_text(*report)},
+                    {"server", meter ? (end - begin).to_json() : json()}};
+      },
+      load_timeout_ns(options));
+}
+
+std::string failure_of(const json& outcome) {
+  const json& load = outcome["load"];
+  if (load.contains("hang")) return "hang: the device completed nothing any more";
+  if (load.contains("first_error"))
+    return std::format("I/O error: {} of byte {} failed with errno {}",
+                       load["first_error"].value("operation", "I/O"),
+                       load["first_error"].value("offset_bytes", std::uint64_t{0}),
+                       load["first_error"].value("errno", 0));
+  return "the load ended: " + load.value("ending", std::string("?"));
+}
+
+Sample sample_of(const json& outcome) {
+  const auto exit = static_cast<ExitCode>(outcome["exit"].get<int>());
+  Sample sample{.record = {{"status", exit == ExitCode::ok            ? "ok"
+                                      : exit == ExitCode::interrupted ? "interrupted"
+                                                                      : "failed"},
+                           {"load", outcome["load"]},
+                           {"server", outcome["server"]},
+                           {"per_io", per_io_figures(outcome["load"], outcome["server"])}},
+                .exit = exit};
+  if (exit != ExitCode::ok) sample.record["reason"] = failure_of(outcome);
+  return sample;
+}
+
+json describe(const Server& server, const ServeOptions& options) {
+  const auto& device = server.device();
+  return {{"id", server.id()},
+          {"queues", device.nr_hw_queues},
+          {"depth", device.queue_depth},
+          {"daemons", options.daemon_count()},
+          {"max_io_bytes", device.max_io_buf_bytes},
+          {"flags_requested", feature_list(options.flags(device.flags))},
+          {"flags_granted", feature_list(device.flags)},
+          {"queue_limits", queue_limits(server.block_path())}};
+}
+
+}  // namespace
+
+bool Sampler::should_verify(const Cell& cell) const {
+  if (options_.verify == VerifyPolicy::off || cell.kind != Cell::Kind::ublk) return false;
+  if (verified_.contains(cell.mode_name() + ' ' + cell.target)) return false;
+  if (options_.verify == VerifyPolicy::on) return true;
+  // Verifying writes: a backing file that is only to be read must not be destroyed unasked.
+  return !cell.target.starts_with("loop:") || load::writes(cell.pattern);
+}
+
+json Sampler::verify(const Cell& cell, const std::string& path) {
+  auto outcome = verify_cell(cell, path);
+  if (!outcome) return {{"status", "failed"}, {"reason", outcome.error().message()}};
+  if (outcome->value("status", "") != "failed") verified_.insert(cell.mode_name() + ' ' + cell.target);
+  return *outcome;
+}
+
+Sample Sampler::measure(const Cell& cell) {
+  const std::uint64_t begin_ns = now_ns();
+  Sample sample = cell.kind == Cell::Kind::ublk      ? measure_ublk(cell)
+                  : cell.kind == Cell::Kind::control ? measure_control(cell)
+                                                     : measure_device(cell, cell.target);
+  sample.record["cell"] = cell.name();
+  sample.record["elapsed_ns"] = now_ns() - begin_ns;
+  return sample;
+}
+
+Sample Sampler::measure_ublk(const Cell& cell) {
+  const ServeOptions serve = serve_options(options_, cell);
+  auto server = Server::start(serve);
+  if (!server) return failed_sample(server.error());
+
+  json verified = nullptr;
+  if (should_verify(cell)) verified = verify(cell, server->block_path());
+  const bool bad = verified.is_object() && verified.value("status", "") == "failed";
+  Sample sample;
+  if (bad) {
+    sample = {{{"status", "failed"}, {"reason", "verify: " + verified.value("reason", "")}},
+              ExitCode::io};
+  } else {
+    auto outcome = load_and_meter(load_options(options_, cell, server->block_path()), &*server);
+    sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
+  }
+  sample.record["device"] = describe(*server, serve);
+  if (!verified.is_null()) sample.record["verify"] = verified;
+
+  // A server that hangs cannot be stopped in order; the driver fails what it held.
+  const auto ended = sample.exit == ExitCode::hang ? server->kill() : server->stop();
+  if (!ended && sample.exit == ExitCode::ok)
+    return {failed_record(ended.error()), ended.error().exit};
+  return sample;
+}
+
+Sample Sampler::measure_control(const Cell& cell) {
+  if (cell.target != "null_blk") return measure_device(cell, cell.target);
+  auto device = NullBlock::create(options_.server.queues, cell.depth, null_block_bytes);
+  if (!device) return failed_sample(device.error());
+  return measure_device(cell, device->path());
+}
+
+Sample Sampler::measure_device(const Cell& cell, const std::string& path) {
+  auto outcome = load_and_meter(load_options(options_, cell, path), nullptr);
+  Sample sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
+  sample.record["device"] = {{"path", path}, {"queue_limits", queue_limits(path)}};
+  return sample;
+}
+
+}  // namespace ublkbench

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// One sample: a fresh device and a fresh server process, verified once, loaded once, removed.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "bench/suite/plan.hpp"
+
+namespace ublkbench {
+
+/// A sample's record, see bench/record/schema/run.schema.json. `exit` is what it means for the
+/// run's exit code.
+struct Sample {
+  nlohmann::json record;
+  ExitCode exit = ExitCode::ok;
+};
+
+class Sampler {
+ public:
+  explicit Sampler(const RunOptions& options) : options_(options) {}
+
+  /// Measures `cell` once. Never fails as a call: what went wrong is in the record, and whatever it
+  /// was, the device is gone afterwards.
+  Sample measure(const Cell& cell);
+
+ private:
+  Sample measure_ublk(const Cell& cell);
+  Sample measure_control(const Cell& cell);
+  Sample measure_device(const Cell& cell, const std::string& path);
+  bool should_verify(const Cell& cell) const;
+  nlohmann::json verify(const Cell& cell, const std::string& path);
+
+  const RunOptions& options_;
+  std::set<std::string> verified_;  // modes and targets that passed in this run
+};
+
+}  // namespace ublkbench

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include "bench/suite/verify_cell.hpp"
+
+#include <atomic>
+
+#include "bench/load/verify.hpp"
+#include "bench/suite/child.hpp"
+
+namespace ublkbench {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t timeout_ns = 300'000'000'000;
+
+load::VerifyOptions options_for(const Cell& cell, const std::string& path) {
+  load::VerifyOptions options;
+  options.device = path;
+  options.destructive = true;
+  options.stores_data = !cell.target.starts_with("null");
+  options.depth = std::min(cell.depth, options.depth);
+  if (std::ranges::find(options.sizes, cell.block_bytes) == options.sizes.end())
+    options.sizes.push_back(cell.block_bytes);
+  return options;
+}
+
+json outcome_of(const load::VerifyReport& report, bool stores_data) {
+  json outcome = {{"status", !report.passed() ? "failed" : stores_data ? "passed" : "completes"},
+                  {"report", report.to_json()}};
+  if (!report.passed()) outcome["reason"] = load::to_text(report);
+  return outcome;
+}
+
+}  // namespace
+
+Result<json> verify_cell(const Cell& cell, const std::string& path) {
+  return run_in_child(
+      [&](const std::atomic<bool>& stop) -> Result<json> {
+        load::VerifyOptions options = options_for(cell, path);
+        options.stop = &stop;
+        auto report = load::verify_device(options);
+        if (!report) return std::unexpected(report.error());
+        return outcome_of(*report, options.stores_data);
+      },
+      timeout_ns);
+}
+
+}  // namespace ublkbench

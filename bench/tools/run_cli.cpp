@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+#include "bench/tools/run_cli.hpp"
+
+#include <algorithm>
+#include <format>
+
+#include "bench/base/units.hpp"
+#include "bench/suite/usage.hpp"
+#include "bench/tools/server_cli.hpp"
+
+namespace ublkbench {
+namespace {
+
+constexpr std::uint64_t default_runtime_ns = 5'000'000'000;
+constexpr std::uint64_t default_icount_ios = 30'000;
+
+/// A comma-separated axis, each part through `parse`.
+template <class T, class Parse>
+Result<std::vector<T>> axis(const std::string& text, std::string_view option, Parse&& parse) {
+  std::vector<T> values;
+  for (const std::string& part : split(text, ',')) {
+    auto value = parse(part);
+    if (!value)
+      return bad_input(std::format("{}: {}", option, value.error().operation), value.error().hint);
+    values.push_back(static_cast<T>(*value));
+  }
+  if (values.empty()) return bad_input(std::format("{} is empty", option));
+  return values;
+}
+
+Result<unsigned> parse_depth(const std::string& text) {
+  const auto depth = parse_count(text);
+  if (!depth) return std::unexpected(depth.error());
+  if (*depth < 1 || *depth > UBLK_MAX_QUEUE_DEPTH)
+    return bad_input(std::format("queue depth {}", text),
+                     std::format("the driver takes 1 to {}", UBLK_MAX_QUEUE_DEPTH));
+  return static_cast<unsigned>(*depth);
+}
+
+Result<VerifyPolicy> parse_verify(const std::string& word) {
+  if (word == "auto") return VerifyPolicy::automatic;
+  if (word == "on") return VerifyPolicy::on;
+  if (word == "off") return VerifyPolicy::off;
+  return bad_input(std::format("--verify {}", word), "use auto, on or off");
+}
+
+}  // namespace
+
+void RunCli::add_options(CLI::App& app) {
+  add_matrix(app);
+  add_load(app);
+  add_server(app);
+  add_output(app);
+  app.footer(
+      "Every comma-separated list is an axis of the matrix, except --mode: there commas join words\n"
+      "into one mode, and the option is repeated to compare modes.\n\n"
+      "Examples:\n"
+      "  ublkbench --mode batch,auto_zc --qd 128\n"
+      "  ublkbench --mode copy --mode auto_zc --mode batch,auto_zc --qd 1,32,128 --json run.json\n"
+      "  ublkbench --mode all --target mem:256M --rw randrw\n"
+      "  ublkbench --device /dev/ublkb0 --qd 1,64       (somebody else's server)\n\n"
+      "Exit codes: 0 done, 2 bad input, 5 this machine cannot do it, 6 I/O or data error, 7 hang,\n"
+      "130 interrupted.");
+}
+
+void RunCli::add_matrix(CLI::App& app) {
+  app.add_option("--mode,-m", modes_, "Mode words joined by commas; repeat to compare; 'all'")
+      ->capture_default_str()
+      ->allow_extra_args(false)
+      ->group("Matrix");
+  app.add_option("--target,-t", values_.targets, std::string(target_help()))
+      ->capture_default_str()
+      ->allow_extra_args(false)
+      ->group("Matrix");
+  app.add_option("--qd", depths_, "Depth of the device's queues and I/Os in flight per job")
+      ->capture_default_str()
+      ->group("Matrix");
+  app.add_option("--bs", sizes_, "Block sizes")->capture_default_str()->group("Matrix");
+  app.add_option("--rw", patterns_, "read, write, randread, randwrite, rw, randrw")
+      ->capture_default_str()
+      ->group("Matrix");
+  app.add_option("--repeat", values_.repeat, "Rounds; each has every cell, shuffled")
+      ->capture_default_str()
+      ->group("Matrix");
+  app.add_option("--seed", values_.seed, "Seed of the order and of the offsets")
+      ->capture_default_str()
+      ->group("Matrix");
+  app.add_option("--control", values_.control,
+                 "Cell without ublk in every round: null_blk, none, or a device to read")
+      ->capture_default_str()
+      ->group("Matrix");
+  app.add_option("--device", values_.device,
+                 "Drive a device that somebody else serves; no server of ours is started")
+      ->group("Matrix");
+}
+
+void RunCli::add_load(CLI::App& app) {
+  app.add_option("--ios", ios_, "Measured I/Os per sample (default under --icount: 30k)")
+      ->group("Load");
+  app.add_option("--runtime", runtime_, "Measured time per sample (default: 5s)")->group("Load");
+  app.add_option("--warmup", warmup_, "Before measuring: I/Os with --ios, time with --runtime")
+      ->group("Load");
+  app.add_option("--jobs", values_.load.jobs, "Load threads")->capture_default_str()->group("Load");
+  app.add_option("--rwmixread", values_.load.rw_mix_read_percent, "Percent of reads in rw, randrw")
+      ->capture_default_str()
+      ->group("Load");
+  app.add_option("--rate", rate_, "I/Os per second of an open loop (default: closed loop)")
+      ->group("Load");
+  app.add_option("--submit-batch", values_.load.submit_batch, "I/Os per submission (default: qd/4)")
+      ->group("Load");
+  app.add_option("--complete-batch", values_.load.complete_batch,
+                 "Completions waited for at once (default: qd/4)")
+      ->group("Load");
+  app.add_option("--load-cpus", load_cpus_, "CPUs of the load threads, for instance 0-3")
+      ->group("Load");
+  app.add_flag("--hipri", values_.load.hipri, "Polled completions")->group("Load");
+  app.add_flag("--no-fixed-bufs", no_fixed_buffers_, "Do not register buffers")->group("Load");
+  app.add_flag("--no-registered-file", no_registered_file_, "Do not register the file")
+      ->group("Load");
+  app.add_flag("--buffered", buffered_, "Without O_DIRECT")->group("Load");
+  app.add_flag("--no-latency", no_latency_, "Record no latency: no clock in the hot path")
+      ->group("Load");
+  app.add_flag("--destructive", values_.load.destructive, "Allow writes to --device")
+      ->group("Load");
+  app.add_option("--verify", verify_,
+                 "auto, on, off: check before timing that each mode keeps data; auto leaves a loop "
+                 "target alone that is only read")
+      ->capture_default_str()
+      ->group("Load");
+  app.add_option("--hang-timeout", hang_timeout_, "No completion for so long is a hang")
+      ->capture_default_str()
+      ->group("Load");
+}
+
+void RunCli::add_server(CLI::App& app) {
+  app.add_option("--queues", values_.server.queues, "Hardware queues")
+      ->capture_default_str()
+      ->group("Server");
+  app.add_option("--daemons", values_.server.daemons, "Server threads (default: one per queue)")
+      ->group("Server");
+  app.add_option("--max-io", max_io_, "Largest I/O of the device")
+      ->capture_default_str()
+      ->group("Server");
+  app.add_option("--server-cpus", server_cpus_, "'queue', 'free' or a list such as 0-3")
+      ->capture_default_str()
+      ->group("Server");
+  app.add_flag("--auto-zc-fallback", values_.server.auto_zc_fallback,
+               "auto_zc: register by hand where the driver could not")
+      ->group("Server");
+}
+
+void RunCli::add_output(CLI::App& app) {
+  app.add_option("--json", store_.json_path, "Record of the run as one document; - for stdout")
+      ->group("Output");
+  app.add_option("--out", store_.folder, "Record of the run as run.json and samples.jsonl")
+      ->group("Output");
+  app.add_option("--format", format_, "text, json, md, csv")->capture_default_str()->group("Output");
+  app.add_flag("--resume", store_.resume, "Go on with the record in --out or --json")
+      ->group("Output");
+  app.add_flag("--dry-run", dry_run_, "Print the matrix and the estimated time; measure nothing")
+      ->group("Output");
+}
+
+Result<> RunCli::parse_axes(RunRequest& request) const {
+  RunOptions& options = request.options;
+  for (const std::string& words : modes_) {
+    if (words == "all") {
+      request.all_modes = true;
+      continue;
+    }
+    const auto mode = parse_mode(words);
+    if (!mode) return std::unexpected(mode.error());
+    options.modes.push_back(*mode);
+  }
+  auto depths = axis<unsigned>(depths_, "--qd", parse_depth);
+  if (!depths) return std::unexpected(depths.error());
+  auto sizes = axis<std::uint64_t>(sizes_, "--bs", [](const std::string& t) { return parse_size(t); });
+  if (!sizes) return std::unexpected(sizes.error());
+  auto patterns = axis<load::Pattern>(
+      patterns_, "--rw", [](const std::string& t) { return load::parse_pattern(t); });
+  if (!patterns) return std::unexpected(patterns.error());
+  options.depths = *depths;
+  options.block_bytes = *sizes;
+  options.patterns = *patterns;
+  return {};
+}
+
+Result<> RunCli::parse_work(RunOptions& options) const {
+  load::LoadOptions& load = options.load;
+  if (!ios_.empty() && !runtime_.empty())
+    return bad_input("--ios and --runtime exclude each other", "fixed work or fixed time");
+  if (!ios_.empty()) {
+    const auto ios = parse_count(ios_);
+    if (!ios) return std::unexpected(ios.error());
+    load.ios = *ios;
+  } else if (!runtime_.empty()) {
+    const auto runtime = parse_duration_ns(runtime_);
+    if (!runtime) return std::unexpected(runtime.error());
+    load.runtime_ns = *runtime;
+  } else if (icount_shift()) {
+    load.ios = default_icount_ios;
+  } else {
+    load.runtime_ns = default_runtime_ns;
+  }
+  if (!warmup_.empty()) {
+    const auto warmup = load.ios != 0 ? parse_count(warmup_) : parse_duration_ns(warmup_);
+    if (!warmup) return std::unexpected(warmup.error());
+    (load.ios != 0 ? load.warmup_ios : load.warmup_ns) = *warmup;
+  }
+  if (rate_.empty()) return {};
+  const auto rate = parse_count(rate_);
+  if (!rate) return std::unexpected(rate.error());
+  load.rate_iops = *rate;
+  return {};
+}
+
+Result<> RunCli::parse_rest(RunRequest& request) const {
+  RunOptions& options = request.options;
+  options.load.fixed_buffers = !no_fixed_buffers_;
+  options.load.registered_file = !no_registered_file_;
+  options.load.direct = !buffered_;
+  options.load.record_latency = !no_latency_;
+  if (!load_cpus_.empty()) {
+    auto cpus = parse_cpu_list(load_cpus_);
+    if (!cpus) return std::unexpected(cpus.error());
+    options.load.job_cpus = *cpus;
+  }
+  if (auto pinned = parse_pinning(server_cpus_, options.server); !pinned) return pinned;
+  const auto max_io = parse_size(max_io_);
+  if (!max_io) return std::unexpected(max_io.error());
+  options.server.max_io_bytes =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(*max_io, UINT32_MAX));
+  const auto hang = parse_duration_ns(hang_timeout_);
+  if (!hang) return std::unexpected(hang.error());
+  options.load.hang_timeout_ns = *hang;
+  const auto verify = parse_verify(verify_);
+  if (!verify) return std::unexpected(verify.error());
+  options.verify = *verify;
+  const auto format = parse_format(format_);
+  if (!format) return std::unexpected(format.error());
+  request.format = *format;
+  return {};
+}
+
+Result<RunRequest> RunCli::request() const {
+  RunRequest request{.options = values_, .store = store_, .dry_run = dry_run_};
+  if (auto parsed = parse_axes(request); !parsed) return std::unexpected(parsed.error());
+  if (auto parsed = parse_work(request.options); !parsed) return std::unexpected(parsed.error());
+  if (auto parsed = parse_rest(request); !parsed) return std::unexpected(parsed.error());
+  return request;
+}
+
+}  // namespace ublkbench

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Command line of `ublkbench run`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/suite/plan.hpp"
+#include "bench/suite/store.hpp"
+#include "bench/suite/summary.hpp"
+
+namespace ublkbench {
+
+/// What `run` was asked for, parsed.
+struct RunRequest {
+  RunOptions options;
+  StoreOptions store;
+  TableFormat format = TableFormat::text;
+  bool dry_run = false;
+  bool all_modes = false;  ///< --mode all: every mode that this kernel grants
+};
+
+class RunCli {
+ public:
+  void add_options(CLI::App& app);
+  /// The options as typed; the first bad word gives an error.
+  [[nodiscard]] Result<RunRequest> request() const;
+
+ private:
+  void add_matrix(CLI::App& app);
+  void add_load(CLI::App& app);
+  void add_server(CLI::App& app);
+  void add_output(CLI::App& app);
+  [[nodiscard]] Result<> parse_axes(RunRequest& request) const;
+  [[nodiscard]] Result<> parse_work(RunOptions& options) const;
+  [[nodiscard]] Result<> parse_rest(RunRequest& request) const;
+
+  RunOptions values_;
+  StoreOptions store_;
+  std::vector<std::string> modes_{"copy"};
+  std::string depths_ = "128";
+  std::string sizes_ = "4k";
+  std::string patterns_ = "randread";
+  std::string ios_;
+  std::string runtime_;
+  std::string warmup_;
+  std::string rate_;
+  std::string max_io_ = "1M";
+  std::string server_cpus_ = "queue";
+  std::string load_cpus_;
+  std::string verify_ = "auto";
+  std::string hang_timeout_ = "30s";
+  std::string format_ = "text";
+  bool no_fixed_buffers_ = false;
+  bool no_registered_file_ = false;
+  bool buffered_ = false;
+  bool no_latency_ = false;
+  bool dry_run_ = false;
+};
+
+}  // namespace ublkbench

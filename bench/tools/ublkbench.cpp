@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// ublkbench: the main program. Without a verb it runs the main job.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <print>
+#include <string>
+#include <vector>
+
+#include "bench/record/tool_identity.hpp"
+#include "bench/tools/doctor.hpp"
+#include "bench/tools/modes_verb.hpp"
+#include "bench/tools/run_cli.hpp"
+#include "bench/tools/run_verb.hpp"
+
+namespace ublkbench {
+namespace {
+
+constexpr const char* verbs[] = {"run", "modes", "doctor"};
+
+/// "ublkbench --qd 1" is "ublkbench run --qd 1".
+std::vector<std::string> with_verb(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const bool about = !words.empty() && (words[0] == "--help" || words[0] == "-h" ||
+                                        words[0] == "--version");
+  const bool has_verb = !words.empty() && !words[0].starts_with('-');
+  if (!has_verb && !about) words.insert(words.begin(), "run");
+  return words;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Benchmarks ublk, Linux's userspace block driver.", "ublkbench"};
+  app.set_version_flag("--version", tool_identity().version + " (" + tool_identity().commit + ")");
+  app.require_subcommand(1);
+  app.footer("Without a verb: 'run'. 'ublkbench run --help' lists the options of the main job.");
+
+  int code = 0;
+  RunCli run_cli;
+  auto* const run = app.add_subcommand(verbs[0], "Measure modes against each other (the default)");
+  run_cli.add_options(*run);
+  run->callback([&] {
+    auto request = run_cli.request();
+    if (!request) {
+      std::println(stderr, "ublkbench: {}", request.error().message());
+      code = static_cast<int>(request.error().exit);
+    } else {
+      code = run_matrix(std::move(*request), std::vector<std::string>(argv, argv + argc));
+    }
+  });
+
+  bool json = false;
+  bool all = false;
+  auto* const modes =
+      app.add_subcommand(verbs[1], "List every mode, granted or not by this kernel, and why");
+  modes->add_flag("--all", all, "A row for every combination");
+  modes->add_flag("--json", json, "As JSON");
+  modes->callback([&] { code = run_modes(all, json); });
+
+  auto* const doctor = app.add_subcommand(verbs[2], "Check this machine and say what to do");
+  doctor->add_flag("--json", json, "As JSON");
+  doctor->callback([&] { code = run_doctor(json); });
+
+  std::vector<std::string> words = with_verb(argc, argv);
+  std::ranges::reverse(words);  // CLI11 takes a vector back to front
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::println(stderr, "ublkbench: {}; see 'ublkbench run --help'", error.what());
+    return static_cast<int>(ExitCode::usage);
+  }
+  return code;
+}
+
+}  // namespace
+}  // namespace ublkbench
+
+int main(int argc, char** argv) { return ublkbench::run(argc, argv); }
