@@ -31,7 +31,8 @@ Result<> write_all(int fd, std::string_view contents, const std::string& path) {
 }
 
 Result<> sync_file(int fd, const std::string& path) {
-  // Pipes and terminals have nothing to sync (EINVAL); a file system may be read-only by now (EROFS).
+  // Pipes and terminals have nothing to sync (EINVAL); a file system may be read-only by now
+  // (EROFS).
   if (::fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) return failed("fsync", path, errno);
   return {};
 }

@@ -70,7 +70,7 @@ json kernel_fields(const SystemFiles& files) {
 
 json ublk_driver_fields(const SystemFiles& files) {
   const std::string module = "/sys/module/ublk_drv";
-  return {{"loaded", fs::exists(files.path(module))},
+  return {{"loaded", files.exists(module)},
           {"srcversion", files.text(module + "/srcversion")},
           {"build_id",
            null_if_empty(build_id_of_notes(files.contents(module + "/notes/.note.gnu.build-id")))}};
@@ -78,8 +78,9 @@ json ublk_driver_fields(const SystemFiles& files) {
 
 json cpu_fields(const SystemFiles& files) {
   json fields;
-  for (const char* name : {"vendor_id", "cpu family", "model", "model name", "stepping", "microcode",
-                           "CPU implementer", "CPU part", "CPU variant", "CPU revision"})
+  for (const char* name :
+       {"vendor_id", "cpu family", "model", "model name", "stepping", "microcode",
+        "CPU implementer", "CPU part", "CPU variant", "CPU revision"})
     if (json value = files.field("/proc/cpuinfo", name); !value.is_null()) fields[name] = value;
   // What decides how the kernel copies: arch/x86/lib/copy_user_64.S, memcpy_64.S.
   const json flags = files.field("/proc/cpuinfo", "flags");
@@ -133,16 +134,15 @@ json vulnerability_fields(const SystemFiles& files) {
 json key_fields(const SystemFiles& files, const std::string& block_device) {
   utsname names{};
   ::uname(&names);
-  json fields = {
-      {"arch", names.machine},
-      {"kernel", kernel_fields(files)},
-      {"ublk_driver", ublk_driver_fields(files)},
-      {"cpu", cpu_fields(files)},
-      {"machine", machine_fields(files)},
-      {"vulnerabilities", vulnerability_fields(files)},
-      {"clocksource",
-       files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")},
-      {"tool", tool_json()}};
+  json fields = {{"arch", names.machine},
+                 {"kernel", kernel_fields(files)},
+                 {"ublk_driver", ublk_driver_fields(files)},
+                 {"cpu", cpu_fields(files)},
+                 {"machine", machine_fields(files)},
+                 {"vulnerabilities", vulnerability_fields(files)},
+                 {"clocksource",
+                  files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")},
+                 {"tool", tool_json()}};
   if (!block_device.empty()) fields["queue"] = queue_limits(block_device, files.path(""));
   return fields;
 }
@@ -191,9 +191,10 @@ json noted_fields(const SystemFiles& files) {
 /// Command line words that do not change what is measured. The prefix ends with '=' where only the
 /// value is of no interest, else the whole word must match.
 constexpr std::array uninteresting_words{
-    "BOOT_IMAGE=", "root=",  "rootfstype=", "rootflags=", "initrd=", "init=", "resume=", "console=",
-    "earlycon=",   "panic=", "oops=",       "loglevel=",  "systemd.", "rd.",   "quiet",   "splash",
-    "ro",          "rw",     "debug",       "ignore_loglevel"};
+    "BOOT_IMAGE=", "root=",     "rootfstype=", "rootflags=", "initrd=",
+    "init=",       "resume=",   "console=",    "earlycon=",  "panic=",
+    "oops=",       "loglevel=", "systemd.",    "rd.",        "quiet",
+    "splash",      "ro",        "rw",          "debug",      "ignore_loglevel"};
 
 bool is_uninteresting(std::string_view word) {
   return std::ranges::any_of(uninteresting_words, [&](std::string_view known) {
@@ -249,18 +250,37 @@ json queue_limits(const std::string& block_device, const std::string& root) {
       error);
   const std::string name = (error ? fs::path(block_device) : node).filename().string();
   std::string folder = "/sys/class/block/" + name;
-  if (!fs::exists(files.path(folder))) return nullptr;
-  if (fs::exists(files.path(folder + "/partition"))) {
+  if (!files.exists(folder)) return nullptr;
+  if (files.exists(folder + "/partition")) {
     const auto disk = fs::canonical(files.path(folder), error).parent_path().filename().string();
     folder = "/sys/class/block/" + disk;
   }
   json limits = {{"scheduler", files.chosen(folder + "/queue/scheduler")}};
-  for (const char* setting :
-       {"nomerges", "rq_affinity", "iostats", "wbt_lat_usec", "nr_requests", "max_sectors_kb",
-        "max_hw_sectors_kb", "max_segments", "max_segment_size", "max_discard_segments",
-        "logical_block_size", "physical_block_size", "minimum_io_size", "optimal_io_size",
-        "discard_granularity", "discard_max_bytes", "write_zeroes_max_bytes", "write_cache", "fua",
-        "rotational", "add_random", "io_poll", "dma_alignment", "virt_boundary_mask", "zoned"})
+  for (const char* setting : {"nomerges",
+                              "rq_affinity",
+                              "iostats",
+                              "wbt_lat_usec",
+                              "nr_requests",
+                              "max_sectors_kb",
+                              "max_hw_sectors_kb",
+                              "max_segments",
+                              "max_segment_size",
+                              "max_discard_segments",
+                              "logical_block_size",
+                              "physical_block_size",
+                              "minimum_io_size",
+                              "optimal_io_size",
+                              "discard_granularity",
+                              "discard_max_bytes",
+                              "write_zeroes_max_bytes",
+                              "write_cache",
+                              "fua",
+                              "rotational",
+                              "add_random",
+                              "io_poll",
+                              "dma_alignment",
+                              "virt_boundary_mask",
+                              "zoned"})
     limits[setting] = files.value(std::format("{}/queue/{}", folder, setting));
   std::uint64_t hardware_queues = 0;
   for (const auto& entry : fs::directory_iterator(files.path(folder + "/mq"), error))

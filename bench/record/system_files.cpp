@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -13,6 +14,11 @@ std::string_view trimmed(std::string_view text) {
   const auto from = text.find_first_not_of(blank);
   if (from == std::string_view::npos) return {};
   return text.substr(from, text.find_last_not_of(blank) - from + 1);
+}
+
+bool SystemFiles::exists(std::string_view path) const {
+  std::error_code error;
+  return std::filesystem::exists(this->path(path), error);
 }
 
 std::string SystemFiles::contents(std::string_view path) const {

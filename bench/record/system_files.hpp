@@ -12,7 +12,11 @@ class SystemFiles {
  public:
   explicit SystemFiles(std::string root) : root_(std::move(root)) {}
 
-  [[nodiscard]] std::string path(std::string_view below) const { return root_ + std::string(below); }
+  [[nodiscard]] std::string path(std::string_view below) const {
+    return root_ + std::string(below);
+  }
+  /// Whether it is there as far as this process can see.
+  [[nodiscard]] bool exists(std::string_view path) const;
   /// The whole file; empty if it cannot be read.
   [[nodiscard]] std::string contents(std::string_view path) const;
   /// The file without white space at its ends; null if it is not there or empty.

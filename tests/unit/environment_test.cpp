@@ -14,10 +14,12 @@ using namespace std::string_literals;
 void write_machine(const TemporaryFolder& machine) {
   machine.write("proc/sys/kernel/osrelease", "7.3.4-test\n");
   machine.write("proc/sys/kernel/version", "#1 SMP\n");
-  machine.write("proc/cmdline", "BOOT_IMAGE=/vmlinuz root=LABEL=x ro quiet mitigations=off nokaslr\n");
-  machine.write("proc/cpuinfo",
-                "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: 49\nmodel name\t: EPYC\n"
-                "cpu MHz\t\t: 2250.0\nbogomips\t: 4500.00\nflags\t\t: fpu erms rep_good hypervisor\n");
+  machine.write("proc/cmdline",
+                "BOOT_IMAGE=/vmlinuz root=LABEL=x ro quiet mitigations=off nokaslr\n");
+  machine.write(
+      "proc/cpuinfo",
+      "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: 49\nmodel name\t: EPYC\n"
+      "cpu MHz\t\t: 2250.0\nbogomips\t: 4500.00\nflags\t\t: fpu erms rep_good hypervisor\n");
   machine.write("proc/meminfo", "MemTotal:        4028032 kB\nMemAvailable:   1000 kB\n");
   machine.write("proc/loadavg", "0.10 0.20 0.30 1/100 1234\n");
   machine.write("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n");
@@ -58,9 +60,10 @@ TEST(Environment, KeyIgnoresWhatIsMeasured) {
   const TemporaryFolder machine;
   write_machine(machine);
   const auto before = capture_environment({}, machine.path());
-  machine.write("proc/cpuinfo",
-                "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: 49\nmodel name\t: EPYC\n"
-                "cpu MHz\t\t: 3100.0\nbogomips\t: 6200.00\nflags\t\t: fpu erms rep_good hypervisor\n");
+  machine.write(
+      "proc/cpuinfo",
+      "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: 49\nmodel name\t: EPYC\n"
+      "cpu MHz\t\t: 3100.0\nbogomips\t: 6200.00\nflags\t\t: fpu erms rep_good hypervisor\n");
   machine.write("proc/loadavg", "9.00 9.00 9.00 1/100 1234\n");
   machine.write("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "3100000\n");
   machine.write("proc/cmdline", "BOOT_IMAGE=/other root=LABEL=y rw mitigations=off nokaslr\n");
@@ -135,8 +138,11 @@ TEST(QueueLimits, PartitionGivesItsDisksLimits) {
 
 TEST(BuildId, IsFoundBehindOtherNotes) {
   const auto note = [](std::string name, std::string descriptor, char type) {
-    const auto word = [](std::size_t value) { return std::string{static_cast<char>(value), 0, 0, 0}; };
-    std::string bytes = word(name.size()) + word(descriptor.size()) + word(static_cast<std::size_t>(type));
+    const auto word = [](std::size_t value) {
+      return std::string{static_cast<char>(value), 0, 0, 0};
+    };
+    std::string bytes =
+        word(name.size()) + word(descriptor.size()) + word(static_cast<std::size_t>(type));
     name.resize((name.size() + 3) & ~std::size_t{3});
     descriptor.resize((descriptor.size() + 3) & ~std::size_t{3});
     return bytes + name + descriptor;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "bench/tools/known_kernels.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace ublkbench {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::Not;
+
+std::vector<std::string_view> names(std::string_view release, std::string_view proc_version = {},
+                                    std::string_view signature = {}) {
+  const auto kernel = running_kernel(release, proc_version, signature);
+  std::vector<std::string_view> found;
+  if (!kernel) return {"unparsed"};
+  for (const KernelFault& fault : faults_of(*kernel)) found.push_back(fault.name);
+  return found;
+}
+
+TEST(KernelVersion, IsReadFromReleases) {
+  EXPECT_EQ(parse_kernel_version("7.3.4+deb13-cloud-amd64"), (KernelVersion{7, 3, 4}));
+  EXPECT_EQ(parse_kernel_version("6.17.0-1015-azure"), (KernelVersion{6, 17, 0}));
+  EXPECT_EQ(parse_kernel_version("7.4-rc2"), (KernelVersion{7, 4, 0}));
+  EXPECT_EQ(parse_kernel_version("6.18.40"), (KernelVersion{6, 18, 40}));
+  EXPECT_EQ(parse_kernel_version("linux"), std::nullopt);
+  EXPECT_EQ(parse_kernel_version(""), std::nullopt);
+  EXPECT_EQ(parse_kernel_version("7"), std::nullopt);
+}
+
+TEST(KnownKernels, AddDevOopsIsIn6_18_4And5Only) {
+  EXPECT_THAT(names("6.18.3"), Not(Contains("ADD_DEV oops")));
+  EXPECT_THAT(names("6.18.4-arch1-1"), Contains("ADD_DEV oops"));
+  EXPECT_THAT(names("6.18.5"), Contains("ADD_DEV oops"));
+  EXPECT_THAT(names("6.18.6"), Not(Contains("ADD_DEV oops")));
+  EXPECT_THAT(names("6.17.0-5-generic"), Not(Contains("ADD_DEV oops")));
+  EXPECT_THAT(names("6.17.0-1015-azure"), Contains("ADD_DEV oops"));
+  EXPECT_THAT(names("6.17.0-1005-aws"), Contains("ADD_DEV oops"));
+  EXPECT_THAT(names("6.8.0-1052-azure"), Not(Contains("ADD_DEV oops")));
+}
+
+TEST(KnownKernels, LostControlCommandIsNamedWhereItWasSeen) {
+  EXPECT_THAT(names("6.18.40"), ElementsAre("control command lost"));
+  EXPECT_THAT(names("7.0.14-generic"), ElementsAre("control command lost"));
+  EXPECT_THAT(names("7.0.13"), ElementsAre());
+}
+
+TEST(KnownKernels, DefectsOf7_3HaveNoFixYet) {
+  EXPECT_THAT(names("7.3.4+deb13-cloud-amd64"), ElementsAre("QUIESCE_MISSED", "CANCEL_LIVELOCK"));
+  EXPECT_THAT(names("7.2.9"), ElementsAre());
+}
+
+TEST(KnownKernels, DistributionsTellTheUpstreamVersionElsewhere) {
+  EXPECT_THAT(
+      names("6.12-amd64", "Linux version 6.12 (x) #1 SMP PREEMPT_DYNAMIC Debian 6.18.4-1 (d)"),
+      Contains("ADD_DEV oops"));
+  EXPECT_THAT(names("6.18.0-8-generic", {}, "Ubuntu 6.18.0-8.8-generic 6.18.5"),
+              Contains("ADD_DEV oops"));
+  // A compiler of Debian's is not a kernel of Debian's.
+  EXPECT_THAT(
+      names("6.18.4", "Linux version 6.18.4 (gcc (Debian 14.2.0-19) 14.2.0) #1 SMP PREEMPT"),
+      Contains("ADD_DEV oops"));
+}
+
+TEST(KnownKernels, EveryRowSaysWhatToDoAndWhereItIsFrom) {
+  for (const KernelFault& fault : kernel_faults()) {
+    EXPECT_FALSE(fault.finding.empty()) << fault.name;
+    EXPECT_FALSE(fault.advice.empty()) << fault.name;
+    EXPECT_FALSE(fault.source.empty()) << fault.name;
+    EXPECT_TRUE(fault.fixed == KernelVersion{} || fault.first < fault.fixed) << fault.name;
+  }
+}
+
+}  // namespace
+}  // namespace ublkbench
