@@ -4,7 +4,10 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <utility>
 
 #include "bench/load/offsets.hpp"
 
@@ -69,6 +72,15 @@ void Buffers::fill(std::uint64_t seed) {
     std::memcpy(all.data() + at, &word, sizeof word);
   }
   for (; at < all.size(); ++at) all[at] = static_cast<std::byte>(random.next());
+}
+
+// Reachable, so that leak checkers see the intention, and never destroyed: closing a ring waits for
+// nothing, but after an unmap a late completion would write to whatever is mapped there next.
+void keep_for_ever(Ring ring, Buffers buffers) {
+  static std::mutex mutex;
+  static auto* const kept = new std::vector<std::pair<Ring, Buffers>>;
+  const std::scoped_lock lock(mutex);
+  kept->emplace_back(std::move(ring), std::move(buffers));
 }
 
 }  // namespace ublkbench::load

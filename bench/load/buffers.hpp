@@ -11,6 +11,7 @@
 
 #include "bench/base/fd.hpp"
 #include "bench/base/result.hpp"
+#include "bench/ring/ring.hpp"
 
 namespace ublkbench::load {
 
@@ -38,5 +39,9 @@ class Buffers {
   std::uint64_t bytes_;
   std::uint64_t skip_;  // where slot 0 begins in the mapping
 };
+
+/// Keeps both until the process ends, for a ring with I/O that never completes: the kernel may
+/// still write to the buffers.
+void keep_for_ever(Ring ring, Buffers buffers);
 
 }  // namespace ublkbench::load

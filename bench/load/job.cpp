@@ -39,18 +39,6 @@ Histogram from_counts(const std::vector<std::uint64_t>& counts) {
   return histogram;
 }
 
-struct KernelMemory {
-  std::optional<Ring> ring;
-  std::optional<Buffers> buffers;
-};
-
-// Reachable until the process ends and never destroyed: closing a ring waits for nothing, but
-// unmapping a buffer that a late completion writes to would let it write to whatever comes after.
-void keep_for_ever(KernelMemory memory) {
-  static auto* const kept = new std::vector<KernelMemory>;
-  kept->push_back(std::move(memory));
-}
-
 }  // namespace
 
 std::unique_ptr<Job> Job::create(std::shared_ptr<RunContext> run, unsigned index) {
@@ -251,8 +239,6 @@ std::vector<StuckIo> Job::outstanding(std::uint64_t quiet_ns) const {
   return stuck;
 }
 
-void Job::leak_kernel_memory() {
-  keep_for_ever({.ring = std::move(ring_), .buffers = std::move(buffers_)});
-}
+void Job::leak_kernel_memory() { keep_for_ever(std::move(*ring_), std::move(*buffers_)); }
 
 }  // namespace ublkbench::load

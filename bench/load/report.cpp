@@ -19,7 +19,7 @@ constexpr std::array ending_names{
 
 std::string_view operation_of(const IoRef& io) { return io.write ? "write" : "read"; }
 
-json to_json(const IoRef& io) {
+json json_of(const IoRef& io) {
   return {{"job", io.job}, {"offset_bytes", io.offset}, {"operation", operation_of(io)}};
 }
 
@@ -29,7 +29,7 @@ IoRef io_from(const json& object) {
           .write = object.at("operation").get<std::string>() == "write"};
 }
 
-json to_json(const ThreadUsage& usage) {
+json json_of(const ThreadUsage& usage) {
   json object{{"cpu_ns", usage.cpu_ns},
               {"voluntary_switches", usage.voluntary_switches},
               {"involuntary_switches", usage.involuntary_switches}};
@@ -45,17 +45,6 @@ ThreadUsage usage_from(const json& object) {
   if (object.contains("instructions"))
     usage.instructions = object.at("instructions").get<std::uint64_t>();
   return usage;
-}
-
-json to_json(const HangReport& hang) {
-  json outstanding = json::array();
-  for (const StuckIo& stuck : hang.outstanding) {
-    outstanding.push_back(to_json(stuck.io));
-    outstanding.back()["age_ns"] = stuck.age_ns;
-  }
-  return {{"quiet_ns", hang.quiet_ns},
-          {"unreachable_jobs", hang.unreachable_jobs},
-          {"outstanding", std::move(outstanding)}};
 }
 
 HangReport hang_from(const json& object) {
@@ -139,22 +128,6 @@ std::string latency_line(const char* name, const Histogram& latency) {
                      at(99), at(99.9), format_ns(static_cast<double>(latency.max())));
 }
 
-std::string hang_text(const HangReport& hang) {
-  std::string text =
-      std::format("\nhang      no completion for {}; {} I/Os outstanding",
-                  format_ns(static_cast<double>(hang.quiet_ns)), hang.outstanding.size());
-  if (hang.unreachable_jobs != 0)
-    text += std::format(", {} jobs stuck in the kernel", hang.unreachable_jobs);
-  constexpr std::size_t shown = 8;
-  for (std::size_t i = 0; i < std::min(shown, hang.outstanding.size()); ++i) {
-    const StuckIo& stuck = hang.outstanding[i];
-    text +=
-        std::format("\n          {} at byte {} of job {}, for {} or longer", operation_of(stuck.io),
-                    stuck.io.offset, stuck.io.job, format_ns(static_cast<double>(stuck.age_ns)));
-  }
-  return text;
-}
-
 }  // namespace
 
 std::string_view name_of(Ending ending) {
@@ -186,16 +159,12 @@ json LoadReport::to_json() const {
   for_each_histogram(*this, [&](const char* key, const Histogram& histogram) {
     object[key] = histogram.to_json();
   });
-  if (first_error) {
-    object["first_error"] = load::to_json(first_error->io);
-    object["first_error"]["errno"] = first_error->errnum;
-    object["first_error"]["message"] = describe(*first_error);
-  }
+  if (first_error) object["first_error"] = load::to_json(*first_error);
   if (hang) object["hang"] = load::to_json(*hang);
-  object["usage"] = load::to_json(usage);
+  object["usage"] = json_of(usage);
   object["usage_per_job"] = json::array();
   for (const ThreadUsage& job : usage_per_job)
-    object["usage_per_job"].push_back(load::to_json(job));
+    object["usage_per_job"].push_back(json_of(job));
   object["remarks"] = remarks;
   return object;
 }
@@ -210,9 +179,45 @@ Result<LoadReport> LoadReport::from_json(const json& object) {
   return report;
 }
 
+json to_json(const HangReport& hang) {
+  json outstanding = json::array();
+  for (const StuckIo& stuck : hang.outstanding) {
+    outstanding.push_back(json_of(stuck.io));
+    outstanding.back()["age_ns"] = stuck.age_ns;
+  }
+  return {{"quiet_ns", hang.quiet_ns},
+          {"unreachable_jobs", hang.unreachable_jobs},
+          {"outstanding", std::move(outstanding)}};
+}
+
+json to_json(const IoError& error) {
+  json object = json_of(error.io);
+  object["errno"] = error.errnum;
+  object["message"] = describe(error);
+  return object;
+}
+
 std::string describe(const IoError& error) {
+  if (error.errnum == 0)
+    return std::format("{} at byte {} was short", operation_of(error.io), error.io.offset);
   return std::format("{} at byte {} failed: {}", operation_of(error.io), error.io.offset,
                      std::strerror(error.errnum));
+}
+
+std::string to_text(const HangReport& hang) {
+  std::string text =
+      std::format("hang      no completion for {}; {} I/Os outstanding",
+                  format_ns(static_cast<double>(hang.quiet_ns)), hang.outstanding.size());
+  if (hang.unreachable_jobs != 0)
+    text += std::format(", {} jobs stuck in the kernel", hang.unreachable_jobs);
+  constexpr std::size_t shown = 8;
+  for (std::size_t i = 0; i < std::min(shown, hang.outstanding.size()); ++i) {
+    const StuckIo& stuck = hang.outstanding[i];
+    text +=
+        std::format("\n          {} at byte {} of job {}, for {} or longer", operation_of(stuck.io),
+                    stuck.io.offset, stuck.io.job, format_ns(static_cast<double>(stuck.age_ns)));
+  }
+  return text;
 }
 
 std::string to_text(const LoadReport& report) {
@@ -247,7 +252,7 @@ std::string to_text(const LoadReport& report) {
     text += std::format("\n{:<10}{}, the first: {}", "errors", report.errors,
                         describe(*report.first_error));
   if (report.short_ios != 0) text += std::format("\n{:<10}{} I/Os", "short", report.short_ios);
-  if (report.hang) text += hang_text(*report.hang);
+  if (report.hang) text += "\n" + to_text(*report.hang);
   for (const std::string& remark : report.remarks)
     text += std::format("\n{:<10}{}", "remark", remark);
   return text;

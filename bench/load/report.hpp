@@ -99,7 +99,10 @@ struct LoadReport {
 
 /// A few lines for people, without a final newline.
 std::string to_text(const LoadReport& report);
-/// "read of 4096 at byte 8192 failed: Input/output error".
+std::string to_text(const HangReport& hang);
+/// "read at byte 8192 failed: Input/output error"; errnum 0 is a short one.
 std::string describe(const IoError& error);
+nlohmann::json to_json(const IoError& error);
+nlohmann::json to_json(const HangReport& hang);
 
 }  // namespace ublkbench::load

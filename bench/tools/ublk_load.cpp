@@ -14,6 +14,7 @@
 
 #include "bench/base/units.hpp"
 #include "bench/load/load.hpp"
+#include "bench/load/verify.hpp"
 
 namespace {
 
@@ -25,6 +26,9 @@ std::atomic<bool> interrupted{false};
 
 struct Arguments {
   LoadOptions load;
+  load::VerifyOptions verification;
+  bool verify = false;
+  bool measure = true;
   bool instructions = false;
   std::string json_file;  // empty: none; "-": standard output
 };
@@ -42,6 +46,8 @@ constexpr const char* examples = R"(Examples
       ublk-load /dev/ublkb0 --rw randrw --rwmixread 70 --jobs 2 --cpus 2,3 --destructive
   the cost per I/O and nothing else
       ublk-load /dev/nullb0 --ios 100k --no-latency --instructions
+  does the device keep what it is given? (destroys what is on it)
+      ublk-load /dev/ublkb0 --verify --destructive
   all figures for a program
       ublk-load /dev/ublkb0 --json - | jq .report.iops
 
@@ -125,6 +131,38 @@ void add_io_path(CLI::App& app, LoadOptions& load) {
                "Allow I/Os that are larger than the device takes in one request");
 }
 
+void add_verification(CLI::App& app, Arguments& arguments) {
+  load::VerifyOptions& verification = arguments.verification;
+  app.add_flag(
+      "--verify", arguments.verify,
+      "Check that the device keeps what it is given (destroys what is there); then measure "
+      "only if --ios or --runtime is given");
+  add_parsed(app, "--verify-size", verification.range, parse_size,
+             "Bytes to verify from --offset on, default 16M; 0: the whole device")
+      ->type_name("SIZE");
+  add_parsed(app, "--verify-writes", verification.random_writes, parse_count,
+             "Random writes of the verification, default 2000")
+      ->type_name("COUNT");
+  app.add_flag("!--stores-nothing", verification.stores_data,
+               "The device keeps nothing (a null device): verify completions only");
+}
+
+/// Verification takes the path that is measured.
+void complete_verification(Arguments& arguments) {
+  const LoadOptions& load = arguments.load;
+  load::VerifyOptions& verification = arguments.verification;
+  verification.device = load.device;
+  verification.offset = load.offset;
+  verification.fixed_buffers = load.fixed_buffers;
+  verification.registered_file = load.registered_file;
+  verification.direct = load.direct;
+  verification.buffer_file = load.buffer_file;
+  verification.seed = load.seed;
+  verification.destructive = load.destructive;
+  verification.hang_timeout_ns = load.hang_timeout_ns;
+  verification.stop = load.stop;
+}
+
 std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
   CLI::App app{
       "ublk-load puts a load on a block device through io_uring and reports what came back: "
@@ -134,6 +172,7 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   add_load_shape(app, arguments.load);
   add_work(app, arguments.load);
   add_io_path(app, arguments.load);
+  add_verification(app, arguments);
   app.add_flag(
       "--instructions", arguments.instructions,
       "Print the load's instructions per I/O: under QEMU's -icount (UBLKBENCH_ICOUNT_SHIFT) "
@@ -148,8 +187,10 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
     app.exit(error);
     return static_cast<int>(ExitCode::usage);
   }
-  if (arguments.load.ios == 0 && arguments.load.runtime_ns == 0)
-    arguments.load.runtime_ns = 5'000'000'000;
+  const bool work_given = arguments.load.ios != 0 || arguments.load.runtime_ns != 0;
+  arguments.measure = work_given || !arguments.verify;
+  if (!work_given) arguments.load.runtime_ns = 5'000'000'000;
+  complete_verification(arguments);
   return {};
 }
 
@@ -213,28 +254,43 @@ Result<> write_json(const std::string& file, const nlohmann::json& document) {
   return {};
 }
 
-int run(const Arguments& arguments) {
+/// Runs the load and adds its results to the document.
+Result<ExitCode> measure(const Arguments& arguments, std::FILE* text, nlohmann::json& document) {
   const auto report = load::run_load(arguments.load);
-  if (!report) return fail(report.error());
+  if (!report) return std::unexpected(report.error());
   const InstructionCount instructions = count_instructions(*report);
-  std::FILE* const text = arguments.json_file == "-" ? stderr : stdout;
   std::fprintf(text, "%s\n", to_text(*report).c_str());
-  if (arguments.instructions)
-    std::fprintf(
-        text, "%-10s%s (%s)\n", "instr.",
-        instructions.per_io ? std::format("{:.0f} per I/O", *instructions.per_io).c_str() : "-",
-        instructions.source.c_str());
-  if (!arguments.json_file.empty()) {
-    nlohmann::json document{{"schema", "ublkbench.load/1"},
-                            {"options", options_json(arguments.load)},
-                            {"report", report->to_json()}};
-    if (instructions.per_io)
-      document["instructions"] = {{"per_io", *instructions.per_io},
-                                  {"source", instructions.source}};
+  if (arguments.instructions) {
+    const std::string figure =
+        instructions.per_io ? std::format("{:.0f} per I/O", *instructions.per_io) : "-";
+    std::fprintf(text, "%-10s%s (%s)\n", "instr.", figure.c_str(), instructions.source.c_str());
+  }
+  document["options"] = options_json(arguments.load);
+  document["report"] = report->to_json();
+  if (instructions.per_io)
+    document["instructions"] = {{"per_io", *instructions.per_io}, {"source", instructions.source}};
+  return report->exit_code();
+}
+
+Result<ExitCode> verify(const Arguments& arguments, std::FILE* text, nlohmann::json& document) {
+  const auto report = load::verify_device(arguments.verification);
+  if (!report) return std::unexpected(report.error());
+  std::fprintf(text, "%s\n", to_text(*report).c_str());
+  document["verify"] = report->to_json();
+  return report->exit_code();
+}
+
+int run(const Arguments& arguments) {
+  std::FILE* const text = arguments.json_file == "-" ? stderr : stdout;
+  nlohmann::json document{{"schema", "ublkbench.load/1"}};
+  Result<ExitCode> code = ExitCode::ok;
+  if (arguments.verify) code = verify(arguments, text, document);
+  if (arguments.measure && code && *code == ExitCode::ok) code = measure(arguments, text, document);
+  if (!code) return fail(code.error());
+  if (!arguments.json_file.empty())
     if (const auto written = write_json(arguments.json_file, document); !written)
       return fail(written.error());
-  }
-  return static_cast<int>(report->exit_code());
+  return static_cast<int>(*code);
 }
 
 void interrupt(int /*signal*/) { interrupted.store(true, std::memory_order_relaxed); }
