@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The rules that a reviewer should not have to check: include arrows, headers, hygiene.
+
+tidy_test.py [REPOSITORY]      check; one line a violation, exit 1 if there is one
+tidy_test.py --self-test       plant a violation of each rule and see that it is found
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+# What each folder of bench/ may include besides itself: base <- ring <- control <- server <- tools.
+ARROWS = {
+    "base": set(),
+    "ring": {"base"},
+    "control": {"base", "ring"},
+    "targets": {"base", "ring"},
+    "server": {"base", "ring", "control", "targets"},
+    "load": {"base", "ring"},
+    "record": {"base"},
+    "suite": {"base", "ring", "control", "targets", "server", "load", "record"},
+    "tools": {"base", "ring", "control", "targets", "server", "load", "record", "suite"},
+    "micro": {"base", "ring", "control", "targets", "server", "load", "record", "suite"},
+}
+APART = ("bench", "probes", "drgn")  # none of these includes another of them
+# The one definition that BPF programs share with C++ (probes include it).
+SHARED_WITH_PROBES = {"bench/base/log_linear.h"}
+
+LINES_MAX = 400
+SOURCE_SUFFIXES = {".cpp", ".hpp", ".h", ".c", ".py", ".bt", ".sh"}
+C_SUFFIXES = {".cpp", ".hpp", ".h", ".c"}
+# Kernel style and shell scripts indent with tabs.
+TABS_ALLOWED = re.compile(r"(\.bpf\.[ch]|\.sh|\.mk|Makefile)$|^scripts/|^\.ci/")
+BINARY_SUFFIXES = {".png", ".jpg", ".gz", ".xz", ".zst", ".pdf", ".svg"}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+IMPORT = re.compile(r"^\s*(?:from|import)\s+(bench|probes|drgn)\b[./]", re.M)
+# Spelled in pieces so that this file does not accuse itself.
+FORBIDDEN_TEXT = [
+    (re.compile("/ro" + r"ot/(?!\.)[A-Za-z0-9]|/ro" + r"ot/\.[a-z]"), "a path of the developer's home"),
+    (re.compile("/wo" + r"rk/(main|shared)\b"), "a path of the developer's machine"),
+    (re.compile(r"https?://(deb|ftp|security|snapshot)\.deb" + r"ian\.org"), "a fixed package mirror"),
+    (re.compile(r"https?://(registry\.npm" + r"js|pypi|crates|index\.crates|proxy\.golang)\b"),
+     "a fixed package registry"),
+    (re.compile(r"\b(docker" + r"\.io|gh" + r"cr\.io|quay" + r"\.io)/"), "a fixed container registry"),
+]
+ASSERTS = re.compile(r"\b(EXPECT|ASSERT)_\w+\(|\bself\.(assert\w+|fail)\(|^\s*assert\b|\bstatic_assert\(|\bpytest\.raises\(", re.M)
+
+
+def tracked_files(root):
+    """All files of the repository that are not ignored; without git, all files."""
+    git = subprocess.run(
+        ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others",
+         "--exclude-standard"], capture_output=True)
+    if git.returncode == 0 and (root / ".git").exists():
+        names = [name for name in git.stdout.decode().split("\0") if name]
+    else:
+        names = [str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()]
+    names = [n for n in names if not n.startswith(("build/", ".git/")) and "__pycache__" not in n]
+    return sorted(n for n in set(names) if (root / n).is_file())
+
+
+def check_includes(name, text):
+    parts = name.split("/")
+    for included in INCLUDE.findall(text):
+        there = included.split("/")
+        if there[0] not in APART:
+            continue
+        if parts[0] in APART and there[0] != parts[0] and included not in SHARED_WITH_PROBES:
+            yield f"{parts[0]} must not include {included}"
+        if parts[0] == there[0] == "bench" and len(parts) > 2 and len(there) > 2:
+            here, other = parts[1], there[1]
+            if here not in ARROWS:
+                yield f"bench/{here} is in no arrow: add it to ARROWS with what it may include"
+            elif other != here and other not in ARROWS[here]:
+                yield f"bench/{here} must not include {included}"
+    if parts[0] in APART:
+        for other in IMPORT.findall(text):
+            if other != parts[0]:
+                yield f"{parts[0]} must not import {other}"
+
+
+def check_source(name, text):
+    suffix = pathlib.PurePath(name).suffix
+    if suffix in SOURCE_SUFFIXES or text.startswith("#!"):
+        if "SPDX-License-Identifier:" not in "\n".join(text.split("\n", 3)[:3]) and text.strip():
+            if suffix in C_SUFFIXES | {".py", ".bt"}:
+                yield "no SPDX-License-Identifier in the first three lines"
+    if suffix in (".hpp", ".h") and ".bpf." not in name and name not in SHARED_WITH_PROBES and "#pragma once" not in text:
+        yield "header without #pragma once"
+    if name.startswith("bench/") and text.count("\n") > LINES_MAX:
+        yield f"{text.count(chr(10))} lines; split it (at most {LINES_MAX})"
+
+
+def check_hygiene(name, text):
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.endswith((" ", "\t")) and not name.endswith((".patch", ".diff")):
+            yield f"line {number}: trailing white space"
+        if "\t" in line and pathlib.PurePath(name).suffix in SOURCE_SUFFIXES | {".cmake", ".md", ".json"} \
+                and not TABS_ALLOWED.search(name) and not text.startswith("#!/bin/bash"):
+            yield f"line {number}: tab"
+    if text and not text.endswith("\n"):
+        yield "no newline at the end"
+    for pattern, what in FORBIDDEN_TEXT:
+        if found := pattern.search(text):
+            yield f"{what}: {found.group(0)}"
+
+
+def check_name(name):
+    if name == "drgn/__init__.py":
+        yield "shadows the real drgn when Python runs from the root"
+    if pathlib.PurePath(name).name == "vmlinux.h":
+        yield "generated per kernel; compat.bpf.h declares what is used"
+
+
+def check_test(name, text):
+    base = pathlib.PurePath(name).name
+    is_test = name.startswith("tests/") and (base.endswith("_test.cpp") or base.endswith("_test.py")
+                                             or re.match(r"test_.*\.py$", base))
+    if is_test and not ASSERTS.search(text):
+        yield "a test that asserts nothing"
+
+
+def violations(root):
+    for name in tracked_files(root):
+        yield from (f"{name}: {what}" for what in check_name(name))
+        if pathlib.PurePath(name).suffix in BINARY_SUFFIXES:
+            continue
+        try:
+            text = (root / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        for check in (check_includes, check_source, check_hygiene, check_test):
+            yield from (f"{name}: {what}" for what in check(name, text))
+
+
+SPDX = "// SPDX-License-Identifier: MIT\n"
+HEADER = SPDX + "#pragma once\n"
+
+
+class SelfTest(unittest.TestCase):
+    """Each rule finds the violation that is planted for it, and nothing in a clean tree."""
+
+    def found(self, name, text):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+            return list(violations(root))
+
+    def expect(self, name, text, word):
+        found = self.found(name, text)
+        self.assertEqual(len(found), 1, found)
+        self.assertIn(word, found[0])
+
+    def test_clean_files_pass(self):
+        for name, text in {
+                "bench/server/a.cpp": SPDX + '#include "bench/targets/target.hpp"\n',
+                "bench/micro/a.cpp": SPDX + '#include "bench/server/mode.hpp"\n',
+                "probes/lib/a.cpp": SPDX + '#include "bench/base/log_linear.h"\n',
+                "bench/base/a.hpp": HEADER,
+                "scripts/a.sh": "#!/bin/bash\nif true; then\n\ttrue\nfi\n",
+                "tests/unit/a_test.cpp": SPDX + "TEST(A, B) { EXPECT_EQ(1, 1); }\n"}.items():
+            self.assertEqual(self.found(name, text), [], name)
+
+    def test_arrows(self):
+        for here, other in (("base", "ring"), ("ring", "control"), ("control", "server"),
+                            ("server", "tools"), ("targets", "server"), ("targets", "control"),
+                            ("load", "control"), ("load", "targets"), ("load", "record"),
+                            ("record", "ring"), ("server", "load")):
+            self.expect(f"bench/{here}/a.cpp", SPDX + f'#include "bench/{other}/x.hpp"\n',
+                        f"bench/{here} must not include bench/{other}/x.hpp")
+
+    def test_folder_without_arrow(self):
+        self.expect("bench/newcomer/a.cpp", SPDX + '#include "bench/base/x.hpp"\n', "in no arrow")
+
+    def test_apart(self):
+        self.expect("probes/a.cpp", SPDX + '#include "bench/base/fd.hpp"\n', "probes must not include")
+        self.expect("bench/tools/a.cpp", SPDX + '#include "probes/a.h"\n', "bench must not include")
+        self.expect("drgn/a.py", "# SPDX-License-Identifier: MIT\nimport bench.tools\n",
+                    "drgn must not import bench")
+
+    def test_spdx(self):
+        self.expect("bench/base/a.cpp", "int a;\n", "SPDX")
+        self.expect("reports/a.py", "print()\n", "SPDX")
+
+    def test_pragma_once(self):
+        self.expect("bench/base/a.hpp", SPDX + "int a();\n", "#pragma once")
+
+    def test_length(self):
+        self.expect("bench/base/a.cpp", SPDX + "int a;\n" * LINES_MAX, "lines")
+
+    def test_white_space(self):
+        self.expect("bench/base/a.cpp", SPDX + "int a; \n", "trailing")
+        self.expect("bench/base/a.cpp", SPDX + "\tint a;\n", "tab")
+        self.expect("bench/base/a.cpp", SPDX + "int a;", "newline")
+
+    def test_machine_specific_text(self):
+        for planted in ("/ro" + "ot/notes", "/ro" + "ot/.cache", "/wo" + "rk/main",
+                        "http://deb.deb" + "ian.org/debian", "https://registry.npm" + "js.org",
+                        "docker" + ".io/x"):
+            self.expect("docs/a.md", planted + "\n", planted[:5])
+
+    def test_names(self):
+        self.expect("drgn/__init__.py", "", "shadows")
+        self.expect("probes/vmlinux.h", HEADER, "generated")
+
+    def test_test_without_assertion(self):
+        self.expect("tests/unit/a_test.cpp", SPDX + "TEST(A, B) { run(); }\n", "asserts nothing")
+        self.expect("tests/python/test_a.py", "# SPDX-License-Identifier: MIT\ndef test_a(): run()\n",
+                    "asserts nothing")
+
+
+def main(arguments):
+    if arguments == ["--self-test"]:
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(SelfTest)
+        return 0 if unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful() else 1
+    root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent).resolve()
+    found = list(violations(root))
+    for violation in found:
+        print(violation)
+    print(f"tidy: {len(found)} violation(s) in {len(tracked_files(root))} files", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
