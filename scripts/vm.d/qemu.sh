@@ -54,6 +54,7 @@ write_guest_files() {
     printf '%s\0' "$i" "${shares[i]}"
   done >"$run_dir/vm/shares"
   [[ $interactive == no ]] || : >"$run_dir/vm/pty"
+  [[ $icount == no ]] || : >"$run_dir/vm/settle"
   {
     cat "$initramfs"
     "${sandbox[@]}" --ro-bind "$run_dir/vm" /srv/vm --chdir /srv sh -c 'find vm | cpio -o -H newc --quiet'
@@ -211,6 +212,7 @@ run_guest() {
       return "$exit_guest_died"
     fi
     ((attempt < boot_attempts)) || break
+    tr -d '\r' <"$run_dir/console" | tail -n 5 | sed 's/^/vm| /' >&2
     if [[ $verdict == boot-timeout ]]; then
       say "the guest did not boot within $boot_seconds s; trying again ($attempt of $((boot_attempts - 1)))"
     else

@@ -30,7 +30,7 @@ enum class FrameType : std::uint8_t {
   signal = 'K',  // uint8_t
 };
 
-inline constexpr std::size_t payload_max = 32 * 1024;
+inline constexpr std::size_t payload_max = 32 * 1024 - 5;  // with its header, one write to a port
 
 struct Frame {
   FrameType type;
