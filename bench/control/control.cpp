@@ -44,7 +44,10 @@ Result<int> checked(const Command& command, Result<int> answer) {
   switch (errnum) {
     case EPERM:
     case EACCES: return failed(command.name, object, errnum, "needs CAP_SYS_ADMIN: run as root");
-    case ENODEV: return failed(command.name, object, errnum, "there is no such device");
+    case ENODEV:
+      return std::unexpected(failed(command.name, object, errnum, "there is no such device")
+                                 .error()
+                                 .with_exit(ExitCode::usage));
     default: return failed(command.name, object, errnum);
   }
 }

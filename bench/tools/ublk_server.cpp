@@ -52,7 +52,7 @@ int supervise(Server& server) {
   return removed ? static_cast<int>(ExitCode::ok) : report(removed.error());
 }
 
-void print_added(const Server& server, const ServeOptions& options, bool json) {
+std::string describe_added(const Server& server, const ServeOptions& options, bool json) {
   const auto& device = server.device();
   if (json) {
     const nlohmann::json added = {{"id", server.id()},
@@ -65,24 +65,53 @@ void print_added(const Server& server, const ServeOptions& options, bool json) {
                                   {"server_pid", server.process()},
                                   {"flags_requested", feature_names(options.flags(device.flags))},
                                   {"flags_granted", feature_names(device.flags)}};
-    std::println("{}", added.dump());
-  } else {
-    std::println("{}: mode {}, target {}, {} queue(s) of depth {}, {} daemon(s), server pid {}",
-                 server.block_path(), options.mode.name(), options.target, device.nr_hw_queues,
-                 device.queue_depth, options.daemon_count(), server.process());
+    return added.dump() + '\n';
   }
-  std::fflush(stdout);
+  return std::format(
+      "{}: mode {}, target {}, {} queue(s) of depth {}, {} daemon(s), server pid {}\n",
+      server.block_path(), options.mode.name(), options.target, device.nr_hw_queues,
+      device.queue_depth, options.daemon_count(), server.process());
 }
 
 int serve(const ServeOptions& options, bool json) {
   auto server = Server::start(options);
   if (!server) return report(server.error());
-  print_added(*server, options, json);
+  std::print("{}", describe_added(*server, options, json));
+  std::fflush(stdout);
   return supervise(*server);
 }
 
-/// Runs serve() in a process of its own session; the caller returns once the device is up. The
-/// start's outcome is told by exit code and by what the child printed before it let go of stdio.
+/// What the process in the background tells the one in front: an exit code and a text to print.
+void send_outcome(int fd, int code, const std::string& text) {
+  const std::string message = static_cast<char>(code) + text + '\0';
+  (void)!::write(fd, message.data(), message.size());
+}
+
+std::string receive_outcome(int fd) {
+  std::string message;
+  char byte = 0;
+  while (::read(fd, &byte, 1) == 1 && (byte != '\0' || message.empty())) message += byte;
+  return message;
+}
+
+[[noreturn]] void background_main(const ServeOptions& options, bool json, Fd writer) {
+  ::setsid();
+  // Before the server process is forked: a reader of our output must not wait for a process that
+  // holds the other end and lives as long as the device.
+  if (auto null = open_file("/dev/null", O_RDWR))
+    for (const int stream : {0, 1, 2}) ::dup2(null->get(), stream);
+  auto server = Server::start(options);
+  if (!server) {
+    const int code = static_cast<int>(server.error().exit);
+    send_outcome(writer.get(), code, std::format("ublk-server: {}\n", server.error().message()));
+    ::_exit(code);
+  }
+  send_outcome(writer.get(), 0, describe_added(*server, options, json));
+  writer.reset();
+  ::_exit(supervise(*server));
+}
+
+/// Serves from a process of its own session; returns once the device is up or has failed to be.
 int serve_in_background(const ServeOptions& options, bool json) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return report(failed("pipe", {}, errno).error());
@@ -92,26 +121,21 @@ int serve_in_background(const ServeOptions& options, bool json) {
   if (child < 0) return report(failed("fork", {}, errno).error());
   if (child == 0) {
     reader.reset();
-    ::setsid();
-    auto server = Server::start(options);
-    if (!server) ::_exit(report(server.error()));
-    print_added(*server, options, json);
-    if (auto null = open_file("/dev/null", O_RDWR))
-      for (const int stream : {0, 1, 2}) ::dup2(null->get(), stream);
-    const char up = 'u';
-    (void)!::write(writer.get(), &up, 1);
-    writer.reset();
-    ::_exit(supervise(*server));
+    background_main(options, json, std::move(writer));
   }
   writer.reset();
-  char up = 0;
-  if (::read(reader.get(), &up, 1) == 1) return static_cast<int>(ExitCode::ok);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : static_cast<int>(ExitCode::environment);
+  const std::string outcome = receive_outcome(reader.get());
+  if (outcome.empty()) {
+    ::waitpid(child, nullptr, 0);
+    return report(failed("serve in the background", "process died", 0).error());
+  }
+  const int code = static_cast<unsigned char>(outcome.front());
+  std::print(code == 0 ? stdout : stderr, "{}", outcome.substr(1));
+  return code;
 }
 
-// --- del, list, features ---------------------------------------------------------------------------
+// --- del, list, features
+// ---------------------------------------------------------------------------
 
 Result<> delete_device(int id) {
   auto device = control::info(id);
@@ -126,8 +150,10 @@ Result<> delete_device(int id) {
 int delete_devices(const std::vector<int>& ids) {
   int code = static_cast<int>(ExitCode::ok);
   for (const int id : ids) {
-    if (const auto deleted = delete_device(id); !deleted) code = report(deleted.error());
-    else std::println("device {} removed", id);
+    if (const auto deleted = delete_device(id); !deleted)
+      code = report(deleted.error());
+    else
+      std::println("device {} removed", id);
   }
   return code;
 }
@@ -154,15 +180,14 @@ int list_devices(bool json) {
     return 0;
   }
   for (const auto& device : devices)
-    std::println("ublkb{}: {} queues {} depth {} max-io {} server-pid {} {} flags {}",
-                 device["id"].get<int>(), device["state"].get<std::string>(),
-                 device["queues"].get<int>(), device["depth"].get<int>(),
-                 format_size(device["max_io_bytes"].get<std::uint64_t>()),
-                 device["server_pid"].get<int>(),
-                 device["owner_pid"].is_null()
-                     ? std::string("(not ours)")
-                     : std::format("owner-pid {}", device["owner_pid"].get<int>()),
-                 device["flags"].get<std::string>());
+    std::println(
+        "ublkb{}: {} queues {} depth {} max-io {} server-pid {} {} flags {}",
+        device["id"].get<int>(), device["state"].get<std::string>(), device["queues"].get<int>(),
+        device["depth"].get<int>(), format_size(device["max_io_bytes"].get<std::uint64_t>()),
+        device["server_pid"].get<int>(),
+        device["owner_pid"].is_null() ? std::string("(not ours)")
+                                      : std::format("owner-pid {}", device["owner_pid"].get<int>()),
+        device["flags"].get<std::string>());
   if (devices.empty()) std::println("no ublk devices");
   return 0;
 }
@@ -176,8 +201,9 @@ int list_features(bool json) {
       features.push_back({{"name", known.name},
                           {"granted", (known.flag & *granted) != 0},
                           {"first_kernel", known.first_kernel}});
-    std::println("{}", nlohmann::json{{"flags", std::format("{:#x}", *granted)},
-                                      {"features", features}}.dump(2));
+    std::println(
+        "{}",
+        nlohmann::json{{"flags", std::format("{:#x}", *granted)}, {"features", features}}.dump(2));
     return 0;
   }
   std::println("this kernel's driver can grant {:#x}:", *granted);
@@ -189,7 +215,8 @@ int list_features(bool json) {
   return 0;
 }
 
-// --- command line ----------------------------------------------------------------------------------
+// --- command line
+// ----------------------------------------------------------------------------------
 
 int run(int argc, char** argv) {
   CLI::App app{"The reference ublk server: creates, serves and removes ublk block devices."};
@@ -203,14 +230,17 @@ int run(int argc, char** argv) {
   server_cli.add_options(*add);
   add->add_flag("-f,--foreground", foreground, "Serve until Ctrl-C instead");
   add->add_flag("--json", json, "Describe the device as JSON");
-  add->footer("Examples:\n"
-              "  ublk-server add -t null -q 2 -d 256\n"
-              "  ublk-server add -m batch,auto_zc -t loop:/dev/nvme0n1 --foreground\n"
-              "  ublk-server add -m copy -t mem:256M -n 7 && mkfs.ext4 /dev/ublkb7");
+  add->footer(
+      "Examples:\n"
+      "  ublk-server add -t null -q 2 -d 256\n"
+      "  ublk-server add -m batch,auto_zc -t loop:/dev/nvme0n1 --foreground\n"
+      "  ublk-server add -m copy -t mem:256M -n 7 && mkfs.ext4 /dev/ublkb7");
   add->callback([&] {
     const auto options = server_cli.options();
-    if (!options) code = report(options.error());
-    else code = foreground ? serve(*options, json) : serve_in_background(*options, json);
+    if (!options)
+      code = report(options.error());
+    else
+      code = foreground ? serve(*options, json) : serve_in_background(*options, json);
   });
 
   std::vector<int> ids;
