@@ -69,6 +69,10 @@ Error refused_add(const DeviceSpec& spec, Error error) {
         .with_exit(ExitCode::usage);
   if (error.errnum == ENOMEM)
     return error.with_hint("not enough memory for the tags: use a smaller depth or fewer queues");
+  // ublk_drv.c keeps the tags of a batch in a kfifo, and kfifo_alloc takes no size below 2.
+  if (error.errnum == EINVAL && spec.depth < 2 && (spec.flags & UBLK_F_BATCH_IO) != 0)
+    return error.with_hint("batch delivery needs a queue depth of 2 or more")
+        .with_exit(ExitCode::usage);
   if (error.errnum == EINVAL)
     return error.with_hint(std::format("the driver refuses {} queues of depth {} with {}",
                                        spec.queues, spec.depth, feature_names(spec.flags)));
