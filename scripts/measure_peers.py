@@ -117,8 +117,10 @@ class CpuTime:
     def __init__(self, pids):
         self.files = [os.open(path, os.O_RDONLY) for pid in pids for path in glob.glob(f"/proc/{pid}/task/*/schedstat")]
 
-    def read_ns(self):
-        return sum(int(os.pread(fd, 100, 0).split()[0]) for fd in self.files)
+    def read(self):
+        """Nanoseconds on a CPU, and how often a thread was put on one."""
+        fields = [os.pread(fd, 100, 0).split() for fd in self.files]
+        return sum(int(field[0]) for field in fields), sum(int(field[2]) for field in fields)
 
     def close(self):
         for fd in self.files:
@@ -155,7 +157,7 @@ def measure(options, server_ids, path, depth):
 
     def snapshot():
         ios, now = completed_ios(stat_fd), time.monotonic_ns()
-        return ios, now, server.read_ns(), generator.read_ns()
+        return ios, now, *server.read(), *generator.read()
 
     windows = []
     before = snapshot()
@@ -180,11 +182,12 @@ def measure(options, server_ids, path, depth):
 
 
 def per_io(before, after, shift):
-    ios, elapsed_ns, server_ns, load_ns = (b - a for a, b in zip(before, after))
+    ios, elapsed_ns, server_ns, server_turns, load_ns, load_turns = (b - a for a, b in zip(before, after))
     count = max(ios, 1) << shift
     # One CPU that is never idle: all that ran in the window is the window's length.
     return {"ios": ios, "iops": ios * 1e9 / elapsed_ns, "server_ins": server_ns / count, "load_ins": load_ns / count,
-            "total_ins": elapsed_ns / count}
+            "total_ins": elapsed_ns / count, "server_turns": server_turns / max(ios, 1),
+            "load_turns": load_turns / max(ios, 1)}
 
 
 def parse_arguments(argv):

@@ -60,6 +60,17 @@ verb_root() {
 }
 
 verb_clean() {
+  local dir pid
+  case ${1:-} in
+    '' | --all) ;;
+    *) usage_error "clean takes only --all, not '$1'" ;;
+  esac
   rm -rf "$clone"/build/vm-*
-  [[ ${1:-} != --all ]] || rm -rf "$cache"
+  [[ ${1:-} == --all ]] || return 0
+  for dir in "$cache"/run/*-*; do
+    pid=${dir##*/}
+    pid=${pid%%-*}
+    [[ ! -d /proc/$pid ]] || die 1 "process $pid has a guest running from $cache; end it first"
+  done
+  rm -rf "$cache"
 }

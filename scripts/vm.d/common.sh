@@ -58,5 +58,5 @@ set_sandbox() {
   if [[ -e /etc/resolv.conf ]]; then
     sandbox+=(--ro-bind /etc/resolv.conf /etc/resolv.conf)
   fi
-  is_root || sandbox+=(--unshare-user --uid 0 --gid 0)
+  is_root || sandbox+=(--unshare-user --uid 0 --gid 0 --cap-add ALL)
 }

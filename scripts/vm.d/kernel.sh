@@ -6,11 +6,10 @@ guest_apt() {
   local program=$1 state=$cache/apt proxies
   shift
   mkdir -p "$state/lists/partial" "$state/archives/partial"
-  [[ -e $state/sources.list ]] || cp "$root/etc/apt/sources.list" "$state/sources.list"
   mapfile -t proxies < <(apt-config dump 2>/dev/null | sed -n 's/^\(Acquire::[a-z:]*::Proxy\) "\(.*\)";$/-o\n\1=\2/p')
   "${sandbox[@]}" --ro-bind "$root/var/lib/dpkg" /var/lib/dpkg --bind "$state" /srv --chdir /srv/archives "$program" \
     -o Dir::State=/srv -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache=/srv -o Dir::Log=/srv \
-    -o Dir::Etc::SourceList=/srv/sources.list -o Dir::Etc::SourceParts=/dev/null \
+    -o "Dir::Etc::SourceList=${apt_sources:-/etc/apt/sources.list}" -o Dir::Etc::SourceParts=/dev/null \
     -o APT::Sandbox::User=root "${proxies[@]}" "$@"
 }
 
@@ -20,12 +19,14 @@ update_lists() {
     die "$exit_environment" "apt-get update failed: $(tail -n 3 "$cache/apt.log")"
 }
 
-# Prints the newest kernel image package whose version begins with $1, in flavour $2 ("cloud-amd64" or "amd64").
+# Prints the newest kernel image package whose version begins with $1, in flavour $2 (cloud-amd64 or amd64).
 newest_image() {
-  local prefix=$1 flavour=$2
-  guest_apt apt-cache --names-only search '^linux-image-[0-9]' | awk '{ print $1 }' |
-    grep -E "^linux-image-${prefix//./\\.}([.+-][^ ]*)?$" |
-    grep -E "^linux-image-[^-]*(-rc[0-9]+)?-$flavour$" | sort -V | tail -n 1 || true
+  local prefix=$1 flavour=$2 package version
+  guest_apt apt-cache --names-only search '^linux-image-[0-9]' | while read -r package _; do
+    version=${package#linux-image-}
+    [[ $version =~ ^[^-]*(-rc[0-9]+)?-"$flavour"$ ]] || continue
+    [[ $version != "$prefix"[.+-]* ]] || echo "$package"
+  done | sort -V | tail -n 1
 }
 
 # Prints the name of the package for a version prefix; the default is what backports' metapackage names.
@@ -93,7 +94,7 @@ has_driver() {
 }
 
 make_debian_kernel() {
-  local prefix=$1 alias=$2 package flavour
+  local prefix=$1 alias=$2 package flavour apt_sources=''
   mkdir -p "$cache/kernels/alias"
   [[ -e $alias ]] && return
   update_lists
@@ -101,10 +102,12 @@ make_debian_kernel() {
     package=$(resolve_image "$prefix" $flavour)
     if [[ -z $package ]]; then
       say "no kernel $prefix in $root_suite and $root_suite-backports; looking in testing"
-      sed "s/^\(deb [^ ]*\) $root_suite /\1 testing /;q" "$root/etc/apt/sources.list" >>"$cache/apt/sources.list"
+      # A mirror may be a snapshot, older than testing's signatures last.
+      sed 's/^deb \([^ ]*\) .*/deb [check-valid-until=no] \1 testing main/;q' "$root/etc/apt/sources.list" \
+        >"$cache/apt/testing.list"
+      apt_sources=/srv/testing.list
       update_lists
       package=$(resolve_image "$prefix" $flavour)
-      cp "$root/etc/apt/sources.list" "$cache/apt/sources.list"
     fi
     [[ -n $package ]] || die "$exit_environment" "no Debian kernel package begins with version $prefix"
     kernel=$cache/kernels/${package#linux-image-}
