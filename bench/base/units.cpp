@@ -41,8 +41,10 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   auto number = split_number(text, "size");
   if (!number) return std::unexpected(number.error());
   std::string suffix = number->suffix;
-  if (suffix.ends_with("ib")) suffix.resize(suffix.size() - 2);
-  else if (suffix.ends_with('b') && suffix.size() > 1) suffix.pop_back();
+  if (suffix.ends_with("ib"))
+    suffix.resize(suffix.size() - 2);
+  else if (suffix.ends_with('b') && suffix.size() > 1)
+    suffix.pop_back();
   constexpr std::string_view units = "kmgt";
   if (suffix.empty()) return number->value;
   const auto unit = suffix.size() == 1 ? units.find(suffix[0]) : std::string_view::npos;
@@ -91,13 +93,13 @@ std::vector<std::string> split(std::string_view text, char separator) {
 }
 
 std::string format_size(std::uint64_t bytes) {
-  constexpr std::string_view units = "\0kMGT";
+  constexpr std::array<std::string_view, 5> units{"", "k", "M", "G", "T"};
   std::size_t unit = 0;
   while (unit + 1 < units.size() && bytes != 0 && bytes % 1024 == 0) {
     bytes /= 1024;
     ++unit;
   }
-  return unit == 0 ? std::format("{}", bytes) : std::format("{}{}", bytes, units[unit]);
+  return std::format("{}{}", bytes, units[unit]);
 }
 
 std::string format_ns(double ns) {

@@ -112,6 +112,29 @@ Result<Plan> make_plan(const RunOptions& options) {
   return plan;
 }
 
+Result<> check_targets(const RunOptions& options) {
+  if (!options.device.empty()) {
+    const bool direct = options.load.direct;
+    auto device = load::open_device(options.device, load::Access::read, direct);
+    if (!device) return std::unexpected(device.error());
+    return {};
+  }
+  for (const std::string& spec : options.targets) {
+    const auto target = make_target(spec);
+    if (!target) return std::unexpected(target.error());
+    const DeviceShape shape = (*target)->shape();
+    for (const std::uint64_t bytes : options.block_bytes) {
+      if (bytes % (1U << shape.logical_block_shift) != 0)
+        return bad_input(std::format("block size {} on target {}", bytes, spec),
+                         std::format("its logical blocks have {} bytes: use a multiple",
+                                     1U << shape.logical_block_shift));
+      if (bytes > shape.bytes)
+        return bad_input(std::format("block size {} is larger than target {}", bytes, spec));
+    }
+  }
+  return {};
+}
+
 ServeOptions serve_options(const RunOptions& options, const Cell& cell) {
   ServeOptions serve = options.server;
   serve.mode = cell.mode;

@@ -65,6 +65,10 @@ struct Plan {
 /// options and seed give the same plan.
 Result<Plan> make_plan(const RunOptions& options);
 
+/// Opens every target, or the device, once: what cannot be served or loaded is said before anything
+/// is measured. Nothing is written.
+Result<> check_targets(const RunOptions& options);
+
 /// Server and load of one cell.
 ServeOptions serve_options(const RunOptions& options, const Cell& cell);
 load::LoadOptions load_options(const RunOptions& options, const Cell& cell,

@@ -40,19 +40,22 @@ std::map<std::string, double> figures_of(const json& sample) {
   return figures;
 }
 
-std::string verify_word(const json& samples, const std::string& cell) {
+/// Verification runs once a mode and target, so cells share its outcome.
+std::string verify_word(const json& document, const CellSummary& summary) {
   std::string word = "off";
-  for (const json& sample : samples) {
-    if (sample["cell"] != cell || !sample.contains("verify") || !sample["verify"].is_object())
-      continue;
-    const std::string status = sample["verify"].value("status", "off");
-    if (status == "failed") return status;
-    if (status != "off") word = status;
+  for (const json& cell : document["cells"]) {
+    if (cell["mode"] != summary.mode || cell["target"] != summary.target) continue;
+    for (const json& sample : document["samples"]) {
+      if (sample["cell"] != cell["id"] || !sample.contains("verify")) continue;
+      if (sample["verify"].value("status", "") != "passed") return "FAILED";
+      word = sample["verify"].value("checked", "off");
+    }
   }
   return word;
 }
 
-CellSummary summary_of(const json& cell, const json& samples) {
+CellSummary summary_of(const json& cell, const json& document) {
+  const json& samples = document["samples"];
   CellSummary summary{.id = cell["id"],
                       .kind = cell["kind"],
                       .mode = cell["mode"].is_string() ? cell["mode"].get<std::string>()
@@ -74,7 +77,7 @@ CellSummary summary_of(const json& cell, const json& samples) {
   }
   for (auto& [name, list] : values)
     if (const auto spread = spread_of(std::move(list))) summary.figures[name] = *spread;
-  summary.verify = verify_word(samples, summary.id);
+  if (summary.kind == "ublk") summary.verify = verify_word(document, summary);
   return summary;
 }
 
@@ -119,7 +122,7 @@ std::optional<Spread> spread_of(std::vector<double> values) {
 std::vector<CellSummary> summarize(const json& document) {
   std::vector<CellSummary> cells;
   for (const json& cell : document["cells"])
-    cells.push_back(summary_of(cell, document["samples"]));
+    cells.push_back(summary_of(cell, document));
   add_ratios(cells);
   return cells;
 }

@@ -31,7 +31,7 @@ struct CellSummary {
   std::size_t good = 0;
   std::size_t failed = 0;
   std::string reason;  ///< of the last failed sample
-  std::string verify;  ///< "passed", "not stored", "off", "failed"
+  std::string verify;  ///< what was checked: "contents", "completions"; or "off", "FAILED"
   /// By name: "iops", "p50_ns", "p99_ns", "p999_ns", "server_cpu_ns", "load_cpu_ns",
   /// "server_instructions", "load_instructions", "fetch_batch", "commit_batch", "enters": per I/O
   /// where that makes sense. Absent where not measured.

@@ -100,7 +100,7 @@ Table layout(const std::vector<CellSummary>& cells) {
     table.columns.push_back({"x first", false, ratio(&CellSummary::ratio_to_first)});
   if (std::ranges::any_of(cells, [](const auto& c) { return c.ratio_to_control.has_value(); }))
     table.columns.push_back({"x control", false, ratio(&CellSummary::ratio_to_control)});
-  table.columns.push_back({"verify", true, [](const CellSummary& c) {
+  table.columns.push_back({"verified", true, [](const CellSummary& c) {
                              return c.kind == "ublk" ? c.verify : std::string(absent);
                            }});
   return table;
@@ -182,15 +182,25 @@ std::string csv(const std::vector<CellSummary>& cells) {
   return text;
 }
 
+/// What the figures were taken on, and what they are not.
 std::string heading(const Table& table, const json& document) {
-  const json& key = document["env"].value("key_fields", json::object());
+  const json none = json::object();
+  const json key = document["env"].value("key_fields", none);
+  const json machine = key.value("machine", none);
   const json& run = document["run"];
-  std::string text = std::format("Linux {}", key.value("kernel_release", std::string("?")));
-  const std::string clock = run.value("clock", std::string());
-  if (!clock.empty()) text += ", " + clock;
+  const auto text_of = [](const json& object, const char* field) {
+    return object.contains(field) && object[field].is_string() ? object[field].get<std::string>()
+                                                               : std::string();
+  };
+  std::string text = std::format("Linux {}", text_of(key.value("kernel", none), "release"));
   for (const std::string& same : table.same) text += ", " + same;
-  text += std::format("; {} queue(s), {} job(s); medians of n samples",
-                      run.value("queues", 1), run.value("jobs", 1));
+  text += std::format(", {} queue(s), {} job(s), {} loop\n", run.value("queues", 1),
+                      run.value("jobs", 1), run.value("loop", std::string("closed")));
+  text += "Medians of n samples, each with a fresh device and server; min..max is their range.\n";
+  if (const std::string clock = text_of(run, "clock"); !clock.empty())
+    text += "Clock: " + clock + ".\n";
+  else if (text_of(machine, "accelerator") == "tcg")
+    text += "Emulated CPU (QEMU TCG): compare rows with each other, not with hardware.\n";
   return text;
 }
 
@@ -211,7 +221,7 @@ std::string render(const json& document, TableFormat format) {
   const std::vector<Row> rows = rows_of(table, cells);
   const std::string body =
       format == TableFormat::markdown ? markdown(table, rows) : aligned(table, rows);
-  return heading(table, document) + "\n\n" + body + failures(cells);
+  return heading(table, document) + "\n" + body + failures(cells);
 }
 
 }  // namespace ublkbench

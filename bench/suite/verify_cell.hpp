@@ -10,8 +10,8 @@
 
 namespace ublkbench {
 
-/// {"status": "passed" | "completes" | "failed", "reason", "report"}: "completes" where the target
-/// stores nothing, so that only completions could be checked. Overwrites the head of the device.
+/// {"status": "passed" | "failed", "checked": "contents" | "completions", "reason", "report"}. Of a
+/// target that stores nothing only completions can be checked. Overwrites the head of the device.
 Result<nlohmann::json> verify_cell(const Cell& cell, const std::string& path);
 
 }  // namespace ublkbench

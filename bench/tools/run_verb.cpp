@@ -50,14 +50,14 @@ Result<json> choose_modes(RunRequest& request) {
   }
   for (const Mode& mode : all_modes()) {
     if (std::ranges::find(request.options.modes, mode) != request.options.modes.end()) continue;
-    if (auto can = usable(mode, granted)) {
+    const auto can = usable(mode, granted);
+    if (can) {
       request.options.modes.push_back(mode);
-    } else if (!missing_features(mode, granted).empty() && !unserved(mode) && !refusal(mode)) {
-      note(can.error().message());
-      left_out.push_back({{"mode", mode.name()}, {"why", can.error().message()}});
-    } else {
-      left_out.push_back({{"mode", mode.name()}, {"why", can.error().message()}});
+      continue;
     }
+    // What another kernel would run is worth a line; the rest is what 'ublkbench modes' is for.
+    if (!unserved(mode) && !refusal(mode)) note(can.error().message());
+    left_out.push_back({{"mode", mode.name()}, {"why", can.error().message()}});
   }
   return left_out;
 }
@@ -185,6 +185,7 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv) {
   RunOptions& options = request.options;
   // Everything that needs no device is checked before anything is touched.
   if (auto checked = make_plan(options); !checked) return report(checked.error());
+  if (auto checked = check_targets(options); !checked) return report(checked.error());
   if (!request.dry_run) {
     clean_up_orphans();
     check_control(options);

@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The main job on the real driver: what is printed and recorded is what was measured, and nothing
+is left behind, however a run ends."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import jsonschema
+
+import ublk
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((SOURCE / "bench/record/schema/run.schema.json").read_text())
+QUICK = ("--ios", "3000", "--warmup", "500", "--repeat", "1")
+
+
+def null_blocks():
+    root = pathlib.Path("/sys/kernel/config/nullb")
+    return [path.name for path in root.glob("ublkbench-*")] if root.exists() else []
+
+
+class UblkbenchCase(ublk.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(prefix="ublkbench.")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.addCleanup(lambda: self.assertEqual(null_blocks(), [], "null_blk devices left"))
+
+    def bench(self, *words, exit=0):
+        """Runs ublkbench and returns (validated record, stdout, stderr)."""
+        path = self.folder / "run.json"
+        done = ublk.run(ublk.UBLKBENCH, *words, "--json", path, timeout_s=170)
+        self.assertEqual(done.returncode, exit, done.stdout + done.stderr)
+        record = json.loads(path.read_text()) if path.exists() else None
+        if record is not None:
+            jsonschema.validate(record, SCHEMA)
+        return record, done.stdout, done.stderr
+
+    def samples(self, record, kind="ublk"):
+        cells = {cell["id"] for cell in record["cells"] if cell["kind"] == kind}
+        return [sample for sample in record["samples"] if sample["cell"] in cells]
+
+
+class MainJob(UblkbenchCase):
+    def test_batch_auto_zc(self):
+        record, text, _ = self.bench("--mode", "batch,auto_zc", "--qd", "128", *QUICK)
+        (sample,) = self.samples(record)
+        self.assertLessEqual({"UBLK_F_BATCH_IO", "UBLK_F_AUTO_BUF_REG"},
+                             set(sample["device"]["flags_granted"]))
+        self.assertEqual(sample["verify"]["status"], "passed")
+        self.assertGreater(sample["server"]["fetch_batch"]["mean"], 1)
+        self.assertGreater(sample["server"]["commit_batch"]["mean"], 1)
+        self.assertEqual(sample["load"]["measured_ios"], 3000)
+        self.assertEqual(sample["server"]["failed_ios"], 0)
+        self.assertRegex(text, r"(?m)^batch,auto_zc +1 ")
+        self.assertRegex(text, r"(?m)^\(null_blk\) +1 ")
+
+    def test_server_counts_what_the_load_did(self):
+        record, _, _ = self.bench("--mode", "copy", "--mode", "batch", "--qd", "32", *QUICK,
+                                  "--control", "none")
+        for sample in self.samples(record):
+            with self.subTest(cell=sample["cell"]):
+                server = sample["server"]
+                for name in ("fetch", "commit"):
+                    total = sum(size * count for size, count in server[name + "_batch"]["size_events"])
+                    counter = server["fetched_ios" if name == "fetch" else "committed_ios"]
+                    # The window's edges fall between a batch and its sum.
+                    self.assertLessEqual(abs(total - counter), 32)
+                    self.assertLessEqual(abs(counter - sample["load"]["measured_ios"]), 2 * 32 + 32)
+
+    def test_every_mode_keeps_data(self):
+        for target in ("mem:64M", f"loop:{ublk.sparse_file(self.folder, 'disk', 64 << 20)}"):
+            with self.subTest(target=target):
+                record, text, _ = self.bench("--mode", "all", "--target", target, "--rw", "randrw",
+                                             "--qd", "1,32", "--control", "none", *QUICK)
+                samples = self.samples(record)
+                self.assertEqual({s["cell"].split()[0] for s in samples}, set(ublk.MODES))
+                self.assertEqual({s["status"] for s in samples}, {"ok"})
+                verified = [s["verify"] for s in samples if "verify" in s]
+                self.assertEqual(len(verified), len(ublk.MODES))
+                self.assertEqual({(v["status"], v["checked"]) for v in verified},
+                                 {("passed", "contents")})
+                self.assertIn("contents", text)
+
+    def test_a_loop_target_that_is_only_read_is_left_alone(self):
+        disk = ublk.sparse_file(self.folder, "disk", 8 << 20)
+        disk.write_bytes(os.urandom(8 << 20))
+        before = disk.read_bytes()
+        record, _, _ = self.bench("--target", f"loop:{disk}", "--control", "none", *QUICK)
+        self.assertNotIn("verify", self.samples(record)[0])
+        self.assertEqual(disk.read_bytes(), before)
+
+    def test_somebody_elses_device(self):
+        with ublk.Device("-m", "copy", "-t", "mem:16M") as device:
+            record, text, _ = self.bench("--device", device.path, "--control", "none", *QUICK)
+            (sample,) = self.samples(record, "external")
+            self.assertIsNone(sample["server"])
+            self.assertEqual(sample["status"], "ok")
+            self.bench("--device", device.path, "--rw", "randwrite", *QUICK, exit=2)
+        self.assertIn(device.path, text)
+
+    def test_several_queues_jobs_and_daemons(self):
+        record, _, _ = self.bench("--mode", "batch,auto_zc", "--queues", "2", "--daemons", "2",
+                                  "--jobs", "2", "--qd", "64", "--control", "none", *QUICK)
+        (sample,) = self.samples(record)
+        self.assertEqual(sample["device"]["daemons"], 2)
+        self.assertEqual(len(sample["load"]["usage_per_job"]), 2)
+
+
+class Outputs(UblkbenchCase):
+    def test_dry_run_measures_nothing(self):
+        done = ublk.run(ublk.UBLKBENCH, "--mode", "copy", "--mode", "batch", "--qd", "1,128",
+                        "--dry-run")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("6 cells x 5 rounds = 30 samples", done.stdout)
+        self.assertIn("batch null qd=128 bs=4k randread", done.stdout)
+
+    def test_formats(self):
+        for word, needle in (("md", "| mode "), ("csv", "kind,mode,target"), ("json", '"cells"')):
+            with self.subTest(format=word):
+                done = ublk.run(ublk.UBLKBENCH, "--format", word, "--control", "none", *QUICK)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn(needle, done.stdout)
+
+    def test_resume_measures_only_what_is_missing(self):
+        out = self.folder / "out"
+        words = ("--mode", "copy", "--qd", "1,8", "--control", "none", "--ios", "2000",
+                 "--warmup", "100", "--repeat", "2", "--out", out)
+        done = ublk.run(ublk.UBLKBENCH, *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = (out / "samples.jsonl").read_text().splitlines()
+        self.assertEqual(len(lines), 4)
+        (out / "samples.jsonl").write_text("\n".join(lines[:3]) + "\n" + lines[3][:40])
+        done = ublk.run(ublk.UBLKBENCH, *words, "--resume")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("3 samples taken over", done.stderr)
+        self.assertIn("[1/1]", done.stderr)
+        self.assertEqual(len((out / "samples.jsonl").read_text().splitlines()), 4)
+
+    def test_modes_lists_every_combination_with_its_reason(self):
+        listed = json.loads(ublk.succeed(ublk.UBLKBENCH, "modes", "--json"))["modes"]
+        self.assertEqual(len(listed), 126)
+        by_name = {row["mode"]: row for row in listed}
+        for mode in ublk.MODES:
+            self.assertEqual(by_name[mode]["status"], "granted")
+        self.assertIn("UBLK_F_NEED_GET_DATA", by_name["batch,get_data"]["why"])
+        for row in listed:
+            self.assertEqual(row["status"] == "granted", row["why"] == "", row)
+        text = ublk.succeed(ublk.UBLKBENCH, "modes")
+        self.assertRegex(text, r"(?m)^  batch,auto_zc +granted")
+
+
+class BadInput(UblkbenchCase):
+    ROWS = (
+        (("--mode", "warp"), 2, r"unknown mode word 'warp'"),
+        (("--mode", "copy,auto_zc"), 2, r"exclude each other"),
+        (("--mode", "batch,get_data"), 2, r"drops UBLK_F_NEED_GET_DATA"),
+        (("--qd", "0"), 2, r"queue depth 0; the driver takes 1 to 4096"),
+        (("--qd", "5000"), 2, r"queue depth 5000; the driver takes 1 to 4096"),
+        (("--qd", "x"), 2, r"'x' is not a count"),
+        (("--bs", "2M"), 2, r"block size 2M is larger than the device's largest I/O, 1M; raise --max-io"),
+        (("--bs", "1000"), 2, r"1000"),
+        (("--rw", "sideways"), 2, r"sideways"),
+        (("--target", "loop:/nosuch/file"), 2, r"/nosuch/file: No such file or directory; create it"),
+        (("--target", "loop:/tmp"), 2, r"/tmp is a directory"),
+        (("--target", "warp"), 2, r"unknown target 'warp'"),
+        (("--device", "/nosuch"), 2, r"/nosuch"),
+        (("--json", "/dev/full"), 2, r"/dev/full: No space left on device"),
+        (("--json", "/nosuch/run.json"), 2, r"/nosuch"),
+        (("--ios", "10", "--runtime", "1s"), 2, r"exclude each other"),
+        (("--repeat", "0"), 2, r"at least one round"),
+        (("--nosuch",), 2, r"--nosuch.*see 'ublkbench run --help'"),
+        (("--format", "yaml"), 2, r"unknown format 'yaml'"),
+        (("--resume",), 2, r"--resume without a record"),
+    )
+
+    def test_each_is_one_clear_line(self):
+        for words, exit, says in self.ROWS:
+            with self.subTest(words=" ".join(words)):
+                done = ublk.run(ublk.UBLKBENCH, *words)
+                self.assertEqual(done.returncode, exit, done.stderr)
+                self.assertRegex(done.stderr, says)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+                self.assertEqual(done.stdout, "")
+                self.check_nothing_left()
+
+    def test_too_small_a_file(self):
+        small = ublk.sparse_file(self.folder, "small", 4096)
+        done = ublk.run(ublk.UBLKBENCH, "--target", f"loop:{small}")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertRegex(done.stderr, r"is too small: 4096 bytes; it needs at least 1M")
+
+    def test_full_stdout(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([ublk.UBLKBENCH, "--control", "none", *QUICK], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("No space left on device", done.stderr)
+
+
+class Endings(UblkbenchCase):
+    def start(self, *words):
+        process = subprocess.Popen([ublk.UBLKBENCH, "--runtime", "60s", "--repeat", "1", *words],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        ublk.wait_until(lambda: set(ublk.devices()) - self.devices_before, "a device of the run")
+        time.sleep(1)
+        return process
+
+    def test_ctrl_c_removes_the_device_and_keeps_the_record(self):
+        path = self.folder / "run.json"
+        process = self.start("--control", "none", "--json", path)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130, stderr)
+        record = json.loads(path.read_text())
+        jsonschema.validate(record, SCHEMA)
+        self.assertEqual(record["samples"][0]["status"], "interrupted")
+        self.check_nothing_left()
+
+    def test_kill_9_is_cleaned_up_by_the_next_run(self):
+        process = self.start("--control", "none", "--mode", "batch")
+        process.kill()
+        process.communicate(timeout=30)
+        # Its children die with it; what stays is a dead device.
+        def dead():
+            left = [d for number, d in ublk.devices().items() if number not in self.devices_before]
+            return left and all(d["state"] == "DEAD" for d in left)
+        ublk.wait_until(dead, "the device of the killed run to be dead")
+        _, _, stderr = self.bench("--control", "none", *QUICK)
+        self.assertRegex(stderr, r"removed device \d+, left by a run that was killed")
+        self.check_nothing_left()
+
+    def test_a_hang_is_told_and_the_matrix_goes_on(self):
+        process = subprocess.Popen(
+            [ublk.UBLKBENCH, "--runtime", "20s", "--hang-timeout", "2s", "--repeat", "1", "--control",
+             "none", "--verify", "off", "--qd", "4,8", "--json", self.folder / "run.json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        device = ublk.wait_until(
+            lambda: next((d for n, d in ublk.devices().items()
+                          if n not in self.devices_before and d["server_pid"] > 0), None),
+            "the first device")
+        time.sleep(1)
+        os.kill(device["server_pid"], signal.SIGSTOP)
+        ublk.wait_until(lambda: ublk.process_ended(device["server_pid"]), "the stopped server's end")
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 7, stderr)
+        self.assertIn("hang", stdout)
+        record = json.loads((self.folder / "run.json").read_text())
+        self.assertEqual(record["samples"][0]["status"], "failed")
+        self.assertTrue(record["samples"][0]["load"]["hang"]["outstanding"])
+        self.check_nothing_left()
+
+
+class Doctor(UblkbenchCase):
+    def test_this_machine_is_fit(self):
+        done = ublk.run(ublk.UBLKBENCH, "doctor")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertTrue(re.search(r"ublk", done.stdout))
+
+
+if __name__ == "__main__":
+    ublk.main()
