@@ -29,13 +29,23 @@ int report(const Error& error) {
 
 // --- add -----------------------------------------------------------------------------------------
 
-/// Serves until a signal or the end of the server process. SIGINT, SIGTERM and SIGHUP stop the
-/// device in order.
-int supervise(Server& server) {
+sigset_t ending_signals() {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+  return signals;
+}
+
+/// Before there is a device: a signal from then on waits for supervise(), which removes it.
+void hold_signals() {
+  const sigset_t signals = ending_signals();
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
+
+/// Serves until a signal or the end of the server process. SIGINT, SIGTERM and SIGHUP stop the
+/// device in order.
+int supervise(Server& server) {
+  const sigset_t signals = ending_signals();
   const Fd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
   pollfd events[] = {{.fd = signal_fd.get(), .events = POLLIN, .revents = 0},
                      {.fd = server.event_fd(), .events = POLLIN, .revents = 0}};
@@ -74,6 +84,7 @@ std::string describe_added(const Server& server, const ServeOptions& options, bo
 }
 
 int serve(const ServeOptions& options, bool json) {
+  hold_signals();
   auto server = Server::start(options);
   if (!server) return report(server.error());
   std::print("{}", describe_added(*server, options, json));
@@ -96,6 +107,7 @@ std::string receive_outcome(int fd) {
 
 [[noreturn]] void background_main(const ServeOptions& options, bool json, Fd writer) {
   ::setsid();
+  hold_signals();
   // Before the server process is forked: a reader of our output must not wait for a process that
   // holds the other end and lives as long as the device.
   if (auto null = open_file("/dev/null", O_RDWR))
