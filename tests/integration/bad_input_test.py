@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Bad input and poor environments: one line that names what and what to do, the contract's exit
+code, and no device left. A new case is a row."""
+
+import dataclasses
+import os
+import unittest
+
+import ublk
+from ublk import run, succeed
+
+USAGE, ENVIRONMENT = 2, 5
+
+
+@dataclasses.dataclass
+class Row:
+    words: tuple  # arguments; {folder} is a folder of the test's own
+    exit: int
+    says: str     # a regular expression for the one line on stderr
+
+
+SERVER_ROWS = [
+    Row(("add", "-m", "nosuch"), USAGE, r"unknown mode word 'nosuch'; .*copy.*batch"),
+    Row(("add", "-m", "copy,auto_zc"), USAGE, r"'copy' and 'auto_zc' exclude each other"),
+    Row(("add", "-m", ""), USAGE, r"empty mode; for instance"),
+    Row(("add", "-m", "batch,get_data"), USAGE, r"not possible: the driver drops UBLK_F_NEED_GET_DATA"),
+    Row(("add", "-d", "0"), USAGE, r"queue depth 0; the driver takes 1 to 4096"),
+    Row(("add", "-d", "5000"), USAGE, r"queue depth 5000; the driver takes 1 to 4096"),
+    Row(("add", "-d", "1", "-m", "batch"), USAGE, r"batch delivery needs a queue depth of 2 or more"),
+    Row(("add", "-q", "0"), USAGE, r"0 queues; the driver takes 1 to"),
+    Row(("add", "--daemons", "2"), USAGE, r"2 daemons for 1 queues; only batch"),
+    Row(("add", "-q", "64"), ENVIRONMENT, r"64 queues: the driver gives at most one per CPU"),
+    Row(("add", "--max-io", "1k"), USAGE, r"1024 bytes as the largest I/O; the driver takes 4k to 32M"),
+    Row(("add", "--max-io", "64M"), USAGE, r"as the largest I/O; the driver takes 4k to 32M"),
+    Row(("add", "--max-io", "many"), USAGE, r"'many' is not a size"),
+    Row(("add", "--server-cpus", "x"), USAGE, r"'x' is not a CPU list; for instance"),
+    Row(("add", "-t", "nosuch"), USAGE, r"unknown target 'nosuch'; use null, mem:SIZE or loop:PATH"),
+    Row(("add", "-t", "mem"), USAGE, r"target mem needs a size; for instance"),
+    Row(("add", "-t", "mem:4k"), USAGE, r"target mem of 4096 bytes; give at least 1M"),
+    Row(("add", "-t", "loop:{folder}/none"), USAGE, r"{folder}/none: No such file.*; create it first"),
+    Row(("add", "-t", "loop:{folder}"), USAGE, r"{folder} is a directory; give a regular file"),
+    Row(("add", "-t", "loop:{folder}/small"), USAGE, r"{folder}/small is too small: .*; it needs at least"),
+    Row(("add", "-t", "loop:/dev/null"), USAGE, r"/dev/null is neither a regular file nor a block device"),
+    Row(("del",), USAGE, r"no device named; give -n ID"),
+    Row(("del", "-n", "999"), USAGE, r"ublk device 999: .*there is no such device"),
+]
+
+# The same words for ublkbench; its option for the depth is --qd.
+UBLKBENCH_ROWS = [
+    Row(("--mode", "nosuch"), USAGE, r"unknown mode word 'nosuch'"),
+    Row(("--mode", "copy,auto_zc"), USAGE, r"'copy' and 'auto_zc' exclude each other"),
+    Row(("--qd", "0"), USAGE, r"0.*1 to 4096"),
+    Row(("--qd", "5000"), USAGE, r"5000.*1 to 4096"),
+    Row(("--target", "loop:{folder}/none"), USAGE, r"{folder}/none"),
+    Row(("--target", "loop:{folder}"), USAGE, r"{folder} is a directory"),
+    Row(("--target", "loop:{folder}/small"), USAGE, r"{folder}/small is too small"),
+]
+
+
+class BadInput(ublk.TestCase):
+    def check(self, done, row, folder=""):
+        self.assertEqual(done.returncode, row.exit, done.stderr)
+        self.assertRegex(done.stderr, row.says.replace("{folder}", str(folder)))
+        self.assertEqual(done.stderr.count("\n"), 1, f"more than one line:\n{done.stderr}")
+        self.assertEqual(done.stdout, "")
+
+    def check_rows(self, program, rows):
+        with ublk.tempfile.TemporaryDirectory(prefix="ublkbench.") as folder:
+            ublk.sparse_file(folder, "small", 4096)
+            for row in rows:
+                words = [word.replace("{folder}", folder) for word in row.words]
+                with self.subTest(words=" ".join(words)):
+                    self.check(run(program, *words), row, folder)
+                    self.check_nothing_left()
+
+    def test_server(self):
+        self.check_rows(ublk.SERVER, SERVER_ROWS)
+
+    @unittest.skipUnless(ublk.UBLKBENCH.exists(), "ublkbench is not built")
+    def test_ublkbench(self):
+        self.check_rows(ublk.UBLKBENCH, UBLKBENCH_ROWS)
+
+    def test_unknown_option(self):
+        done = run(ublk.SERVER, "add", "--nosuch")
+        self.assertEqual(done.returncode, USAGE)
+        self.assertIn("--nosuch", done.stderr)
+
+    def test_target_that_is_in_use(self):
+        disk = ublk.scratch_disk(0)
+        with ublk.Device("-t", f"loop:{disk}"):
+            self.check(run(ublk.SERVER, "add", "-t", f"loop:{disk}"),
+                       Row((), USAGE, r"held by someone else"))
+
+    def test_no_permission(self):
+        row = Row((), ENVIRONMENT, r"/dev/ublk-control: Permission denied; run as root")
+        for verb in (("add",), ("list",), ("features",), ("del", "-n", "0")):
+            with self.subTest(verb=verb):
+                self.check(run("setpriv", "--reuid=nobody", "--clear-groups", ublk.SERVER, *verb), row)
+        # The node is open to all, and the driver still refuses.
+        mode = os.stat("/dev/ublk-control").st_mode
+        os.chmod("/dev/ublk-control", 0o666)
+        try:
+            self.check(run("setpriv", "--reuid=nobody", "--clear-groups", ublk.SERVER, "add"),
+                       Row((), ENVIRONMENT, r"ADD_DEV.*needs CAP_SYS_ADMIN: run as root"))
+        finally:
+            os.chmod("/dev/ublk-control", mode & 0o777)
+
+    @unittest.skipUnless(ublk.IN_VM, "takes the driver away: only in the VM of scripts/vm")
+    def test_no_driver(self):
+        succeed("rmmod", "ublk_drv")
+        try:
+            row = Row((), ENVIRONMENT, r"/dev/ublk-control: .*no ublk driver: .*modprobe.*scripts/vm")
+            for verb in (("add",), ("list",), ("features",), ("del", "--orphans")):
+                with self.subTest(verb=verb):
+                    self.check(run(ublk.SERVER, *verb), row)
+        finally:
+            succeed("modprobe", "ublk_drv")
+            ublk.wait_until(lambda: os.path.exists("/dev/ublk-control"), "driver is back")
+
+    def test_server_needs_no_locked_memory(self):
+        # io_uring charges rings to the cgroup and registers no memory of ours: a low limit is no
+        # obstacle, and that is to stay so.
+        added = run("prlimit", "--memlock=0:0", "setpriv", "--bounding-set=-ipc_lock",
+                    "--inh-caps=-ipc_lock", ublk.SERVER, "add", "--json", "-m", "batch,auto_zc")
+        self.assertEqual(added.returncode, 0, added.stderr)
+        succeed(ublk.SERVER, "del", "-n", ublk.json.loads(added.stdout)["id"])
+
+
+if __name__ == "__main__":
+    ublk.main()

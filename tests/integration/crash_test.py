@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Processes that die by kill -9: clients get errors, nothing stays that cannot be removed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import ublk
+from ublk import MODES, Device, devices, process_ended, succeed, wait_until
+
+
+class Crash(ublk.TestCase):
+    def test_killed_supervisor_leaves_an_orphan_that_can_be_removed(self):
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                device = Device("-m", mode, "-t", "mem:16M")
+                owner = devices()[device.id]["owner_pid"]
+                os.kill(owner, signal.SIGKILL)
+                wait_until(lambda: process_ended(device.server_pid), "server process ended")
+                self.assertIn(device.id, devices())
+                said = succeed(ublk.SERVER, "del", "--orphans")
+                self.assertEqual(said, f"device {device.id} removed\n")
+                self.assertNotIn(device.id, devices())
+
+    def test_orphans_spare_devices_that_are_served(self):
+        with Device("-t", "null") as device:
+            self.assertEqual(succeed(ublk.SERVER, "del", "--orphans"), "")
+            self.assertEqual(devices()[device.id]["state"], "LIVE")
+
+    def test_killed_server_fails_its_clients_and_is_cleaned_up(self):
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                device = Device("-m", mode, "-t", "mem:64M")
+                owner = devices()[device.id]["owner_pid"]
+                client = subprocess.Popen(
+                    ["fio", "--name=load", f"--filename={device.path}", "--rw=randrw", "--bs=4k",
+                     "--direct=1", "--ioengine=io_uring", "--iodepth=32", "--time_based",
+                     "--runtime=60", "--thread"],
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                stat = pathlib.Path(f"/sys/block/ublkb{device.id}/stat")
+                wait_until(lambda: int(stat.read_text().split()[0]) > 100, "fio has read")
+                os.kill(device.server_pid, signal.SIGKILL)
+                output, _ = client.communicate(timeout=40)
+                self.assertNotEqual(client.returncode, 0)
+                self.assertRegex(output, r"Input/output error|No such device|error=")
+                wait_until(lambda: device.id not in devices(), "supervisor removed the device")
+                wait_until(lambda: process_ended(owner), "supervisor ended")
+                self.assertTrue(process_ended(device.server_pid))
+
+    def test_terminated_supervisor_removes_its_device(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(signal=number):
+                serving = subprocess.Popen([ublk.SERVER, "add", "-f", "-t", "null"],
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                self.assertIn("/dev/ublkb", serving.stdout.readline())
+                began = time.monotonic()
+                serving.send_signal(number)
+                _, errors = serving.communicate(timeout=40)
+                self.assertEqual(serving.returncode, 0, errors)
+                self.assertLess(time.monotonic() - began, 20)
+
+
+if __name__ == "__main__":
+    ublk.main()

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""ublk-server add, list, features, del: every mode over every target, shapes, and one opener."""
+
+import json
+import os
+import time
+
+import ublk
+from ublk import MODES, Device, devices, run, succeed
+
+
+class Lifecycle(ublk.TestCase):
+    def serve_and_look(self, mode, target, *arguments):
+        with Device("-m", mode, "-t", target, *arguments) as device:
+            listed = devices()[device.id]
+            self.assertEqual(listed["state"], "LIVE")
+            self.assertEqual(listed["server_pid"], device.server_pid)
+            for word in mode.split(","):
+                if word in ublk.FLAGS:
+                    self.assertIn(ublk.FLAGS[word], listed["flags"].split("|"))
+                    self.assertIn(ublk.FLAGS[word], device.added["flags_granted"].split("|"))
+            # A read through the page cache and one around it.
+            succeed("dd", f"if={device.path}", "of=/dev/null", "bs=64k", "count=4", "iflag=direct")
+            succeed("dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=4")
+        self.assertTrue(ublk.process_ended(device.server_pid))
+        self.assertNotIn(device.id, devices())
+        self.assertFalse(os.path.exists(device.path))
+
+    def each_mode(self, target):
+        for mode in MODES:
+            with self.subTest(mode=mode, target=target):
+                self.serve_and_look(mode, target)
+
+    def test_null(self):
+        self.each_mode("null")
+
+    def test_memory(self):
+        self.each_mode("mem:64M")
+
+    def test_loop_on_a_file(self):
+        with ublk.scratch_folder() as folder:
+            self.each_mode(f"loop:{ublk.sparse_file(folder, 'backing', 64 << 20)}")
+
+    def test_loop_on_a_disk(self):
+        self.each_mode(f"loop:{ublk.scratch_disk(0)}")
+
+    def test_depths(self):
+        for mode in MODES:
+            # A batch's tags are in a kfifo, which holds no single one.
+            for depth in (2 if "batch" in mode else 1, 4096):
+                with self.subTest(mode=mode, depth=depth), \
+                        Device("-m", mode, "-t", "mem:64M", "-d", depth) as device:
+                    self.assertEqual(devices()[device.id]["depth"], depth)
+                    self.read_concurrently(device)
+
+    def test_queues_and_daemons(self):
+        for mode, queues, daemons in (("copy", 2, 2), ("copy", 2, 1), ("auto_zc", 2, 1),
+                                      ("batch", 1, 2), ("batch", 2, 1), ("batch,auto_zc", 2, 4)):
+            with self.subTest(mode=mode, queues=queues, daemons=daemons), \
+                    Device("-m", mode, "-t", "mem:64M", "-q", queues, "--daemons",
+                           daemons) as device:
+                self.assertEqual(devices()[device.id]["queues"], queues)
+                self.assertEqual(device.added["daemons"], daemons)
+                self.read_concurrently(device)
+
+    def read_concurrently(self, device):
+        succeed("fio", "--name=read", f"--filename={device.path}", "--rw=randread", "--bs=4k",
+                "--direct=1", "--ioengine=io_uring", "--iodepth=64", "--numjobs=2", "--size=512k",
+                "--thread", "--output=/dev/null")
+
+    def test_two_devices_at_once(self):
+        with Device("-m", "copy", "-t", "mem:16M") as first, \
+                Device("-m", "batch,auto_zc", "-t", "mem:16M") as second:
+            self.assertNotEqual(first.id, second.id)
+            with open(first.path, "r+b") as disk:
+                disk.write(b"first")
+            with open(second.path, "r+b") as disk:
+                disk.write(b"other")
+            with open(first.path, "rb") as disk:
+                self.assertEqual(disk.read(5), b"first")
+
+    def test_chosen_number_that_is_in_use(self):
+        with Device("-t", "null", "-n", 17) as device:
+            self.assertEqual(device.path, "/dev/ublkb17")
+            second = run(ublk.SERVER, "add", "-t", "null", "-n", 17)
+            self.assertEqual(second.returncode, 2, second.stderr)
+            self.assertRegex(second.stderr, r"device id 17 is in use: .*ublk-server del -n 17'\n$")
+            self.assertEqual(second.stderr.count("\n"), 1)
+            self.assertEqual(devices()[17]["state"], "LIVE")
+
+    def test_features(self):
+        features = json.loads(succeed(ublk.SERVER, "features", "--json"))
+        granted = {row["name"] for row in features["features"] if row["granted"]}
+        self.assertIn("UBLK_F_CMD_IOCTL_ENCODE", granted)
+        self.assertIn("UBLK_F_USER_COPY", succeed(ublk.SERVER, "features"))
+
+    def test_del_of_an_open_device_is_bounded(self):
+        device = Device("-t", "null")
+        began = time.monotonic()
+        with open(device.path, "rb"):
+            deleted = run(ublk.SERVER, "del", "-n", device.id, timeout_s=100)
+            self.assertLess(time.monotonic() - began, 90)
+            if deleted.returncode != 0:
+                self.assertEqual(deleted.returncode, 5, deleted.stderr)
+                self.assertRegex(deleted.stderr, r"DEL_DEV on ublk device \d+: .*open")
+        ublk.wait_until(lambda: device.id not in devices(), "device gone after its opener")
+
+
+if __name__ == "__main__":
+    ublk.main()

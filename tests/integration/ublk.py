@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""What the integration tests share: the programs, devices that clean up, scratch space.
+
+A test file ends with `ublk.main()`. Without a ublk driver it fails, unless UBLKBENCH_ALLOW_NO_UBLK=1
+says that this machine is known to have none; then ctest shows it as skipped.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BUILD = pathlib.Path(os.environ.get("UBLKBENCH_BUILD", "build/release"))
+SERVER = BUILD / "bench/tools/ublk-server"
+UBLKBENCH = BUILD / "bench/tools/ublkbench"
+LONG = os.environ.get("UBLKBENCH_LONG") == "1"
+IN_VM = os.environ.get("UBLKBENCH_VM") == "1"
+
+MODES = ("copy", "auto_zc", "batch", "batch,auto_zc")
+FLAGS = {"auto_zc": "UBLK_F_AUTO_BUF_REG", "batch": "UBLK_F_BATCH_IO"}
+
+SKIPPED = 77
+
+
+def run(*argv, timeout_s=60, **options):
+    """The finished process with its output as text; never raises for an exit code."""
+    return subprocess.run([str(word) for word in argv], capture_output=True, text=True,
+                          timeout=timeout_s, stdin=subprocess.DEVNULL, **options)
+
+
+def succeed(*argv, **options):
+    done = run(*argv, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, argv))}: exit {done.returncode}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def devices():
+    """ublk-server list, by device number."""
+    return {device["id"]: device for device in json.loads(succeed(SERVER, "list", "--json"))}
+
+
+def wait_until(condition, what, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.05)
+    return value
+
+
+def process_ended(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
+class Device:
+    """A device that `ublk-server add` made; removed at the end of the with block."""
+
+    def __init__(self, *arguments):
+        added = json.loads(succeed(SERVER, "add", "--json", *arguments))
+        self.added = added
+        self.id = added["id"]
+        self.path = added["block_device"]
+        self.server_pid = added["server_pid"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.id in devices():
+            succeed(SERVER, "del", "-n", self.id)
+
+    def queue(self, name):
+        return pathlib.Path(f"/sys/block/ublkb{self.id}/queue/{name}").read_text().strip()
+
+
+def scratch_disk(number):
+    """The path of a scratch disk of scripts/vm, or a skipped test."""
+    path = f"/dev/disk/by-ublkbench/scratch{number}"
+    if not os.path.exists(path):
+        raise unittest.SkipTest(f"no {path}: scripts/vm gives it with --disk SIZE")
+    return path
+
+
+@contextlib.contextmanager
+def scratch_folder():
+    """A folder on ext4 on a scratch disk (O_DIRECT as in life), else in the temporary folder."""
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ublkbench.")))
+        if os.path.exists("/dev/disk/by-ublkbench/scratch1"):
+            disk = scratch_disk(1)
+            succeed("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,nodiscard", disk)
+            succeed("mount", disk, folder)
+            stack.callback(succeed, "umount", folder)
+        yield folder
+
+
+def sparse_file(folder, name, size):
+    path = pathlib.Path(folder) / name
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path
+
+
+class TestCase(unittest.TestCase):
+    """Checks after each test that no device and no server process is left."""
+
+    def setUp(self):
+        self.devices_before = set(devices())
+        self.addCleanup(self.check_nothing_left)
+
+    def check_nothing_left(self):
+        left = set(devices()) - self.devices_before
+        for number in left:
+            run(SERVER, "del", "-n", number)
+        self.assertEqual(left, set(), "devices left behind")
+
+
+def require_environment():
+    if os.geteuid() != 0:
+        sys.exit("integration tests need root")
+    if not os.path.exists("/dev/ublk-control"):
+        run("modprobe", "ublk_drv")
+    if not os.path.exists("/dev/ublk-control"):
+        if os.environ.get("UBLKBENCH_ALLOW_NO_UBLK") == "1":
+            print("skipped: this machine has no ublk driver (UBLKBENCH_ALLOW_NO_UBLK=1)")
+            sys.exit(SKIPPED)
+        sys.exit("no ublk driver: run 'scripts/vm test', or allow it with UBLKBENCH_ALLOW_NO_UBLK=1")
+    for program in ("fio", "mkfs.ext4", "blkdiscard"):
+        if shutil.which(program) is None:
+            sys.exit(f"integration tests need {program}")
+
+
+def main():
+    require_environment()
+    unittest.main(verbosity=2)
