@@ -40,6 +40,7 @@ Result<DeviceFacts> block_facts(int fd, const std::string& path, dev_t device) {
   facts.max_bytes = read_number(queue / "max_sectors_kb") * 1024;
   facts.max_segments = static_cast<unsigned>(read_number(queue / "max_segments"));
   facts.io_poll = read_number(queue / "io_poll") != 0;
+  facts.merges = read_number(queue / "nomerges") == 0;
   return facts;
 }
 

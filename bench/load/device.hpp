@@ -22,6 +22,7 @@ struct DeviceFacts {
   std::uint64_t max_bytes = 0;  ///< queue/max_sectors_kb: what the block layer will build
   unsigned max_segments = 0;    ///< queue/max_segments
   bool io_poll = false;         ///< queue/io_poll
+  bool merges = false;          ///< queue/nomerges is 0: neighbouring I/Os may become one request
 };
 
 enum class Access { read, write };

@@ -158,6 +158,13 @@ std::vector<std::string> remarks(const LoadOptions& options, const DeviceFacts& 
   if (facts.max_bytes != 0 && options.block_bytes > facts.max_bytes)
     said.push_back(std::format("the kernel splits {} into requests of at most {} (max_sectors_kb)",
                                format_size(options.block_bytes), format_size(facts.max_bytes)));
+  // What one io_uring_enter() submits is plugged, and the plug merges neighbours
+  // (block/blk-merge.c).
+  if (facts.merges && !is_random(options.pattern) && options.effective_submit_batch() > 1)
+    said.push_back(
+        "the kernel merges sequential I/Os of one batch: the device sees fewer, larger requests "
+        "than "
+        "there are I/Os (submit batch 1 or queue/nomerges avoid it)");
   // Buffers are virtually contiguous only, so at worst every page is a segment.
   const std::uint64_t pages = (options.block_bytes + 4095) / 4096;
   if (facts.max_segments != 0 && pages > facts.max_segments)

@@ -163,8 +163,7 @@ json LoadReport::to_json() const {
   if (hang) object["hang"] = load::to_json(*hang);
   object["usage"] = json_of(usage);
   object["usage_per_job"] = json::array();
-  for (const ThreadUsage& job : usage_per_job)
-    object["usage_per_job"].push_back(json_of(job));
+  for (const ThreadUsage& job : usage_per_job) object["usage_per_job"].push_back(json_of(job));
   object["remarks"] = remarks;
   return object;
 }
@@ -222,10 +221,9 @@ std::string to_text(const HangReport& hang) {
 
 std::string to_text(const LoadReport& report) {
   std::string text = std::format(
-      "{:<10}{} IOPS, {}/s, {} I/Os in {} ({})", "load", format_count(report.iops()),
-      format_size(static_cast<std::uint64_t>(per(report.bytes, report.window_ns) * 1e9)),
-      report.measured_ios, format_ns(static_cast<double>(report.window_ns)),
-      name_of(report.ending));
+      "{:<10}{} IOPS, {:.1f} MB/s, {} I/Os in {} ({})", "load", format_count(report.iops()),
+      per(report.bytes, report.window_ns) * 1e3, report.measured_ios,
+      format_ns(static_cast<double>(report.window_ns)), name_of(report.ending));
   if (report.latency_recorded && report.measured_ios != 0) {
     text += latency_line("latency", report.latency_ns());
     if (report.reads != 0 && report.writes != 0) {

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "bench/load/verify.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <deque>
-#include <filesystem>
-#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "bench/base/clock.hpp"
-#include "bench/base/units.hpp"
 #include "bench/load/buffers.hpp"
 #include "bench/load/device.hpp"
 #include "bench/load/offsets.hpp"
+#include "bench/load/verify_plan.hpp"
 #include "bench/ring/ring.hpp"
 
 namespace ublkbench::load {
@@ -22,58 +18,6 @@ namespace {
 
 constexpr std::uint64_t tick_ns = 100'000'000;  // how often stop and hang are looked at
 constexpr std::uint64_t stop_grace_ns = 5'000'000'000;
-constexpr unsigned depth_max = 4096;
-
-/// What verification needs to know about where and in which units it works.
-struct Plan {
-  Geometry geometry;
-  std::vector<std::uint32_t> sizes;  // of I/Os in granules, rising
-
-  [[nodiscard]] std::uint32_t largest() const { return sizes.back(); }
-};
-
-std::uint64_t hash_of(const std::string& text) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char letter : text)
-    hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3ULL;
-  return hash;
-}
-
-/// Different in each run, so that what an earlier run with the same seed left is not taken for
-/// ours.
-std::uint64_t run_id() {
-  return Random(now_ns() ^ (static_cast<std::uint64_t>(::getpid()) << 40)).next();
-}
-
-Result<Plan> make_plan(const VerifyOptions& options, const DeviceFacts& facts) {
-  const std::uint32_t granule = std::max(facts.logical_block_bytes, 512U);
-  if (options.offset % granule != 0)
-    return bad_input(std::format("offset {} is no multiple of the logical block size {}",
-                                 options.offset, granule));
-  if (options.offset >= facts.bytes)
-    return bad_input(std::format("offset {} is beyond the end of {}", options.offset, facts.path));
-  std::uint64_t bytes = facts.bytes - options.offset;
-  if (options.range != 0) bytes = std::min(bytes, options.range);
-  const std::uint64_t granules = bytes / granule;
-  if (granules == 0) return bad_input("the range to verify is below one logical block");
-  if (granules > std::numeric_limits<std::uint32_t>::max() / 2)
-    return bad_input(std::format("a range of {} is too much to verify", format_size(bytes)),
-                     "give a smaller one");
-  Plan plan{.geometry = {.device = hash_of(std::filesystem::path(facts.path).lexically_normal()),
-                         .run = run_id(),
-                         .begin = options.offset,
-                         .granule_bytes = granule,
-                         .granules = static_cast<std::uint32_t>(granules)},
-            .sizes = {}};
-  for (const std::uint64_t size : options.sizes) {
-    const bool splits = facts.max_hw_bytes != 0 && size > facts.max_hw_bytes;
-    if (size % granule == 0 && size / granule <= granules && !splits)
-      plan.sizes.push_back(static_cast<std::uint32_t>(size / granule));
-  }
-  if (plan.sizes.empty()) plan.sizes.push_back(1);
-  std::ranges::sort(plan.sizes);
-  return plan;
-}
 
 enum class Op { write, read, flush };
 
@@ -87,7 +31,7 @@ struct Io {
 
 class Verifier {
  public:
-  Verifier(const VerifyOptions& options, Device device, const Plan& plan)
+  Verifier(const VerifyOptions& options, Device device, const VerifyPlan& plan)
       : options_(options),
         device_(std::move(device)),
         plan_(plan),
@@ -128,7 +72,7 @@ class Verifier {
 
   const VerifyOptions& options_;
   Device device_;
-  Plan plan_;
+  VerifyPlan plan_;
   VerifyModel model_;
   Random random_;
   std::optional<Ring> ring_;
@@ -218,7 +162,11 @@ Result<> Verifier::read_back() {
   });
 }
 
-std::uint32_t Verifier::random_size() { return plan_.sizes[random_.below(plan_.sizes.size())]; }
+/// Small ones more often than large ones: all sizes are met, and the bytes stay few.
+std::uint32_t Verifier::random_size() {
+  const std::size_t count = plan_.sizes.size();
+  return plan_.sizes[std::min(random_.below(count), random_.below(count))];
+}
 
 /// A place that no I/O in flight touches, aligned to granules only. When the range is crowded the
 /// search may fail; one block is then tried, and the next completion makes room.
@@ -274,6 +222,8 @@ void Verifier::start(Io io) {
   if (io.op == Op::write) {
     io.write = model_.begin_write(io.first, io.count);
     model_.fill(io.write, buffers_->slot(slot).first(bytes_of(io)));
+  } else if (io.op == Op::read) {
+    std::ranges::fill(buffers_->slot(slot).first(bytes_of(io)), untouched);
   }
   slots_[slot] = io;
   prepare(ring_->sqe(), io, slot);
@@ -378,27 +328,13 @@ VerifyReport Verifier::finish(std::uint64_t begin_ns) {
   return std::move(report_);
 }
 
-Result<> validate(const VerifyOptions& options) {
-  if (options.device.empty()) return bad_input("no device given");
-  if (!options.destructive)
-    return bad_input(std::format("verification overwrites {}", options.device),
-                     "allow it with --destructive");
-  if (options.depth == 0 || options.depth > depth_max)
-    return bad_input(std::format("depth {} is out of range", options.depth), "1 to 4096");
-  if (options.sizes.empty()) return bad_input("no I/O size given");
-  for (const std::uint64_t size : options.sizes)
-    if (size == 0 || size > (16 << 20))
-      return bad_input(std::format("I/O size {} is out of range", size), "512 to 16M");
-  return {};
-}
-
 }  // namespace
 
 Result<VerifyReport> verify_device(const VerifyOptions& options) {
   if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
   auto device = open_device(options.device, Access::write, options.direct);
   if (!device) return std::unexpected(device.error());
-  const auto plan = make_plan(options, device->facts);
+  const auto plan = make_verify_plan(options, device->facts);
   if (!plan) return std::unexpected(plan.error());
   Verifier verifier(options, std::move(*device), *plan);
   if (auto ready = verifier.set_up(); !ready) return std::unexpected(ready.error());

@@ -87,7 +87,10 @@ void VerifyModel::check_granule(std::uint32_t granule, std::span<const std::byte
                  std::format("has the header of write {} but wrong bytes, the first at {}",
                              view.found.write, view.first_bad_byte));
     case BlockState::headerless:
-      return add(Fault::corrupt, granule, {}, "has no sound header: it is not what was written");
+      return add(Fault::corrupt, granule, {},
+                 std::ranges::count(block, untouched) == std::ssize(block)
+                     ? "was not transferred: the read succeeded but left the buffer as it was"
+                     : "has no sound header: it is not what was written");
   }
 }
 

@@ -11,7 +11,8 @@
 //   is
 //              new: the write took place in part
 //   misplaced  it is a sound block of another place or of another device
-//   corrupt    its bytes are wrong, or it claims a write that was never made
+//   corrupt    its bytes are wrong, or it claims a write that was never made, or the read succeeded
+//              without bringing any data
 //   zeroed     it holds nothing but zeroes
 #pragma once
 
@@ -47,6 +48,10 @@ struct Geometry {
   std::uint32_t granule_bytes = 512;
   std::uint32_t granules = 0;
 };
+
+/// Fill a buffer with this before a read: data that the read did not bring must not be taken for
+/// what it should have brought (the buffer may have held that very block before).
+inline constexpr std::byte untouched{0xa5};
 
 class VerifyModel {
  public:

@@ -9,13 +9,8 @@ namespace {
 
 using namespace ublkbench::load;
 
-constexpr BlockIdentity identity{.device = 1,
-                                 .offset = 8192,
-                                 .run = 3,
-                                 .write = 4,
-                                 .generation = 5,
-                                 .position = 0,
-                                 .length = 1};
+constexpr BlockIdentity identity{
+    .device = 1, .offset = 8192, .run = 3, .write = 4, .generation = 5, .position = 0, .length = 1};
 
 void block_fill(benchmark::State& state) {
   std::vector<std::byte> block(static_cast<std::size_t>(state.range(0)));

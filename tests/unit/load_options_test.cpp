@@ -136,6 +136,17 @@ TEST(LoadOptions, RemarksNameWhatMaySplit) {
   EXPECT_EQ(remarks(options, disk()).size(), 2U);  // max_sectors_kb and max_segments
 }
 
+TEST(LoadOptions, RemarksNameMerges) {
+  LoadOptions options = good();
+  options.pattern = Pattern::read;
+  DeviceFacts facts = disk();
+  EXPECT_TRUE(remarks(options, facts).empty());
+  facts.merges = true;
+  ASSERT_EQ(remarks(options, facts).size(), 1U);
+  options.submit_batch = 1;
+  EXPECT_TRUE(remarks(options, facts).empty());
+}
+
 TEST(LoadOptions, PatternsReadBack) {
   for (const char* word : {"read", "write", "randread", "randwrite", "rw", "randrw"})
     EXPECT_EQ(name_of(parse_pattern(word).value()), word);

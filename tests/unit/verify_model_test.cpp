@@ -187,6 +187,14 @@ TEST_F(ModelTest, CorruptByForeignData) {
   EXPECT_FALSE(model.failures()[0].found);
 }
 
+TEST_F(ModelTest, CorruptWhenTheReadBroughtNothing) {
+  write(0, granules);
+  std::fill_n(at(9), granule, untouched);
+  read_all();
+  expect_only(Fault::corrupt, 9);
+  EXPECT_NE(model.failures()[0].sentence.find("not transferred"), std::string::npos);
+}
+
 TEST_F(ModelTest, CorruptWhenItClaimsAWriteThatWasNotMade) {
   write(0, granules);
   Bytes block(granule);
