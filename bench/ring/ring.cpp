@@ -51,6 +51,7 @@ Result<Ring> Ring::create(const RingOptions& options) {
     return failed("io_uring_setup", std::format("of {} entries", options.sq_entries), -ret,
                   hint_for(-ret));
   ring.live_ = true;
+  ring.sqe_shift_ = options.sqe128 ? 1 : 0;
   // A registered ring fd saves a file lookup per io_uring_enter(); without it all still works.
   if (io_uring_register_ring_fd(&ring.ring_) == 1) ring.enter_flags_ = IORING_ENTER_REGISTERED_RING;
   ring.wait_flags_ = ring.enter_flags_ | IORING_ENTER_GETEVENTS;
@@ -64,6 +65,7 @@ Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_),
       enter_flags_(other.enter_flags_),
       wait_flags_(other.wait_flags_),
+      sqe_shift_(other.sqe_shift_),
       counters_(other.counters_),
       live_(std::exchange(other.live_, false)) {}
 
@@ -73,6 +75,7 @@ Ring& Ring::operator=(Ring&& other) noexcept {
     ring_ = other.ring_;
     enter_flags_ = other.enter_flags_;
     wait_flags_ = other.wait_flags_;
+    sqe_shift_ = other.sqe_shift_;
     counters_ = other.counters_;
     live_ = std::exchange(other.live_, false);
   }

@@ -13,7 +13,7 @@ namespace ublkbench {
 
 class Counter {
  public:
-  void add(std::uint64_t amount) {
+  [[gnu::always_inline]] void add(std::uint64_t amount) {
     value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }

@@ -27,7 +27,7 @@ struct Request {
 /// Where a request's data is: in this process's memory, or in a buffer that the kernel registered
 /// with the daemon's ring and that only SQEs can reach.
 struct Data {
-  enum class Place : std::uint8_t { none, memory, registered };
+  enum class Place : std::uint16_t { none, memory, registered };
   Place place = Place::none;
   std::uint16_t index = 0;      ///< registered: slot in the ring's buffer table
   std::byte* memory = nullptr;  ///< memory: `Request::bytes` bytes
