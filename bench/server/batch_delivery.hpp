@@ -9,12 +9,12 @@
 
 #include <liburing.h>
 
-#include <array>
 #include <bit>
 #include <cstdint>
 #include <format>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "bench/base/result.hpp"
@@ -33,8 +33,8 @@ class BatchDelivery {
     queues_.reserve(queues.size());
     for (const QueueView& view : queues)
       queues_.push_back({.view = view,
-                         .buffers = {ElementBuffer(view.depth * bytes_per_element),
-                                     ElementBuffer(view.depth * bytes_per_element)}});
+                         .filling = ElementBuffer(view.depth * bytes_per_element),
+                         .in_flight = ElementBuffer(view.depth * bytes_per_element)});
   }
 
   /// SQEs that this delivery has in flight at most: fetches and commits.
@@ -52,6 +52,11 @@ class BatchDelivery {
 
   [[nodiscard]] bool live() const { return fetches_ != 0 || uncommitted_ != 0 || commits_ != 0; }
 
+  /// Completions to wait for: a commit's own is posted while it is submitted and says nothing that
+  /// cannot wait for the next request, so that a turn of the loop is one io_uring_enter(), not two.
+  /// Without a fetch in the driver a commit's may be the last one of all.
+  [[nodiscard]] unsigned wait_for() const { return fetches_ != 0 ? commits_ + 1 : 1; }
+
   template <class Start>
   Result<> completion(const io_uring_cqe& cqe, const UserData& data, Start&& start) {
     if (data.owner == Owner::batch_commit) return commit_done(cqe, data);
@@ -59,17 +64,15 @@ class BatchDelivery {
     return fetch_done(cqe, data, start);
   }
 
-  void commit(std::uint32_t index, std::int32_t result) {
-    const IoSlot& slot = slots_[index];
-    Queue& queue = queues_[slot.queue];
-    ElementBuffer& buffer = queue.filling();
+  void commit(const IoSlot& slot, std::uint32_t index, std::int32_t result) {
+    ElementBuffer& buffer = queues_[slot.queue].filling;
     buffer.extend_to(encode_element<Path::address_kind>(buffer.end(), slot.tag, result,
                                                         path_.address(slot, index)));
   }
 
   void flush() {
-    for (std::uint16_t index = 0; index < queues_.size(); ++index)
-      if (queues_[index].has_commits()) submit_commit(index);
+    for (Queue& queue : queues_)
+      if (queue.has_commits()) submit_commit(queue);
   }
 
   void reaped() {
@@ -82,16 +85,15 @@ class BatchDelivery {
 
   struct Queue {
     QueueView view;
-    std::array<ElementBuffer, 2> buffers;
-    unsigned current = 0;     // the buffer being filled
-    bool committing = false;  // the other one is on its way
-    bool preparing = false;   // the one being filled holds PREP_IO_CMDS elements
+    ElementBuffer filling;    // results since the last commit; at first, what PREP_IO_CMDS reads
+    ElementBuffer in_flight;  // what a commit on its way reads
+    bool committing = false;
+    bool preparing = false;
     FetchBuffers tags{};
 
-    bool has_commits() { return !filling().empty() && !committing && !preparing; }
-
-    ElementBuffer& filling() { return buffers[current]; }
-    ElementBuffer& in_flight() { return buffers[1 - current]; }
+    [[nodiscard]] bool has_commits() const {
+      return !filling.empty() && !committing && !preparing;
+    }
   };
 
   Result<> arm_queue(std::uint16_t index) {
@@ -107,13 +109,13 @@ class BatchDelivery {
 
   void submit_prep(std::uint16_t index) {
     Queue& queue = queues_[index];
-    ElementBuffer& elements = queue.filling();
+    ElementBuffer& elements = queue.filling;
     for (std::uint32_t tag = 0; tag < queue.view.depth; ++tag) {
       const std::uint32_t slot = queue.view.first_slot + tag;
       elements.extend_to(encode_element<Path::address_kind>(
           elements.end(), static_cast<std::uint16_t>(tag), 0, path_.address(slots_[slot], slot)));
     }
-    prep_batch_command(ring_.sqe(), UBLK_U_IO_PREP_IO_CMDS, queue.view.id, elements.data(),
+    prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_PREP_IO_CMDS, queue.view.id, elements.data(),
                        queue.view.depth, bytes_per_element, flags_of(queue),
                        encode(Owner::batch_prep, index));
     queue.preparing = true;
@@ -125,25 +127,25 @@ class BatchDelivery {
   }
 
   void queue_fetch(std::uint16_t index) {
-    prep_batch_fetch(ring_.sqe(), queues_[index].view.id, index,
+    prep_batch_fetch(ring_.uncleared_sqe(), queues_[index].view.id, index,
                      encode(Owner::batch_fetch, index));
   }
 
-  void submit_commit(std::uint16_t index) {
-    Queue& queue = queues_[index];
-    const ElementBuffer& buffer = queue.filling();
+  void submit_commit(Queue& queue) {
+    const auto index = static_cast<std::uint32_t>(&queue - queues_.data());
+    std::swap(queue.filling, queue.in_flight);
+    const ElementBuffer& buffer = queue.in_flight;
     const auto count = static_cast<std::uint16_t>(buffer.bytes() / bytes_per_element);
-    prep_batch_command(ring_.sqe(), UBLK_U_IO_COMMIT_IO_CMDS, queue.view.id, buffer.data(), count,
-                       bytes_per_element, flags_of(queue), encode(Owner::batch_commit, index));
+    prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_COMMIT_IO_CMDS, queue.view.id,
+                       buffer.data(), count, bytes_per_element, flags_of(queue), encode(Owner::batch_commit, index));
     counters_.commit_batch.record(count);
     queue.committing = true;
-    queue.current = 1 - queue.current;
     ++commits_;
   }
 
   Result<> prep_done(const io_uring_cqe& cqe, const UserData& data) {
     Queue& queue = queues_[data.index];
-    queue.filling().consume(queue.filling().bytes());
+    queue.filling.clear();
     queue.preparing = false;
     if (cqe.res == 0) return {};
     return failed("PREP_IO_CMDS of", std::format("queue {}", queue.view.id), -cqe.res);
@@ -151,7 +153,7 @@ class BatchDelivery {
 
   Result<> commit_done(const io_uring_cqe& cqe, const UserData& data) {
     Queue& queue = queues_[data.index];
-    ElementBuffer& buffer = queue.in_flight();
+    ElementBuffer& buffer = queue.in_flight;
     --commits_;
     queue.committing = false;
     if (cqe.res <= 0 || static_cast<std::size_t>(cqe.res) > buffer.bytes())
@@ -159,19 +161,19 @@ class BatchDelivery {
     const auto taken = static_cast<unsigned>(cqe.res) / bytes_per_element;
     counters_.committed_ios.add(taken);
     uncommitted_ -= taken;
-    if (!buffer.consume(static_cast<std::size_t>(cqe.res))) return recommit(queue);
+    if (!buffer.consume(static_cast<std::size_t>(cqe.res))) [[unlikely]]
+      recommit(queue);
     return {};
   }
 
   /// The driver took only the head of a commit: the rest goes in front of what came since.
-  Result<> recommit(Queue& queue) {
-    ElementBuffer& rest = queue.in_flight();
-    ElementBuffer& newer = queue.filling();
+  static void recommit(Queue& queue) {
+    ElementBuffer& rest = queue.in_flight;
+    ElementBuffer& newer = queue.filling;
     std::memcpy(rest.end(), newer.data(), newer.bytes());
     rest.extend_to(rest.end() + newer.bytes());
-    newer.consume(newer.bytes());
-    queue.current = 1 - queue.current;
-    return {};
+    newer.clear();
+    std::swap(rest, newer);
   }
 
   template <class Start>
@@ -184,7 +186,8 @@ class BatchDelivery {
       counters_.fetch_batch.record(static_cast<unsigned>(tags.size()));
       fetched_ += static_cast<unsigned>(tags.size());
       uncommitted_ += tags.size();
-      for (const std::uint16_t tag : tags) start(queue.view.first_slot + tag);
+      const std::uint32_t first_slot = queue.view.first_slot;
+      for (const std::uint16_t tag : tags) start(first_slot + tag);
       queue.tags.give_back(buffer);
     }
     if ((cqe.flags & IORING_CQE_F_MORE) != 0) [[likely]] return {};
@@ -204,8 +207,8 @@ class BatchDelivery {
   const Path& path_;
   DaemonCounters& counters_;
   std::vector<Queue> queues_;
-  std::size_t fetches_ = 0;
-  std::size_t commits_ = 0;
+  unsigned fetches_ = 0;
+  unsigned commits_ = 0;
   std::size_t uncommitted_ = 0;
   unsigned fetched_ = 0;
 };

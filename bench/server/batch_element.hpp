@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "bench/server/data_path.hpp"
 
@@ -52,24 +52,28 @@ inline std::span<const std::uint16_t> decode_tags(const std::uint16_t* buffer, s
 /// Elements on their way to the driver. Owned by the command from submission to completion.
 class ElementBuffer {
  public:
-  explicit ElementBuffer(std::size_t bytes) : storage_(bytes), end_(storage_.data()) {}
+  explicit ElementBuffer(std::size_t bytes)
+      : storage_(std::make_unique<std::byte[]>(bytes)), end_(storage_.get()) {}
 
-  [[nodiscard]] bool empty() const { return end_ == storage_.data(); }
+  [[nodiscard]] bool empty() const { return end_ == storage_.get(); }
   [[nodiscard]] std::byte* end() { return end_; }
   void extend_to(std::byte* end) { end_ = end; }
-  [[nodiscard]] const std::byte* data() const { return storage_.data(); }
-  [[nodiscard]] std::size_t bytes() const { return static_cast<std::size_t>(end_ - storage_.data()); }
+  [[nodiscard]] const std::byte* data() const { return storage_.get(); }
+  [[nodiscard]] std::size_t bytes() const { return static_cast<std::size_t>(end_ - storage_.get()); }
+
+  void clear() { end_ = storage_.get(); }
 
   /// Drops what the driver took; true when that was everything.
   bool consume(std::size_t taken) {
     const std::size_t rest = bytes() - taken;
-    std::memmove(storage_.data(), storage_.data() + taken, rest);
-    end_ = storage_.data() + rest;
+    if (rest != 0) [[unlikely]]
+      std::memmove(storage_.get(), storage_.get() + taken, rest);
+    end_ = storage_.get() + rest;
     return rest == 0;
   }
 
  private:
-  std::vector<std::byte> storage_;
+  std::unique_ptr<std::byte[]> storage_;
   std::byte* end_;
 };
 

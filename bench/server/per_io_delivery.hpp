@@ -27,13 +27,16 @@ class PerIoDelivery {
   /// Hands every io command to the driver. The queue is ready once they were submitted.
   Result<> arm() {
     for (std::uint32_t index = 0; index < slots_.size(); ++index)
-      queue_command(UBLK_U_IO_FETCH_REQ, index, 0);
+      queue_command(UBLK_U_IO_FETCH_REQ, slots_[index], index, 0);
     live_ = slots_.size();
     return {};
   }
 
   /// Still has io commands in the driver or with requests that it must commit.
   [[nodiscard]] bool live() const { return live_ != 0; }
+
+  /// Completions to wait for: a commit has none of its own, so the next one is news.
+  static constexpr unsigned wait_for() { return 1; }
 
   /// Takes a completion of this delivery; calls start(slot index) for a delivered request.
   template <class Start>
@@ -52,9 +55,9 @@ class PerIoDelivery {
                   -cqe.res, "the driver refused the io command");
   }
 
-  void commit(std::uint32_t index, std::int32_t result) {
+  void commit(const IoSlot& slot, std::uint32_t index, std::int32_t result) {
     ++committed_;
-    queue_command(UBLK_U_IO_COMMIT_AND_FETCH_REQ, index, result);
+    queue_command(UBLK_U_IO_COMMIT_AND_FETCH_REQ, slot, index, result);
   }
 
   /// Before io_uring_enter(): what was committed since the last one goes in one system call.
@@ -72,12 +75,12 @@ class PerIoDelivery {
   }
 
  private:
-  void queue_command(std::uint32_t op, std::uint32_t index, std::int32_t result) {
-    const IoSlot& slot = slots_[index];
+  void queue_command(std::uint32_t op, const IoSlot& slot, std::uint32_t index,
+                     std::int32_t result) {
     const std::uint64_t address = path_.address(slot, index);
     constexpr bool buffer = Path::address_kind == AddressKind::buffer;
     constexpr bool auto_register = Path::address_kind == AddressKind::auto_register;
-    prep_io_command(ring_.sqe(), op, slot.queue_id, slot.tag, result, buffer ? address : 0,
+    prep_io_command(ring_.uncleared_sqe(), op, slot.queue_id, slot.tag, result, buffer ? address : 0,
                     auto_register ? address : 0, encode(Owner::io_command, index));
   }
 
