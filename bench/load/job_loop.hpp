@@ -101,7 +101,7 @@ class JobLoop final : public Job {
       io_uring_sqe& pattern = templates_[slot];
       if constexpr (direction == Direction::mixed) choose_direction(pattern, random);
       pattern.off = offsets_.pick(random);
-      *ring_->sqe() = pattern;
+      *ring_->uncleared_sqe() = pattern;
       if constexpr (pace == Pace::open)
         start_ns_[slot] = schedule_.take();
       else if constexpr (latency == Latency::on)
