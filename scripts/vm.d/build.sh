@@ -26,12 +26,13 @@ run_build_step() {
 }
 
 build_here() {
-  local folder=build/vm-$preset log=$clone/build/vm-$preset.log
+  local folder=$clone/build/vm-$preset log=$clone/build/vm-$preset.log
   if [[ ! -e $folder/build.ninja ]]; then
     run_build_step "$log" cmake --preset "$preset" -G Ninja -B "$folder" \
       -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache ||
       { rm -f "$folder/build.ninja" && die 1 "cmake failed"; }
   fi
+  if [[ -t 2 ]]; then say "building $preset"; fi
   run_build_step "$log" ninja -C "$folder" || die 1 "the build failed"
   rm -f "$log"
 }
@@ -41,9 +42,8 @@ verb_build() {
   prepare_root
   mkdir -p "$cache/ccache" "$clone/build"
   set_build_sandbox
-  cd "$clone" || exit
   local lock
-  exec {lock}>"build/vm-$preset.lock"
+  exec {lock}>"$clone/build/vm-$preset.lock"
   flock "$lock"
   build_here
   exec {lock}>&-

@@ -43,7 +43,7 @@ run_locked() {
     say "waiting for another scripts/vm that is preparing the same thing ($lock)"
     flock "$fd"
   fi
-  "$@" {fd}>&-
+  "$@"
   exec {fd}>&-
 }
 

@@ -53,6 +53,7 @@ unpack_image() {
   say "fetching ${package#linux-image-}"
   guest_apt apt-get -q download "${parts[@]}" >"$cache/apt.log" 2>&1 ||
     die "$exit_environment" "download of ${parts[*]} failed: $(tail -n 3 "$cache/apt.log")"
+  rm -rf "$cache"/kernels/new.?????? # of a run that was killed here
   temporary=$(mktemp -d "$cache/kernels/new.XXXXXX")
   local part
   for part in "${parts[@]}"; do
@@ -124,7 +125,7 @@ make_debian_kernel() {
 # Makes the kernel that --kernel names if it is not there.  Sets $kernel (a folder) and $kernel_release.
 prepare_kernel() {
   local wanted=$1 alias
-  if [[ $wanted == */* || -e $wanted ]]; then
+  if [[ -n $wanted && ! $wanted =~ ^[0-9]+\.[^/]*$ ]]; then
     prepare_own_kernel "$wanted"
   else
     alias=$cache/kernels/alias/${wanted:-default}

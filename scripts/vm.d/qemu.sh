@@ -67,7 +67,7 @@ set_guest_env() {
   guest_env=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root USER=root LOGNAME=root LANG=C.UTF-8
     SHELL=/bin/bash "TERM=${TERM:-dumb}")
   for name in $(compgen -e); do
-    case " NO_COLOR COLUMNS ${forwarded[*]} " in
+    case " NO_COLOR ${forwarded[*]} " in
     *" $name "*) guest_env+=("$name=${!name}") ;;
     *) if [[ $name == UBLKBENCH_* && $name != UBLKBENCH_CACHE ]]; then guest_env+=("$name=${!name}"); fi ;;
     esac
@@ -78,7 +78,7 @@ set_guest_env() {
     guest_env+=("UBLKBENCH_ICOUNT_SHIFT=$icount_shift")
   fi
   if [[ -t 2 ]]; then
-    guest_env+=(UBLKBENCH_STDERR_TTY=1)
+    guest_env+=(UBLKBENCH_STDERR_TTY=1 "COLUMNS=$(stty size <&2 | cut -d ' ' -f 2)")
   fi
 }
 
@@ -197,6 +197,7 @@ run_guest() {
     set_guest_env
     write_guest_files "$@"
     boot_once
+    boot_seconds=$((boot_seconds * 2)) # a machine with much to do, or a hang: only time tells
     case $verdict in
     exit) return "$verdict_code" ;;
     signal) return $((128 + verdict_code)) ;;
@@ -214,7 +215,7 @@ run_guest() {
     ((attempt < boot_attempts)) || break
     tr -d '\r' <"$run_dir/console" | tail -n 5 | sed 's/^/vm| /' >&2
     if [[ $verdict == boot-timeout ]]; then
-      say "the guest did not boot within $boot_seconds s; trying again ($attempt of $((boot_attempts - 1)))"
+      say "the guest did not boot within $((boot_seconds / 2)) s; trying again ($attempt of $((boot_attempts - 1)))"
     else
       say "the guest died before the command was started: $(cause_of_death); trying again ($attempt of $((boot_attempts - 1)))"
     fi

@@ -52,6 +52,7 @@ make_root() {
   need_host_packages
   is_root || mode=unshare
   mirror=$(own_mirror)
+  rm -rf "$cache"/root.?????? # of a run that was killed here
   temporary=$(mktemp -d "$cache/root.XXXXXX")
   say "making the Debian $root_suite root $target (once; about a minute, 1.3 GB)"
   mmdebstrap --mode=$mode --variant=minbase --format=tar --include="$(IFS=, && echo "${root_packages[*]}")" \
