@@ -31,9 +31,11 @@ void prepare_commit_and_fetch(benchmark::State& state) {
   std::vector<io_uring_sqe> entries(128);
   std::uint16_t tag = 0;
   for (auto _ : state) {
-    for (io_uring_sqe& sqe : entries)
-      prep_io_command(&sqe, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 0, tag++, 4096, 0, tag,
+    for (io_uring_sqe& sqe : entries) {
+      ++tag;
+      prep_io_command(&sqe, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 0, tag, 4096, 0, tag,
                       encode(Owner::io_command, tag));
+    }
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(entries.size()));

@@ -139,7 +139,10 @@ ServeOptions serve_options(const RunOptions& options, const Cell& cell) {
   ServeOptions serve = options.server;
   serve.mode = cell.mode;
   serve.target = cell.target;
-  serve.depth = cell.depth;
+  // The driver refuses a batch queue of depth 1 (its fifo of tags needs two places); one I/O in
+  // flight is then one of two tags, and the record has both numbers.
+  const bool batch = cell.mode.delivery == DeliveryMode::batch;
+  serve.depth = batch ? std::max(cell.depth, 2U) : cell.depth;
   serve.partition_scan = false;
   if (cell.mode.buffer != BufferMode::auto_zc) serve.auto_zc_fallback = false;
   return serve;

@@ -18,7 +18,7 @@ def verify(device, *options):
         jobs += [f"--name=bs{size}", f"--bs={size}", f"--offset={number * megabytes}M",
                  f"--size={megabytes}M", f"--filename={device.path}"]
     succeed("fio", "--rw=randwrite", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1",
-            "--direct=1", "--ioengine=io_uring", "--iodepth=16", "--thread", "--randseed=1",
+            "--direct=1", "--ioengine=io_uring", "--iodepth=16", "--thread", "--randseed=1", "--verify_state_save=0",
             *options, *jobs, timeout_s=600)
 
 
