@@ -112,16 +112,18 @@ class DaemonOf final : public Daemon {
     }
   }
 
+  // The phase is noted only for a request that stays in flight: completions are looked at after
+  // this request's turn, not within it.
   void serve_request(const Request& request, IoSlot& slot, std::uint32_t index, Chain& chain) {
-    slot.chain.phase = serving;
     target_.queue(request, path_.data(request, slot, index), chain);
-    if (slot.chain.pending == 0) release(request, slot, index, chain);
+    if (slot.chain.pending == 0) return release(request, slot, index, chain);
+    slot.chain.phase = serving;
   }
 
   void release(const Request& request, IoSlot& slot, std::uint32_t index, Chain& chain) {
-    slot.chain.phase = releasing;
     path_.release(request, slot, index, chain);
-    if (slot.chain.pending == 0) finish(request, slot, index);
+    if (slot.chain.pending == 0) return finish(request, slot, index);
+    slot.chain.phase = releasing;
   }
 
   void finish(const Request& request, IoSlot& slot, std::uint32_t index) {
