@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace ublkbench::load {
 namespace {
@@ -88,6 +90,12 @@ Result<Device> open_device(const std::string& path, Access access, bool direct) 
   if (direct) flags |= O_DIRECT;
   if (is_block && access == Access::write) flags |= O_EXCL;
   auto fd = open_without_atime(path, flags);
+  // The last user's ring may still be on its way out (io_uring/io_uring.c, io_ring_exit_work), and
+  // its files with it.
+  for (int tries = 0; tries < 200 && !fd && fd.error().errnum == EBUSY; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    fd = open_without_atime(path, flags);
+  }
   if (!fd) return std::unexpected(fd.error().with_hint(std::string(hint_for(fd.error().errnum))));
   if (!is_block)
     return Device{std::move(*fd),

@@ -67,23 +67,31 @@ Ring::Ring(Ring&& other) noexcept
       wait_flags_(other.wait_flags_),
       sqe_shift_(other.sqe_shift_),
       counters_(other.counters_),
+      has_files_(other.has_files_),
       live_(std::exchange(other.live_, false)) {}
 
 Ring& Ring::operator=(Ring&& other) noexcept {
   if (this != &other) {
-    if (live_) io_uring_queue_exit(&ring_);
+    close();
     ring_ = other.ring_;
     enter_flags_ = other.enter_flags_;
     wait_flags_ = other.wait_flags_;
     sqe_shift_ = other.sqe_shift_;
     counters_ = other.counters_;
+    has_files_ = other.has_files_;
     live_ = std::exchange(other.live_, false);
   }
   return *this;
 }
 
-Ring::~Ring() {
-  if (live_) io_uring_queue_exit(&ring_);
+Ring::~Ring() { close(); }
+
+void Ring::close() {
+  if (!std::exchange(live_, false)) return;
+  // The kernel tears a ring down later, from a worker (io_ring_exit_work), and until then registered
+  // files stay open: an exclusively opened device would still be busy for whoever opens it next.
+  if (has_files_) (void)io_uring_unregister_files(&ring_);
+  io_uring_queue_exit(&ring_);
 }
 
 io_uring_sqe* Ring::sqe_after_submit() {
@@ -111,6 +119,7 @@ int Ring::submit_timeout(unsigned wait_for, std::uint64_t timeout_ns) {
 Result<> Ring::register_files(const int* fds, unsigned count) {
   const int ret = io_uring_register_files(&ring_, fds, count);
   if (ret < 0) return failed("io_uring_register files", std::format("({})", count), -ret);
+  has_files_ = true;
   return {};
 }
 

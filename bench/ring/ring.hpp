@@ -117,6 +117,7 @@ class Ring {
 
  private:
   Ring() = default;
+  void close();
   io_uring_sqe* sqe_after_submit();
 
   io_uring ring_{};
@@ -124,6 +125,7 @@ class Ring {
   unsigned wait_flags_ = IORING_ENTER_GETEVENTS;
   unsigned sqe_shift_ = 0;  // log2 of an SQE's size in units of 64 bytes
   RingCounters counters_;
+  bool has_files_ = false;
   bool live_ = false;
 };
 

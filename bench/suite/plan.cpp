@@ -116,8 +116,9 @@ Result<> check_targets(const RunOptions& options) {
   if (!options.device.empty()) {
     const bool direct = options.load.direct;
     auto device = load::open_device(options.device, load::Access::read, direct);
-    if (!device) return std::unexpected(device.error());
-    return {};
+    if (device) return {};
+    const bool missing = device.error().errnum == ENOENT;
+    return std::unexpected(missing ? device.error().with_exit(ExitCode::usage) : device.error());
   }
   for (const std::string& spec : options.targets) {
     const auto target = make_target(spec);

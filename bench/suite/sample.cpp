@@ -134,8 +134,12 @@ bool Sampler::should_verify(const Cell& cell) const {
 
 json Sampler::verify(const Cell& cell, const std::string& path) {
   auto outcome = verify_cell(cell, path);
-  if (!outcome) return {{"status", "failed"}, {"reason", outcome.error().message()}};
-  if (outcome->value("status", "") != "failed") verified_.insert(cell.mode_name() + ' ' + cell.target);
+  if (!outcome)
+    return {{"status", "failed"},
+            {"reason", outcome.error().message()},
+            {"exit", static_cast<int>(outcome.error().exit)}};
+  if (outcome->value("status", "") == "passed")
+    verified_.insert(cell.mode_name() + ' ' + cell.target);
   return *outcome;
 }
 
@@ -156,11 +160,10 @@ Sample Sampler::measure_ublk(const Cell& cell) {
 
   json verified = nullptr;
   if (should_verify(cell)) verified = verify(cell, server->block_path());
-  const bool bad = verified.is_object() && verified.value("status", "") == "failed";
   Sample sample;
-  if (bad) {
-    sample = {{{"status", "failed"}, {"reason", "verify: " + verified.value("reason", "")}},
-              ExitCode::io};
+  if (verified.is_object() && verified["status"] != "passed") {
+    sample = {{{"status", verified["status"]}, {"reason", "verify: " + verified.value("reason", "")}},
+              static_cast<ExitCode>(verified.value("exit", 6))};
   } else {
     auto outcome = load_and_meter(load_options(options_, cell, server->block_path()), &*server);
     sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());

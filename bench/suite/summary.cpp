@@ -47,7 +47,7 @@ std::string verify_word(const json& document, const CellSummary& summary) {
     if (cell["mode"] != summary.mode || cell["target"] != summary.target) continue;
     for (const json& sample : document["samples"]) {
       if (sample["cell"] != cell["id"] || !sample.contains("verify")) continue;
-      if (sample["verify"].value("status", "") != "passed") return "FAILED";
+      if (sample["verify"].value("status", "") == "failed") return "FAILED";
       word = sample["verify"].value("checked", "off");
     }
   }

@@ -29,7 +29,10 @@ json outcome_of(const load::VerifyReport& report, bool stores_data) {
   json outcome = {{"status", report.passed() ? "passed" : "failed"},
                   {"checked", stores_data ? "contents" : "completions"},
                   {"report", report.to_json()}};
-  if (!report.passed()) outcome["reason"] = load::to_text(report);
+  if (report.passed()) return outcome;
+  if (report.ending == load::Ending::stopped) outcome["status"] = "interrupted";
+  outcome["reason"] = load::to_text(report);
+  outcome["exit"] = static_cast<int>(report.exit_code());
   return outcome;
 }
 
