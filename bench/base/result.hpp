@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a failed operation says, and the type that carries it. Errors are values: nothing here throws.
+// What a failed operation says, and the type that carries it. Errors are values: nothing here
+// throws.
 #pragma once
 
 #include <cerrno>
@@ -12,7 +13,7 @@
 
 namespace ublkbench {
 
-/// Exit codes of every program of the suite (docs/user-guide.md lists them).
+/// Exit codes of every program of the suite; README.md tells users.
 enum class ExitCode : int {
   ok = 0,
   usage = 2,         ///< bad option or bad input
@@ -55,8 +56,8 @@ template <class T = void>
 using Result = std::expected<T, Error>;
 
 /// An error from a failed system call; `errnum` as a positive errno.
-inline std::unexpected<Error> failed(std::string_view operation, std::string_view object, int errnum,
-                                     std::string_view hint = {}) {
+inline std::unexpected<Error> failed(std::string_view operation, std::string_view object,
+                                     int errnum, std::string_view hint = {}) {
   return std::unexpected(Error{.operation = std::string(operation),
                                .object = std::string(object),
                                .errnum = errnum,

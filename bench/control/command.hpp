@@ -14,10 +14,10 @@
 namespace ublkbench::control {
 
 struct Command {
-  std::uint32_t op;             ///< UBLK_U_CMD_*
-  std::string name;             ///< for errors: "START_DEV"
-  ublksrv_ctrl_cmd header{};    ///< addr and len are filled from `payload`
-  std::span<std::byte> payload; ///< in and out
+  std::uint32_t op;              ///< UBLK_U_CMD_*
+  std::string name;              ///< for errors: "START_DEV"
+  ublksrv_ctrl_cmd header{};     ///< addr and len are filled from `payload`
+  std::span<std::byte> payload;  ///< in and out
 };
 
 /// Issues the command in this process; for the four commands that never sleep in the driver.

@@ -43,12 +43,14 @@ Result<int> checked(const Command& command, Result<int> answer) {
   const std::string object = device_name(static_cast<int>(command.header.dev_id));
   switch (errnum) {
     case EPERM:
-    case EACCES: return failed(command.name, object, errnum, "needs CAP_SYS_ADMIN: run as root");
+    case EACCES:
+      return failed(command.name, object, errnum, "needs CAP_SYS_ADMIN: run as root");
     case ENODEV:
       return std::unexpected(failed(command.name, object, errnum, "there is no such device")
                                  .error()
                                  .with_exit(ExitCode::usage));
-    default: return failed(command.name, object, errnum);
+    default:
+      return failed(command.name, object, errnum);
   }
 }
 
@@ -63,9 +65,10 @@ Result<> done(Result<int> answer) {
 
 Error refused_add(const DeviceSpec& spec, Error error) {
   if (error.errnum == EEXIST)
-    return error.with_hint(std::format("device id {} is in use: choose another id, or remove it with "
-                                       "'ublk-server del -n {}'",
-                                       spec.id, spec.id))
+    return error
+        .with_hint(std::format("device id {} is in use: choose another id, or remove it with "
+                               "'ublk-server del -n {}'",
+                               spec.id, spec.id))
         .with_exit(ExitCode::usage);
   if (error.errnum == ENOMEM)
     return error.with_hint("not enough memory for the tags: use a smaller depth or fewer queues");
@@ -94,7 +97,8 @@ std::string ungranted(const DeviceSpec& spec, const ublksrv_ctrl_dev_info& grant
   if (granted.queue_depth != spec.depth)
     return std::format("depth {} (granted {})", spec.depth, granted.queue_depth);
   if (granted.max_io_buf_bytes != spec.max_io_bytes)
-    return std::format("{} bytes per I/O (granted {})", spec.max_io_bytes, granted.max_io_buf_bytes);
+    return std::format("{} bytes per I/O (granted {})", spec.max_io_bytes,
+                       granted.max_io_buf_bytes);
   return {};
 }
 
@@ -236,11 +240,16 @@ std::vector<int> orphans() {
 
 std::string state_name(unsigned state) {
   switch (state) {
-    case UBLK_S_DEV_DEAD: return "DEAD";
-    case UBLK_S_DEV_LIVE: return "LIVE";
-    case UBLK_S_DEV_QUIESCED: return "QUIESCED";
-    case UBLK_S_DEV_FAIL_IO: return "FAIL_IO";
-    default: return std::format("state {}", state);
+    case UBLK_S_DEV_DEAD:
+      return "DEAD";
+    case UBLK_S_DEV_LIVE:
+      return "LIVE";
+    case UBLK_S_DEV_QUIESCED:
+      return "QUIESCED";
+    case UBLK_S_DEV_FAIL_IO:
+      return "FAIL_IO";
+    default:
+      return std::format("state {}", state);
   }
 }
 

@@ -7,8 +7,8 @@
 // an error that says what was waited for, and only the child is left behind.
 #pragma once
 
-#include "bench/control/uapi.hpp"
 #include <sys/types.h>
+#include "bench/control/uapi.hpp"
 
 #include <cstdint>
 #include <optional>

@@ -15,9 +15,9 @@ namespace ublkbench {
 /// What came of a chain so far. The first error wins; bytes add up while there is none.
 /// One word, so that a request starts with one store.
 struct alignas(8) ChainState {
-  std::int32_t result = 0;     ///< bytes served, or the first negative errno
-  std::uint16_t pending = 0;   ///< completions still due
-  std::uint8_t phase = 0;      ///< the daemon's own note of what the chain is doing
+  std::int32_t result = 0;    ///< bytes served, or the first negative errno
+  std::uint16_t pending = 0;  ///< completions still due
+  std::uint8_t phase = 0;     ///< the daemon's own note of what the chain is doing
   std::uint8_t reserved = 0;
 
   void add_result(std::int32_t value) {

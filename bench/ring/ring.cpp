@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "bench/ring/ring.hpp"
 
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 namespace ublkbench {
@@ -88,8 +88,9 @@ Ring::~Ring() { close(); }
 
 void Ring::close() {
   if (!std::exchange(live_, false)) return;
-  // The kernel tears a ring down later, from a worker (io_ring_exit_work), and until then registered
-  // files stay open: an exclusively opened device would still be busy for whoever opens it next.
+  // The kernel tears a ring down later, from a worker (io_ring_exit_work), and until then
+  // registered files stay open: an exclusively opened device would still be busy for whoever opens
+  // it next.
   if (has_files_) (void)io_uring_unregister_files(&ring_);
   io_uring_queue_exit(&ring_);
 }

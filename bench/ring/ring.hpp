@@ -48,7 +48,8 @@ class Ring {
   }
 
   /// The same for callers that fill all 64 bytes: io_uring_get_sqe() clears half of them, and looks
-  /// at ring flags that are settled here; both cost each I/O a tenth of its user-space instructions.
+  /// at ring flags that are settled here; both cost each I/O a tenth of its user-space
+  /// instructions.
   io_uring_sqe* uncleared_sqe() {
     io_uring_sq& sq = ring_.sq;
     const unsigned tail = sq.sqe_tail;

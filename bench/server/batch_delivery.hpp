@@ -91,9 +91,7 @@ class BatchDelivery {
     bool preparing = false;
     FetchBuffers tags{};
 
-    [[nodiscard]] bool has_commits() const {
-      return !filling.empty() && !committing && !preparing;
-    }
+    [[nodiscard]] bool has_commits() const { return !filling.empty() && !committing && !preparing; }
   };
 
   Result<> arm_queue(std::uint16_t index) {
@@ -115,8 +113,8 @@ class BatchDelivery {
       elements.extend_to(encode_element<Path::address_kind>(
           elements.end(), static_cast<std::uint16_t>(tag), 0, path_.address(slots_[slot], slot)));
     }
-    prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_PREP_IO_CMDS, queue.view.id, elements.data(),
-                       queue.view.depth, bytes_per_element, flags_of(queue),
+    prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_PREP_IO_CMDS, queue.view.id,
+                       elements.data(), queue.view.depth, bytes_per_element, flags_of(queue),
                        encode(Owner::batch_prep, index));
     queue.preparing = true;
   }
@@ -137,7 +135,8 @@ class BatchDelivery {
     const ElementBuffer& buffer = queue.in_flight;
     const auto count = static_cast<std::uint16_t>(buffer.bytes() / bytes_per_element);
     prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_COMMIT_IO_CMDS, queue.view.id,
-                       buffer.data(), count, bytes_per_element, flags_of(queue), encode(Owner::batch_commit, index));
+                       buffer.data(), count, bytes_per_element, flags_of(queue),
+                       encode(Owner::batch_commit, index));
     counters_.commit_batch.record(count);
     queue.committing = true;
     ++commits_;
@@ -190,7 +189,8 @@ class BatchDelivery {
       for (const std::uint16_t tag : tags) start(first_slot + tag);
       queue.tags.give_back(buffer);
     }
-    if ((cqe.flags & IORING_CQE_F_MORE) != 0) [[likely]] return {};
+    if ((cqe.flags & IORING_CQE_F_MORE) != 0) [[likely]]
+      return {};
     if (cqe.res == UBLK_IO_RES_ABORT) {
       --fetches_;
       return {};

@@ -36,8 +36,8 @@ std::byte* encode_element(std::byte* at, std::uint16_t tag, std::int32_t result,
                           std::uint64_t address) {
   static_assert(sizeof(ublk_elem_header) == 8);
   const std::uint64_t index = kind == AddressKind::auto_register ? address & 0xffff : 0;
-  const std::uint64_t header = tag | index << 16 |
-                               static_cast<std::uint64_t>(static_cast<std::uint32_t>(result)) << 32;
+  const std::uint64_t header =
+      tag | index << 16 | static_cast<std::uint64_t>(static_cast<std::uint32_t>(result)) << 32;
   std::memcpy(at, &header, sizeof(header));
   if constexpr (kind == AddressKind::buffer)
     std::memcpy(at + sizeof(header), &address, sizeof(address));
@@ -59,7 +59,9 @@ class ElementBuffer {
   [[nodiscard]] std::byte* end() { return end_; }
   void extend_to(std::byte* end) { end_ = end; }
   [[nodiscard]] const std::byte* data() const { return storage_.get(); }
-  [[nodiscard]] std::size_t bytes() const { return static_cast<std::size_t>(end_ - storage_.get()); }
+  [[nodiscard]] std::size_t bytes() const {
+    return static_cast<std::size_t>(end_ - storage_.get());
+  }
 
   void clear() { end_ = storage_.get(); }
 

@@ -55,10 +55,11 @@ Result<> ChannelReader::next(std::uint64_t timeout_ns) {
       return parse_message(text);
     }
     const std::uint64_t now = now_ns();
-    if (now >= deadline_ns)
-      return failed("wait for the server process", "to be ready", ETIMEDOUT);
+    if (now >= deadline_ns) return failed("wait for the server process", "to be ready", ETIMEDOUT);
     pollfd poller{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&poller, 1, static_cast<int>(std::min<std::uint64_t>((deadline_ns - now) / 1000000 + 1, 60000))) <= 0)
+    if (::poll(&poller, 1,
+               static_cast<int>(
+                   std::min<std::uint64_t>((deadline_ns - now) / 1000000 + 1, 60000))) <= 0)
       continue;
     char buffer[4096];
     const ssize_t got = ::read(fd_.get(), buffer, sizeof(buffer));

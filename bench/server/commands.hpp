@@ -53,8 +53,9 @@ inline void prep_io_command(io_uring_sqe* sqe, std::uint32_t op, std::uint16_t q
 
 /// PREP_IO_CMDS or COMMIT_IO_CMDS on `elements`, which the kernel reads during submission.
 inline void prep_batch_command(io_uring_sqe* sqe, std::uint32_t op, std::uint16_t queue,
-                               const void* elements, std::uint16_t count, std::uint8_t element_bytes,
-                               std::uint16_t flags, std::uint64_t user_data) {
+                               const void* elements, std::uint16_t count,
+                               std::uint8_t element_bytes, std::uint16_t flags,
+                               std::uint64_t user_data) {
   static_assert(sizeof(ublk_batch_io) == 16);
   detail::fill_command(sqe, op, reinterpret_cast<std::uintptr_t>(elements), 0, 0, 0, user_data);
   std::uint64_t* const word = detail::words(sqe);
@@ -67,11 +68,11 @@ inline void prep_batch_command(io_uring_sqe* sqe, std::uint32_t op, std::uint16_
 /// FETCH_IO_CMDS: multishot, tags go to provided buffers of group `buffer_group`.
 inline void prep_batch_fetch(io_uring_sqe* sqe, std::uint16_t queue, std::uint16_t buffer_group,
                              std::uint64_t user_data) {
-  detail::fill_command(sqe, UBLK_U_IO_FETCH_IO_CMDS, 0, uring_cmd_multishot,
-                       IOSQE_BUFFER_SELECT, buffer_group, user_data);
+  detail::fill_command(sqe, UBLK_U_IO_FETCH_IO_CMDS, 0, uring_cmd_multishot, IOSQE_BUFFER_SELECT,
+                       buffer_group, user_data);
   std::uint64_t* const word = detail::words(sqe);
-  word[6] = static_cast<std::uint64_t>(queue) |
-            static_cast<std::uint64_t>(sizeof(std::uint16_t)) << 48;
+  word[6] = static_cast<std::uint64_t>(queue) | static_cast<std::uint64_t>(sizeof(std::uint16_t))
+                                                    << 48;
   word[7] = 0;
 }
 

@@ -107,8 +107,10 @@ class DaemonOf final : public Daemon {
       case acquiring:
         if (slot.chain.result < 0) return finish(request, slot, index);
         return serve_request(request, slot, index, chain);
-      case serving: return release(request, slot, index, chain);
-      default: return finish(request, slot, index);
+      case serving:
+        return release(request, slot, index, chain);
+      default:
+        return finish(request, slot, index);
     }
   }
 
@@ -186,13 +188,15 @@ Result<std::unique_ptr<Daemon>> make(DaemonSetup setup, Path path) {
 template <template <DataPath> class DeliveryOf>
 Result<std::unique_ptr<Daemon>> make_with_path(BufferMode buffer, DaemonSetup setup) {
   switch (buffer) {
-    case BufferMode::copy: return make<DeliveryOf>(std::move(setup), CopyPath{});
+    case BufferMode::copy:
+      return make<DeliveryOf>(std::move(setup), CopyPath{});
     case BufferMode::auto_zc: {
       if (!setup.auto_zc_fallback) return make<DeliveryOf>(std::move(setup), AutoZeroCopyPath{});
       const AutoZeroCopyFallbackPath path{.force_every = setup.force_fallback_every};
       return make<DeliveryOf>(std::move(setup), path);
     }
-    default: return unsupported("this buffer mode has no data path");
+    default:
+      return unsupported("this buffer mode has no data path");
   }
 }
 

@@ -65,8 +65,7 @@ class FetchBuffers {
 
  private:
   void add(std::uint16_t id, int offset) {
-    io_uring_buf_ring_add(shared_,
-                          tags_.data() + static_cast<std::size_t>(id) * tags_per_buffer,
+    io_uring_buf_ring_add(shared_, tags_.data() + static_cast<std::size_t>(id) * tags_per_buffer,
                           tags_per_buffer * sizeof(std::uint16_t), id,
                           io_uring_buf_ring_mask(count_), offset);
   }

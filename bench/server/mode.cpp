@@ -106,8 +106,10 @@ std::string Mode::name() const {
   if (delivery != DeliveryMode::per_io) add(row_of(delivery_words, delivery).name);
   if (reaping != ReapMode::interrupt) add(row_of(reap_words, reaping).name);
   if (placement != PlacementMode::per_queue) add(row_of(placement_words, placement).name);
-  if (buffer == BufferMode::mixed) add("mixed:" + format_size(mixed_bytes));
-  else if (buffer != BufferMode::copy || words.empty()) add(row_of(buffer_words, buffer).name);
+  if (buffer == BufferMode::mixed)
+    add("mixed:" + format_size(mixed_bytes));
+  else if (buffer != BufferMode::copy || words.empty())
+    add(row_of(buffer_words, buffer).name);
   return words;
 }
 

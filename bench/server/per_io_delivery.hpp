@@ -80,8 +80,9 @@ class PerIoDelivery {
     const std::uint64_t address = path_.address(slot, index);
     constexpr bool buffer = Path::address_kind == AddressKind::buffer;
     constexpr bool auto_register = Path::address_kind == AddressKind::auto_register;
-    prep_io_command(ring_.uncleared_sqe(), op, slot.queue_id, slot.tag, result, buffer ? address : 0,
-                    auto_register ? address : 0, encode(Owner::io_command, index));
+    prep_io_command(ring_.uncleared_sqe(), op, slot.queue_id, slot.tag, result,
+                    buffer ? address : 0, auto_register ? address : 0,
+                    encode(Owner::io_command, index));
   }
 
   Ring& ring_;

@@ -28,11 +28,13 @@ Result<> validate(const ServeOptions& options) {
     return bad_input(std::format("{} bytes as the largest I/O", options.max_io_bytes),
                      "the driver takes 4k to 32M, a multiple of 4k");
   if (options.daemon_count() > options.queues && options.mode.delivery != DeliveryMode::batch)
-    return bad_input(std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
-                     "only batch delivery lets daemons share a queue");
+    return bad_input(
+        std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
+        "only batch delivery lets daemons share a queue");
   if (options.daemon_count() > options.queues && options.daemon_count() % options.queues != 0)
-    return bad_input(std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
-                     "give a multiple of the queues");
+    return bad_input(
+        std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
+        "give a multiple of the queues");
   if (options.pinning == Pinning::list && options.cpus.empty())
     return bad_input("no CPUs to pin the daemons to");
   if (options.auto_zc_fallback && options.mode.buffer != BufferMode::auto_zc)

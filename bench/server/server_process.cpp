@@ -214,8 +214,7 @@ class ServerProcess {
 }  // namespace
 
 int run_server_process(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
-                       Target& target, std::span<DaemonCounters> counters,
-                       ChannelWriter& channel) {
+                       Target& target, std::span<DaemonCounters> counters, ChannelWriter& channel) {
   return ServerProcess(options, device, target, counters, channel).run();
 }
 

@@ -82,9 +82,8 @@ Result<std::string> read_all(int fd, pid_t child, std::uint64_t timeout_ns) {
       deadline_ns = std::min(deadline_ns, now_ns() + 10'000'000'000);
     }
     if (now_ns() >= deadline_ns)
-      return std::unexpected(failed("load process", "gave no answer", ETIMEDOUT)
-                                 .error()
-                                 .with_exit(ExitCode::hang));
+      return std::unexpected(
+          failed("load process", "gave no answer", ETIMEDOUT).error().with_exit(ExitCode::hang));
     pollfd poller{.fd = fd, .events = POLLIN, .revents = 0};
     if (::poll(&poller, 1, 200) <= 0) continue;
     char buffer[65536];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Work in a process of its own, with a bound: a load that gets stuck in the kernel must not take the
-// run with it.
+// Work in a process of its own, with a bound: a load that gets stuck in the kernel must not take
+// the run with it.
 #pragma once
 
 #include <atomic>
@@ -18,8 +18,8 @@ bool interrupted();
 void handle_interrupts();
 
 /// Runs `work` in a forked child and returns the JSON it returns. The child is told to stop
-/// (SIGTERM; `stop` flips for work() to see) when this process is interrupted, and is killed when it
-/// does not answer within `timeout_ns`, which is an ExitCode::hang error.
+/// (SIGTERM; `stop` flips for work() to see) when this process is interrupted, and is killed when
+/// it does not answer within `timeout_ns`, which is an ExitCode::hang error.
 Result<nlohmann::json> run_in_child(
     const std::function<Result<nlohmann::json>(const std::atomic<bool>& stop)>& work,
     std::uint64_t timeout_ns);

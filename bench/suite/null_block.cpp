@@ -76,7 +76,8 @@ Result<std::string> device_path(const std::string& folder) {
   unsigned index = 0;
   if (!(file >> index)) return failed("read", folder + "/index", EIO);
   const std::string path = std::format("/dev/nullb{}", index);
-  // A configfs device is called by its folder (null_blk/main.c, null_add_dev); older kernels number.
+  // A configfs device is called by its folder (null_blk/main.c, null_add_dev); older kernels
+  // number.
   const std::string by_name = "/dev/" + fs::path(folder).filename().string();
   const std::uint64_t deadline_ns = now_ns() + 5'000'000'000;
   while (now_ns() < deadline_ns) {
@@ -94,10 +95,14 @@ Result<NullBlock> NullBlock::create(unsigned queues, unsigned depth, std::uint64
   auto folder = make_folder();
   if (!folder) return std::unexpected(folder.error());
   NullBlock device(*folder, {});
-  const std::pair<std::string_view, std::uint64_t> attributes[] = {
-      {"size", bytes >> 20},          {"submit_queues", queues}, {"hw_queue_depth", depth},
-      {"queue_mode", 2},              {"irqmode", 1},            {"blocksize", 512},
-      {"memory_backed", 0},           {"power", 1}};
+  const std::pair<std::string_view, std::uint64_t> attributes[] = {{"size", bytes >> 20},
+                                                                   {"submit_queues", queues},
+                                                                   {"hw_queue_depth", depth},
+                                                                   {"queue_mode", 2},
+                                                                   {"irqmode", 1},
+                                                                   {"blocksize", 512},
+                                                                   {"memory_backed", 0},
+                                                                   {"power", 1}};
   for (const auto& [name, value] : attributes)
     if (auto written = write_attribute(*folder, name, value); !written)
       return std::unexpected(written.error());

@@ -27,7 +27,7 @@ struct RunOptions {
   std::vector<std::uint64_t> block_bytes{4096};
   std::vector<load::Pattern> patterns{load::Pattern::randread};
 
-  ServeOptions server;     ///< queues, daemons, placement; mode, target and depth come from the axes
+  ServeOptions server;  ///< queues, daemons, placement; mode, target and depth come from the axes
   load::LoadOptions load;  ///< the rest of the load; device, depth, size, pattern from the axes
   std::string device;      ///< a device that somebody else serves; no server is started then
   std::string control = "null_blk";  ///< "null_blk", "none" or a device

@@ -32,8 +32,8 @@ Sample failed_sample(const Error& error) { return {failed_record(error), error.e
 /// Fixed work has no known length: an hour is longer than any sensible sample, and a stuck one is
 /// found by the load's own watchdog long before.
 std::uint64_t load_timeout_ns(const load::LoadOptions& options) {
-  const std::uint64_t work_ns = options.runtime_ns != 0 ? options.runtime_ns + options.warmup_ns
-                                                        : 3'600'000'000'000;
+  const std::uint64_t work_ns =
+      options.runtime_ns != 0 ? options.runtime_ns + options.warmup_ns : 3'600'000'000'000;
   return work_ns + options.hang_timeout_ns + 60'000'000'000;
 }
 
@@ -49,15 +49,15 @@ json per_io_figures(const json& load, const json& server) {
   const double ns_per_instruction = shift ? static_cast<double>(1U << *shift) : 0;
   if (shift) {
     figures["load_instructions"] = per_io(load_cpu_ns / ns_per_instruction, ios);
-    figures["total_instructions"] =
-        per_io(load.value("window_ns", 0.0) / ns_per_instruction, ios);
+    figures["total_instructions"] = per_io(load.value("window_ns", 0.0) / ns_per_instruction, ios);
   } else if (load["usage"].contains("instructions")) {
     figures["load_instructions"] = per_io(load["usage"].value("instructions", 0.0), ios);
   }
   if (!server.is_object()) return figures;
   const double server_cpu_ns = server.value("cpu_ns", 0.0);
   figures["server_cpu_ns"] = per_io(server_cpu_ns, ios);
-  if (shift) figures["server_instructions"] = per_io(server_cpu_ns / ns_per_instruction, ios);
+  if (shift)
+    figures["server_instructions"] = per_io(server_cpu_ns / ns_per_instruction, ios);
   else if (server["instructions"].is_number())
     figures["server_instructions"] = per_io(server["instructions"].get<double>(), ios);
   return figures;
@@ -162,8 +162,9 @@ Sample Sampler::measure_ublk(const Cell& cell) {
   if (should_verify(cell)) verified = verify(cell, server->block_path());
   Sample sample;
   if (verified.is_object() && verified["status"] != "passed") {
-    sample = {{{"status", verified["status"]}, {"reason", "verify: " + verified.value("reason", "")}},
-              static_cast<ExitCode>(verified.value("exit", 6))};
+    sample = {
+        {{"status", verified["status"]}, {"reason", "verify: " + verified.value("reason", "")}},
+        static_cast<ExitCode>(verified.value("exit", 6))};
   } else {
     auto outcome = load_and_meter(load_options(options_, cell, server->block_path()), &*server);
     sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());

@@ -55,7 +55,8 @@ Result<Store> Store::open(const StoreOptions& options, json run, json env, const
           failed("mkdir", options.folder, error.value()).error().with_exit(ExitCode::usage));
     json head = store.document_;
     head.erase("samples");
-    if (auto written = write_file_atomically(run_path(options.folder), head.dump(2) + '\n'); !written)
+    if (auto written = write_file_atomically(run_path(options.folder), head.dump(2) + '\n');
+        !written)
       return std::unexpected(written.error().with_exit(ExitCode::usage));
     std::string lines;
     for (const json& sample : store.document_["samples"]) lines += sample.dump() + '\n';

@@ -23,12 +23,14 @@ std::map<std::string, double> figures_of(const json& sample) {
   figures["iops"] = number(load, "iops");
   const auto latency = load.find("latency_ns");
   if (latency != load.end() && latency->is_object())
-    for (const auto& [key, name] : {std::pair{"p50", "p50_ns"}, {"p99", "p99_ns"}, {"p999", "p999_ns"}})
+    for (const auto& [key, name] :
+         {std::pair{"p50", "p50_ns"}, {"p99", "p99_ns"}, {"p999", "p999_ns"}})
       figures[name] = number(*latency, key);
-  for (const auto& [key, name] :
-       {std::pair{"load_cpu_ns", "load_cpu_ns"}, {"server_cpu_ns", "server_cpu_ns"},
-        {"load_instructions", "load_instructions"}, {"server_instructions", "server_instructions"},
-        {"total_instructions", "total_instructions"}})
+  for (const auto& [key, name] : {std::pair{"load_cpu_ns", "load_cpu_ns"},
+                                  {"server_cpu_ns", "server_cpu_ns"},
+                                  {"load_instructions", "load_instructions"},
+                                  {"server_instructions", "server_instructions"},
+                                  {"total_instructions", "total_instructions"}})
     if (const auto found = sample["per_io"].find(key);
         found != sample["per_io"].end() && found->is_number())
       figures[name] = found->get<double>();
@@ -58,8 +60,9 @@ CellSummary summary_of(const json& cell, const json& document) {
   const json& samples = document["samples"];
   CellSummary summary{.id = cell["id"],
                       .kind = cell["kind"],
-                      .mode = cell["mode"].is_string() ? cell["mode"].get<std::string>()
-                                                       : "(" + cell["target"].get<std::string>() + ")",
+                      .mode = cell["mode"].is_string()
+                                  ? cell["mode"].get<std::string>()
+                                  : "(" + cell["target"].get<std::string>() + ")",
                       .target = cell["target"],
                       .depth = cell["depth"],
                       .block_bytes = cell["block_bytes"],
@@ -121,8 +124,7 @@ std::optional<Spread> spread_of(std::vector<double> values) {
 
 std::vector<CellSummary> summarize(const json& document) {
   std::vector<CellSummary> cells;
-  for (const json& cell : document["cells"])
-    cells.push_back(summary_of(cell, document));
+  for (const json& cell : document["cells"]) cells.push_back(summary_of(cell, document));
   add_ratios(cells);
   return cells;
 }

@@ -27,8 +27,8 @@ struct Table {
 
 constexpr const char* absent = "-";
 
-std::function<std::string(const CellSummary&)> figure(
-    std::string name, std::function<std::string(double)> format) {
+std::function<std::string(const CellSummary&)> figure(std::string name,
+                                                      std::function<std::string(double)> format) {
   return [name = std::move(name), format = std::move(format)](const CellSummary& cell) {
     const auto found = cell.figures.find(name);
     return found == cell.figures.end() ? std::string(absent) : format(found->second.median);
@@ -41,7 +41,7 @@ std::string range(const CellSummary& cell) {
   return std::format("{}..{}", format_count(found->second.min), format_count(found->second.max));
 }
 
-std::function<std::string(const CellSummary&)> ratio(std::optional<double> CellSummary::*field) {
+std::function<std::string(const CellSummary&)> ratio(std::optional<double> CellSummary::* field) {
   return [field](const CellSummary& cell) {
     return cell.*field ? std::format("{:.2f}", *(cell.*field)) : std::string(absent);
   };
@@ -60,8 +60,10 @@ void add_axis(Table& table, const std::vector<CellSummary>& cells, const std::st
   const bool varies = std::ranges::any_of(cells, [&](const CellSummary& cell) {
     return cell.kind != "control" && value(cell) != value(*first);
   });
-  if (varies) table.columns.push_back({title, left, value});
-  else table.same.push_back(title + ' ' + value(*first));
+  if (varies)
+    table.columns.push_back({title, left, value});
+  else
+    table.same.push_back(title + ' ' + value(*first));
 }
 
 void add_figure(Table& table, const std::vector<CellSummary>& cells, const std::string& title,
@@ -122,7 +124,8 @@ std::vector<Row> rows_of(const Table& table, const std::vector<CellSummary>& cel
 std::string aligned(const Table& table, const std::vector<Row>& rows) {
   std::vector<std::size_t> widths(table.columns.size());
   for (const Row& row : rows)
-    for (std::size_t at = 0; at < row.size(); ++at) widths[at] = std::max(widths[at], row[at].size());
+    for (std::size_t at = 0; at < row.size(); ++at)
+      widths[at] = std::max(widths[at], row[at].size());
   std::string text;
   for (const Row& row : rows) {
     std::string line;
@@ -153,17 +156,27 @@ std::string markdown(const Table& table, const std::vector<Row>& rows) {
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\n") == std::string::npos) return text;
   std::string quoted = "\"";
-  for (const char letter : text) quoted += letter == '"' ? std::string("\"\"") : std::string(1, letter);
+  for (const char letter : text)
+    quoted += letter == '"' ? std::string("\"\"") : std::string(1, letter);
   return quoted + '"';
 }
 
 /// For programs: every axis and figure, medians and ranges in base units.
 std::string csv(const std::vector<CellSummary>& cells) {
-  constexpr std::array figures{"iops",        "p50_ns",       "p99_ns",
-                               "p999_ns",     "server_cpu_ns", "load_cpu_ns",
-                               "server_instructions", "load_instructions", "total_instructions",
-                               "fetch_batch", "commit_batch", "enters"};
-  std::string text = "kind,mode,target,depth,block_bytes,pattern,good_samples,failed_samples,verify";
+  constexpr std::array figures{"iops",
+                               "p50_ns",
+                               "p99_ns",
+                               "p999_ns",
+                               "server_cpu_ns",
+                               "load_cpu_ns",
+                               "server_instructions",
+                               "load_instructions",
+                               "total_instructions",
+                               "fetch_batch",
+                               "commit_batch",
+                               "enters"};
+  std::string text =
+      "kind,mode,target,depth,block_bytes,pattern,good_samples,failed_samples,verify";
   for (const char* name : figures) text += std::format(",{0},{0}_min,{0}_max", name);
   text += '\n';
   for (const CellSummary& cell : cells) {
@@ -172,10 +185,9 @@ std::string csv(const std::vector<CellSummary>& cells) {
                         cell.good, cell.failed, cell.verify);
     for (const char* name : figures) {
       const auto found = cell.figures.find(name);
-      text += found == cell.figures.end()
-                  ? std::string(",,,")
-                  : std::format(",{},{},{}", found->second.median, found->second.min,
-                                found->second.max);
+      text += found == cell.figures.end() ? std::string(",,,")
+                                          : std::format(",{},{},{}", found->second.median,
+                                                        found->second.min, found->second.max);
     }
     text += '\n';
   }

@@ -52,7 +52,9 @@ std::uint64_t cpu_ns_of(pid_t process, int task) {
 void add_switches(pid_t process, int task, ServerUsage& usage) {
   std::ifstream file(std::format("/proc/{}/task/{}/status", process, task));
   for (std::string line; std::getline(file, line);) {
-    const auto value = [&line] { return std::strtoull(line.c_str() + line.find(':') + 1, nullptr, 10); };
+    const auto value = [&line] {
+      return std::strtoull(line.c_str() + line.find(':') + 1, nullptr, 10);
+    };
     if (line.starts_with("voluntary_ctxt_switches")) usage.voluntary_switches += value();
     if (line.starts_with("nonvoluntary_ctxt_switches")) usage.involuntary_switches += value();
   }
@@ -70,19 +72,19 @@ Fd open_instruction_counter(int task) {
 }  // namespace
 
 nlohmann::json ServerUsage::to_json() const {
-  return {{"fetched_ios", fetched_ios},
-          {"committed_ios", committed_ios},
-          {"failed_ios", failed_ios},
-          {"enters", enters},
-          {"registered_by_hand", registered_by_hand},
-          {"fetch_rearmed", fetch_rearmed},
-          {"fetch_batch", {{"mean", mean_size(fetch_batch)}, {"size_events", pairs(fetch_batch)}}},
-          {"commit_batch",
-           {{"mean", mean_size(commit_batch)}, {"size_events", pairs(commit_batch)}}},
-          {"cpu_ns", cpu_ns},
-          {"voluntary_switches", voluntary_switches},
-          {"involuntary_switches", involuntary_switches},
-          {"instructions", instructions ? nlohmann::json(*instructions) : nlohmann::json()}};
+  return {
+      {"fetched_ios", fetched_ios},
+      {"committed_ios", committed_ios},
+      {"failed_ios", failed_ios},
+      {"enters", enters},
+      {"registered_by_hand", registered_by_hand},
+      {"fetch_rearmed", fetch_rearmed},
+      {"fetch_batch", {{"mean", mean_size(fetch_batch)}, {"size_events", pairs(fetch_batch)}}},
+      {"commit_batch", {{"mean", mean_size(commit_batch)}, {"size_events", pairs(commit_batch)}}},
+      {"cpu_ns", cpu_ns},
+      {"voluntary_switches", voluntary_switches},
+      {"involuntary_switches", involuntary_switches},
+      {"instructions", instructions ? nlohmann::json(*instructions) : nlohmann::json()}};
 }
 
 ServerUsage operator-(const ServerUsage& later, const ServerUsage& earlier) {

@@ -10,9 +10,9 @@
 
 namespace ublkbench {
 
-/// {"status": "passed" | "failed" | "interrupted", "checked": "contents" | "completions", "report"},
-/// with "reason" and "exit" (an ExitCode) unless it passed. Of a target that stores nothing only
-/// completions can be checked. Overwrites the head of the device.
+/// {"status": "passed" | "failed" | "interrupted", "checked": "contents" | "completions",
+/// "report"}, with "reason" and "exit" (an ExitCode) unless it passed. Of a target that stores
+/// nothing only completions can be checked. Overwrites the head of the device.
 Result<nlohmann::json> verify_cell(const Cell& cell, const std::string& path);
 
 }  // namespace ublkbench

@@ -13,11 +13,15 @@ inline void queue_transfer(Chain& chain, int file, const Request& request, const
   if (data.place == Data::Place::registered) {
     // Address 0 is the start of the buffer that the kernel registered (io_uring/rsrc.c,
     // io_import_reg_buf: kernel buffers are addressed by offset).
-    if (write) io_uring_prep_write_fixed(sqe, file, nullptr, request.bytes, request.offset, data.index);
-    else io_uring_prep_read_fixed(sqe, file, nullptr, request.bytes, request.offset, data.index);
+    if (write)
+      io_uring_prep_write_fixed(sqe, file, nullptr, request.bytes, request.offset, data.index);
+    else
+      io_uring_prep_read_fixed(sqe, file, nullptr, request.bytes, request.offset, data.index);
   } else {
-    if (write) io_uring_prep_write(sqe, file, data.memory, request.bytes, request.offset);
-    else io_uring_prep_read(sqe, file, data.memory, request.bytes, request.offset);
+    if (write)
+      io_uring_prep_write(sqe, file, data.memory, request.bytes, request.offset);
+    else
+      io_uring_prep_read(sqe, file, data.memory, request.bytes, request.offset);
   }
   if (request.fua) sqe->rw_flags = RWF_DSYNC;
   sqe->flags |= IOSQE_FIXED_FILE;

@@ -31,8 +31,11 @@ Result<Opened> open_backing(const std::string& path, bool exclusive) {
   auto direct = open_file(path, flags | O_DIRECT);
   if (direct) return Opened{.file = std::move(*direct), .direct = true};
   if (direct.error().errnum == EBUSY)
-    return std::unexpected(direct.error().with_exit(ExitCode::usage).with_hint(
-        "it is mounted or held by someone else; serving it would destroy their data"));
+    return std::unexpected(
+        direct.error()
+            .with_exit(ExitCode::usage)
+            .with_hint(
+                "it is mounted or held by someone else; serving it would destroy their data"));
   auto buffered = open_file(path, flags);
   if (!buffered) return std::unexpected(buffered.error().with_exit(ExitCode::usage));
   return Opened{.file = std::move(*buffered), .direct = false};
@@ -56,8 +59,8 @@ Result<std::uint64_t> backing_bytes(int fd, const struct stat& status, const std
 /// Whether holes can be punched: tried past the end of the file, where there is nothing to lose.
 bool can_punch(int fd, std::uint64_t bytes) {
   const std::uint64_t past_end = (bytes + 0xfffff) & ~0xfffffULL;
-  return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                     static_cast<off_t>(past_end), 4096) == 0;
+  return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(past_end),
+                     4096) == 0;
 }
 
 /// A block device takes fallocate() as write-zeroes; without an offload only ZERO_RANGE falls back
@@ -74,13 +77,14 @@ bool has_write_zeroes_offload(const struct stat& status) {
 Result<std::unique_ptr<Target>> LoopTarget::make(const std::string& path) {
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0)
-    return std::unexpected(failed("open target", path, errno,
-                                  errno == ENOENT ? "create it first, for instance with truncate -s 1G"
-                                                  : "")
-                               .error()
-                               .with_exit(ExitCode::usage));
-  if (S_ISDIR(status.st_mode)) return bad_input(std::format("target {} is a directory", path),
-                                                "give a regular file or a block device");
+    return std::unexpected(
+        failed("open target", path, errno,
+               errno == ENOENT ? "create it first, for instance with truncate -s 1G" : "")
+            .error()
+            .with_exit(ExitCode::usage));
+  if (S_ISDIR(status.st_mode))
+    return bad_input(std::format("target {} is a directory", path),
+                     "give a regular file or a block device");
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
     return bad_input(std::format("target {} is neither a regular file nor a block device", path));
 
@@ -108,8 +112,10 @@ Result<std::unique_ptr<Target>> LoopTarget::make(const std::string& path) {
 void LoopTarget::queue(const Request& request, const Data& data, Chain& chain) noexcept {
   switch (request.op) {
     case Op::read:
-    case Op::write: return queue_transfer(chain, first_target_file, request, data);
-    case Op::flush: return queue_datasync(chain, first_target_file);
+    case Op::write:
+      return queue_transfer(chain, first_target_file, request, data);
+    case Op::flush:
+      return queue_datasync(chain, first_target_file);
     case Op::discard:
       return queue_fallocate(chain, first_target_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                              request);

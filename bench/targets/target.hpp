@@ -19,7 +19,7 @@ enum class Op : std::uint8_t { read = 0, write = 1, flush = 2, discard = 3, writ
 
 struct Request {
   Op op = Op::read;
-  bool fua = false;       ///< data must be on stable storage before completion
+  bool fua = false;  ///< data must be on stable storage before completion
   std::uint32_t bytes = 0;
   std::uint64_t offset = 0;  ///< bytes from the start of the device
 };

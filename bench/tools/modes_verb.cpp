@@ -41,8 +41,7 @@ std::vector<Row> judge_all(std::uint64_t features) {
 }
 
 void print_row(const Row& row) {
-  std::println("  {:<34} {:<12} {}", row.mode.name(),
-               status_words[static_cast<int>(row.status)],
+  std::println("  {:<34} {:<12} {}", row.mode.name(), status_words[static_cast<int>(row.status)],
                row.status == Status::granted ? feature_names(row.mode.flags()) : row.why);
 }
 
@@ -51,10 +50,11 @@ void print_grouped(const std::vector<Row>& rows) {
   std::map<std::string, unsigned> reasons;
   unsigned usable = 0;
   for (const Row& row : rows) {
-    const bool plain = row.mode.reaping == ReapMode::interrupt &&
-                       row.mode.placement == PlacementMode::per_queue;
+    const bool plain =
+        row.mode.reaping == ReapMode::interrupt && row.mode.placement == PlacementMode::per_queue;
     if (plain) continue;
-    if (row.status == Status::granted) ++usable;
+    if (row.status == Status::granted)
+      ++usable;
     else
       ++reasons[std::format("{}: {}", status_words[static_cast<int>(row.status)], row.why)];
   }
@@ -73,7 +73,8 @@ int print_json(const std::vector<Row>& rows, std::uint64_t features) {
                     {"flags", feature_list(row.mode.flags())}});
   std::println("{}", nlohmann::json{{"schema", "ublkbench.modes/1"},
                                     {"features_granted", feature_list(features)},
-                                    {"modes", list}}.dump(2));
+                                    {"modes", list}}
+                         .dump(2));
   return 0;
 }
 
@@ -87,11 +88,12 @@ int run_modes(bool all, bool json) {
   }
   const std::vector<Row> rows = judge_all(*features);
   if (json) return print_json(rows, *features);
-  std::println("Modes on this kernel (words joined by commas; '-' and '_' are the same;\n"
-               "auto_reg and auto_buf_reg mean auto_zc, zero_copy means zc):\n");
+  std::println(
+      "Modes on this kernel (words joined by commas; '-' and '_' are the same;\n"
+      "auto_reg and auto_buf_reg mean auto_zc, zero_copy means zc):\n");
   for (const Row& row : rows) {
-    const bool plain = row.mode.reaping == ReapMode::interrupt &&
-                       row.mode.placement == PlacementMode::per_queue;
+    const bool plain =
+        row.mode.reaping == ReapMode::interrupt && row.mode.placement == PlacementMode::per_queue;
     if (all || plain) print_row(row);
   }
   if (!all) print_grouped(rows);

@@ -52,7 +52,8 @@ void RunCli::add_options(CLI::App& app) {
   add_server(app);
   add_output(app);
   app.footer(
-      "Every comma-separated list is an axis of the matrix, except --mode: there commas join words\n"
+      "Every comma-separated list is an axis of the matrix, except --mode: there commas join "
+      "words\n"
       "into one mode, and the option is repeated to compare modes.\n\n"
       "Examples:\n"
       "  ublkbench --mode batch,auto_zc --qd 128\n"
@@ -154,7 +155,9 @@ void RunCli::add_output(CLI::App& app) {
       ->group("Output");
   app.add_option("--out", store_.folder, "Record of the run as run.json and samples.jsonl")
       ->group("Output");
-  app.add_option("--format", format_, "text, json, md, csv")->capture_default_str()->group("Output");
+  app.add_option("--format", format_, "text, json, md, csv")
+      ->capture_default_str()
+      ->group("Output");
   app.add_flag("--resume", store_.resume, "Go on with the record in --out or --json")
       ->group("Output");
   app.add_flag("--dry-run", dry_run_, "Print the matrix and the estimated time; measure nothing")
@@ -174,10 +177,11 @@ Result<> RunCli::parse_axes(RunRequest& request) const {
   }
   auto depths = axis<unsigned>(depths_, "--qd", parse_depth);
   if (!depths) return std::unexpected(depths.error());
-  auto sizes = axis<std::uint64_t>(sizes_, "--bs", [](const std::string& t) { return parse_size(t); });
+  auto sizes =
+      axis<std::uint64_t>(sizes_, "--bs", [](const std::string& t) { return parse_size(t); });
   if (!sizes) return std::unexpected(sizes.error());
-  auto patterns = axis<load::Pattern>(
-      patterns_, "--rw", [](const std::string& t) { return load::parse_pattern(t); });
+  auto patterns = axis<load::Pattern>(patterns_, "--rw",
+                                      [](const std::string& t) { return load::parse_pattern(t); });
   if (!patterns) return std::unexpected(patterns.error());
   options.depths = *depths;
   options.block_bytes = *sizes;

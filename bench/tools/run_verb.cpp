@@ -33,8 +33,8 @@ int report(const Error& error) {
 void note(const std::string& text) { std::println(stderr, "ublkbench: note: {}", text); }
 
 std::string utc_now() {
-  return std::format("{:%FT%TZ}", std::chrono::floor<std::chrono::seconds>(
-                                      std::chrono::system_clock::now()));
+  return std::format("{:%FT%TZ}",
+                     std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
 }
 
 /// Fills in --mode all; says which modes it leaves out and why.
@@ -67,9 +67,11 @@ void clean_up_orphans() {
   for (const int id : control::orphans()) {
     (void)control::stop(id);
     const auto removed = control::remove(id);
-    if (removed) note(std::format("removed device {}, left by a run that was killed", id));
-    else note(std::format("device {} was left by a killed run and cannot be removed: {}", id,
-                          removed.error().message()));
+    if (removed)
+      note(std::format("removed device {}, left by a run that was killed", id));
+    else
+      note(std::format("device {} was left by a killed run and cannot be removed: {}", id,
+                       removed.error().message()));
   }
   if (const unsigned removed = remove_stale_null_blocks(); removed != 0)
     note(std::format("removed {} null_blk device(s), left by a run that was killed", removed));
@@ -87,23 +89,24 @@ void check_control(RunOptions& options) {
 json describe_run(const RunRequest& request, const std::vector<std::string>& argv, json left_out) {
   const RunOptions& options = request.options;
   const auto shift = icount_shift();
-  return {{"id", std::format("{}-{}", utc_now(), ::getpid())},
-          {"started", utc_now()},
-          {"argv", argv},
-          {"seed", options.seed},
-          {"repeat", options.repeat},
-          {"queues", options.server.queues},
-          {"daemons", options.server.daemon_count()},
-          {"jobs", options.load.jobs},
-          {"ios", options.load.ios},
-          {"runtime_ns", options.load.runtime_ns},
-          {"rate_iops", options.load.rate_iops},
-          {"loop", options.load.rate_iops == 0 ? "closed" : "open"},
-          {"latency_recorded", options.load.record_latency},
-          {"clock", shift ? std::format("icount shift {}: times are instructions, not seconds", *shift)
-                          : std::string()},
-          {"tool", tool_json()},
-          {"modes_left_out", std::move(left_out)}};
+  return {
+      {"id", std::format("{}-{}", utc_now(), ::getpid())},
+      {"started", utc_now()},
+      {"argv", argv},
+      {"seed", options.seed},
+      {"repeat", options.repeat},
+      {"queues", options.server.queues},
+      {"daemons", options.server.daemon_count()},
+      {"jobs", options.load.jobs},
+      {"ios", options.load.ios},
+      {"runtime_ns", options.load.runtime_ns},
+      {"rate_iops", options.load.rate_iops},
+      {"loop", options.load.rate_iops == 0 ? "closed" : "open"},
+      {"latency_recorded", options.load.record_latency},
+      {"clock", shift ? std::format("icount shift {}: times are instructions, not seconds", *shift)
+                      : std::string()},
+      {"tool", tool_json()},
+      {"modes_left_out", std::move(left_out)}};
 }
 
 int dry_run(const RunOptions& options, const Plan& plan) {
@@ -172,7 +175,8 @@ int print_results(const RunRequest& request, const Store& store) {
   const std::string text =
       render(store.document(), document_on_stdout ? TableFormat::json : request.format);
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    return report(failed("write", "the results to stdout", errno).error().with_exit(ExitCode::usage));
+    return report(
+        failed("write", "the results to stdout", errno).error().with_exit(ExitCode::usage));
   return 0;
 }
 

@@ -20,8 +20,8 @@ constexpr const char* verbs[] = {"run", "modes", "doctor"};
 /// "ublkbench --qd 1" is "ublkbench run --qd 1".
 std::vector<std::string> with_verb(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
-  const bool about = !words.empty() && (words[0] == "--help" || words[0] == "-h" ||
-                                        words[0] == "--version");
+  const bool about =
+      !words.empty() && (words[0] == "--help" || words[0] == "-h" || words[0] == "--version");
   const bool has_verb = !words.empty() && !words[0].starts_with('-');
   if (!has_verb && !about) words.insert(words.begin(), "run");
   return words;

@@ -25,7 +25,8 @@ TEST(ParseMode, JoinsOneWordOfEachAxis) {
 
 TEST(ParseMode, OrderSpellingAndAliasesDoNotMatter) {
   const auto expected = parse_mode("batch,auto_zc");
-  for (const char* words : {"auto_zc,batch", "auto-zc,batch", "batch,auto_buf_reg", "auto-reg,batch"})
+  for (const char* words :
+       {"auto_zc,batch", "auto-zc,batch", "batch,auto_buf_reg", "auto-reg,batch"})
     EXPECT_EQ(*parse_mode(words), *expected) << words;
   EXPECT_EQ(parse_mode("zero-copy")->buffer, BufferMode::zc);
 }

@@ -74,9 +74,7 @@ TEST_F(RingTest, ReserveKeepsARunTogether) {
   EXPECT_EQ(ring_->counters().submitted, 2U);
 }
 
-TEST_F(RingTest, TimedWaitEnds) {
-  EXPECT_EQ(ring_->submit_timeout(1, 1'000'000), -ETIME);
-}
+TEST_F(RingTest, TimedWaitEnds) { EXPECT_EQ(ring_->submit_timeout(1, 1'000'000), -ETIME); }
 
 TEST_F(RingTest, MoveKeepsTheRingAlive) {
   queue_nop(7);

@@ -194,9 +194,11 @@ TEST(ServeOptions, PartitionScanIsKeptAwayOnlyWhereItCanBe) {
 
 TEST(DeviceParams, FollowTheTarget) {
   const ServeOptions options = options_for("copy");
-  const ublk_params params =
-      device_params(options, {.bytes = 1 << 20, .volatile_cache = true, .fua = true,
-                              .discard = true, .write_zeroes = true});
+  const ublk_params params = device_params(options, {.bytes = 1 << 20,
+                                                     .volatile_cache = true,
+                                                     .fua = true,
+                                                     .discard = true,
+                                                     .write_zeroes = true});
   EXPECT_EQ(params.basic.dev_sectors, 2048U);
   EXPECT_EQ(params.basic.max_sectors, options.max_io_bytes >> 9);
   EXPECT_EQ(params.basic.attrs, static_cast<unsigned>(UBLK_ATTR_VOLATILE_CACHE | UBLK_ATTR_FUA));

@@ -83,15 +83,18 @@ TEST(Plan, SomebodyElsesDeviceIsWrittenOnlyOnRequest) {
 }
 
 json sample(const std::string& cell, std::size_t round, double iops) {
-  return {{"cell", cell},
-          {"round", round},
-          {"order", round},
-          {"status", "ok"},
-          {"load", {{"measured_ios", 1000}, {"iops", iops},
-                    {"latency_ns", {{"p50", 1000}, {"p99", 2000}, {"p999", 3000}}}}},
-          {"server", {{"enters", 100}, {"fetch_batch", {{"mean", 10.0}}},
-                      {"commit_batch", {{"mean", 10.0}}}}},
-          {"per_io", {{"load_cpu_ns", 500.0}, {"server_cpu_ns", 700.0}}}};
+  return {
+      {"cell", cell},
+      {"round", round},
+      {"order", round},
+      {"status", "ok"},
+      {"load",
+       {{"measured_ios", 1000},
+        {"iops", iops},
+        {"latency_ns", {{"p50", 1000}, {"p99", 2000}, {"p999", 3000}}}}},
+      {"server",
+       {{"enters", 100}, {"fetch_batch", {{"mean", 10.0}}}, {"commit_batch", {{"mean", 10.0}}}}},
+      {"per_io", {{"load_cpu_ns", 500.0}, {"server_cpu_ns", 700.0}}}};
 }
 
 json document_of(const Plan& plan) {
@@ -126,7 +129,9 @@ TEST(Summary, RatiosCompareTheSameLoad) {
   const auto plan = make_plan(two_modes());
   json document = document_of(*plan);
   for (const Cell& cell : plan->cells) {
-    const double iops = cell.kind == Cell::Kind::control ? 400 : cell.mode.name() == "copy" ? 100 : 200;
+    const double iops = cell.kind == Cell::Kind::control ? 400
+                        : cell.mode.name() == "copy"     ? 100
+                                                         : 200;
     document["samples"].push_back(sample(cell.name(), 0, iops * cell.depth));
   }
   for (const CellSummary& cell : summarize(document)) {
@@ -149,7 +154,8 @@ TEST(Spread, EvenCountsTakeTheMiddle) {
 TEST(Table, EveryFormatNamesEveryMode) {
   const auto plan = make_plan(two_modes());
   json document = document_of(*plan);
-  for (const Cell& cell : plan->cells) document["samples"].push_back(sample(cell.name(), 0, 123456));
+  for (const Cell& cell : plan->cells)
+    document["samples"].push_back(sample(cell.name(), 0, 123456));
   for (const char* word : {"text", "md", "csv", "json"}) {
     const std::string text = render(document, *parse_format(word));
     EXPECT_THAT(text, HasSubstr("batch,auto_zc")) << word;
@@ -162,8 +168,10 @@ TEST(Table, EveryFormatNamesEveryMode) {
 TEST(Table, AFailedCellSaysWhy) {
   const auto plan = make_plan(two_modes());
   json document = document_of(*plan);
-  document["samples"].push_back(
-      {{"cell", plan->cells[0].name()}, {"status", "failed"}, {"reason", "no space"}, {"round", 0}});
+  document["samples"].push_back({{"cell", plan->cells[0].name()},
+                                 {"status", "failed"},
+                                 {"reason", "no space"},
+                                 {"round", 0}});
   EXPECT_THAT(render(document, TableFormat::text), HasSubstr("no space"));
 }
 
@@ -220,8 +228,8 @@ TEST_F(StoreTest, AnOutputThatCannotBeWrittenFailsFirst) {
 }
 
 TEST(Child, ReturnsWhatTheWorkReturns) {
-  const auto result = run_in_child([](const std::atomic<bool>&) -> Result<json> { return json{{"a", 1}}; },
-                                   10'000'000'000);
+  const auto result = run_in_child(
+      [](const std::atomic<bool>&) -> Result<json> { return json{{"a", 1}}; }, 10'000'000'000);
   ASSERT_TRUE(result) << result.error().message();
   EXPECT_EQ((*result)["a"], 1);
 }
@@ -248,8 +256,8 @@ TEST(Child, IsKilledAtItsBound) {
 }
 
 TEST(Child, ThatDiesIsAnError) {
-  const auto result = run_in_child(
-      [](const std::atomic<bool>&) -> Result<json> { ::_exit(3); }, 10'000'000'000);
+  const auto result =
+      run_in_child([](const std::atomic<bool>&) -> Result<json> { ::_exit(3); }, 10'000'000'000);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().errnum, ECHILD);
 }
