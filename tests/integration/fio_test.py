@@ -63,7 +63,8 @@ class FioVerify(ublk.TestCase):
                         self.assertEqual(device.queue("fua"), "1")
                         succeed("fio", "--name=sync", f"--filename={device.path}", "--rw=randwrite",
                                 "--bs=4k", "--size=512k", "--direct=1", "--ioengine=io_uring",
-                                "--iodepth=4", "--thread", "--verify=crc32c", option)
+                                "--iodepth=4", "--thread", "--verify=crc32c",
+                                "--verify_state_save=0", option)
                         flushes = int(ublk.pathlib.Path(
                             f"/sys/block/ublkb{device.id}/stat").read_text().split()[15])
                         if option == "--fsync=8":
