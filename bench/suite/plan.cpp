@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "bench/suite/plan.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <format>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
@@ -60,6 +64,16 @@ std::vector<std::vector<std::size_t>> shuffled_rounds(std::size_t cells, unsigne
   return all;
 }
 
+/// Whether RLIMIT_MEMLOCK does not count for this process (io_uring/rsrc.c, __io_account_mem).
+bool may_lock_memory() {
+  constexpr unsigned cap_ipc_lock = 14;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("CapEff:"))
+      return (std::strtoull(line.c_str() + 7, nullptr, 16) >> cap_ipc_lock & 1) != 0;
+  return false;
+}
+
 }  // namespace
 
 std::string Cell::mode_name() const {
@@ -110,6 +124,19 @@ Result<Plan> make_plan(const RunOptions& options) {
   if (options.repeat < 1) return bad_input("--repeat 0", "at least one round is needed");
   plan.rounds = shuffled_rounds(plan.cells.size(), options.repeat, options.seed);
   return plan;
+}
+
+Result<> check_locked_memory(const RunOptions& options) {
+  rlimit limit{};
+  if (!options.load.fixed_buffers || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return {};
+  if (limit.rlim_cur == RLIM_INFINITY || may_lock_memory()) return {};
+  const std::uint64_t needed = options.load.jobs * std::ranges::max(options.depths) *
+                               std::ranges::max(options.block_bytes);
+  if (needed <= limit.rlim_cur) return {};
+  return unsupported(
+      std::format("locked-memory limit of {} bytes; the load's registered buffers need {}",
+                  static_cast<std::uint64_t>(limit.rlim_cur), needed),
+      "raise it (ulimit -l unlimited) or use --no-fixed-bufs");
 }
 
 Result<> check_targets(const RunOptions& options) {

@@ -65,6 +65,9 @@ struct Plan {
 /// options and seed give the same plan.
 Result<Plan> make_plan(const RunOptions& options);
 
+/// Whether the load may register its buffers under this process's locked-memory limit.
+Result<> check_locked_memory(const RunOptions& options);
+
 /// Opens every target, or the device, once: what cannot be served or loaded is said before anything
 /// is measured. Nothing is written.
 Result<> check_targets(const RunOptions& options);

@@ -133,7 +133,7 @@ bool Sampler::should_verify(const Cell& cell) const {
 }
 
 json Sampler::verify(const Cell& cell, const std::string& path) {
-  auto outcome = verify_cell(cell, path);
+  auto outcome = verify_cell(options_, cell, path);
   if (!outcome)
     return {{"status", "failed"},
             {"reason", outcome.error().message()},

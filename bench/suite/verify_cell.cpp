@@ -14,8 +14,12 @@ using nlohmann::json;
 
 constexpr std::uint64_t timeout_ns = 300'000'000'000;
 
-load::VerifyOptions options_for(const Cell& cell, const std::string& path) {
+/// The I/O travels as the measured load's does.
+load::VerifyOptions options_for(const RunOptions& run, const Cell& cell, const std::string& path) {
   load::VerifyOptions options;
+  options.fixed_buffers = run.load.fixed_buffers;
+  options.registered_file = run.load.registered_file;
+  options.direct = run.load.direct;
   options.device = path;
   options.destructive = true;
   options.stores_data = !cell.target.starts_with("null");
@@ -38,10 +42,10 @@ json outcome_of(const load::VerifyReport& report, bool stores_data) {
 
 }  // namespace
 
-Result<json> verify_cell(const Cell& cell, const std::string& path) {
+Result<json> verify_cell(const RunOptions& run, const Cell& cell, const std::string& path) {
   return run_in_child(
       [&](const std::atomic<bool>& stop) -> Result<json> {
-        load::VerifyOptions options = options_for(cell, path);
+        load::VerifyOptions options = options_for(run, cell, path);
         options.stop = &stop;
         auto report = load::verify_device(options);
         if (!report) return std::unexpected(report.error());

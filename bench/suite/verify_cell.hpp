@@ -13,6 +13,7 @@ namespace ublkbench {
 /// {"status": "passed" | "failed" | "interrupted", "checked": "contents" | "completions",
 /// "report"}, with "reason" and "exit" (an ExitCode) unless it passed. Of a target that stores
 /// nothing only completions can be checked. Overwrites the head of the device.
-Result<nlohmann::json> verify_cell(const Cell& cell, const std::string& path);
+Result<nlohmann::json> verify_cell(const RunOptions& options, const Cell& cell,
+                                   const std::string& path);
 
 }  // namespace ublkbench

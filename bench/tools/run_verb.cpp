@@ -189,6 +189,7 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv) {
   RunOptions& options = request.options;
   // Everything that needs no device is checked before anything is touched.
   if (auto checked = make_plan(options); !checked) return report(checked.error());
+  if (auto checked = check_locked_memory(options); !checked) return report(checked.error());
   if (auto checked = check_targets(options); !checked) return report(checked.error());
   if (!request.dry_run) {
     clean_up_orphans();

@@ -199,6 +199,13 @@ class BadInput(UblkbenchCase):
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assertRegex(done.stderr, r"is too small: 4096 bytes; it needs at least 1M")
 
+    def test_locked_memory_too_low(self):
+        done = ublk.run("prlimit", "--memlock=65536", "setpriv", "--bounding-set", "-ipc_lock",
+                        "--inh-caps", "-ipc_lock", ublk.UBLKBENCH, "--control", "none", *QUICK)
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertRegex(done.stderr, r"locked-memory limit of 65536 bytes; .* need 524288; raise it")
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
     def test_full_stdout(self):
         with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run([ublk.UBLKBENCH, "--control", "none", *QUICK], stdout=full,
