@@ -176,6 +176,19 @@ Result<> start(int id, pid_t server, std::uint64_t timeout_ns) {
   return done(bounded(command, timeout_ns));
 }
 
+Result<int> register_shared_memory(int id, std::span<std::byte> memory) {
+  ublk_shmem_buf_reg region{};
+  region.addr = reinterpret_cast<std::uintptr_t>(memory.data());
+  region.len = memory.size();
+  auto command = command_for(id, UBLK_U_CMD_REG_BUF, "REG_BUF");
+  command.payload = payload_of(region);
+  auto index = bounded(command);
+  if (!index && index.error().errnum == ENOMEM)
+    return std::unexpected(index.error().with_hint(
+        "the memory is pinned: raise the locked-memory limit, or share less"));
+  return index;
+}
+
 Result<> stop(int id, std::uint64_t timeout_ns) {
   return done(bounded(command_for(id, UBLK_U_CMD_STOP_DEV, "STOP_DEV"), timeout_ns));
 }

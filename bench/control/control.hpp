@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,10 @@ Result<ublk_params> get_params(int id);
 
 /// Brings /dev/ublkbN up; waits until every queue's io commands were fetched by process `server`.
 Result<> start(int id, pid_t server, std::uint64_t timeout_ns = default_timeout_ns);
+
+/// REG_BUF: pins `memory`, which this process must have mapped shared, and matches requests' pages
+/// against it. Returns the index that io descriptors will name it by.
+Result<int> register_shared_memory(int id, std::span<std::byte> memory);
 
 /// Takes the disk away and cancels the server's commands.
 Result<> stop(int id, std::uint64_t timeout_ns = default_timeout_ns);

@@ -13,11 +13,12 @@ namespace {
 void one_step_chains(benchmark::State& state) {
   auto ring = Ring::create({.sq_entries = 128});
   if (!ring) return state.SkipWithError(ring.error().message().c_str());
+  const ChainRings rings{.io = &*ring, .service = &*ring};
   std::vector<ChainState> slots(128);
   for (auto _ : state) {
     for (std::uint32_t slot = 0; slot < slots.size(); ++slot) {
       slots[slot] = {};
-      Chain chain(*ring, slots[slot], slot);
+      Chain chain(rings, slots[slot], slot);
       io_uring_sqe* const sqe = chain.step();
       io_uring_prep_nop(sqe);
       chain.queued(sqe, StepKind::data);

@@ -52,6 +52,7 @@ Result<Ring> Ring::create(const RingOptions& options) {
                   hint_for(-ret));
   ring.live_ = true;
   ring.sqe_shift_ = options.sqe128 ? 1 : 0;
+  ring.has_min_wait_ = (params.features & IORING_FEAT_MIN_TIMEOUT) != 0;
   // A registered ring fd saves a file lookup per io_uring_enter(); without it all still works.
   if (io_uring_register_ring_fd(&ring.ring_) == 1) ring.enter_flags_ = IORING_ENTER_REGISTERED_RING;
   ring.wait_flags_ = ring.enter_flags_ | IORING_ENTER_GETEVENTS;
@@ -65,6 +66,7 @@ Ring::Ring(Ring&& other) noexcept
     : ring_(other.ring_),
       enter_flags_(other.enter_flags_),
       wait_flags_(other.wait_flags_),
+      has_min_wait_(other.has_min_wait_),
       sqe_shift_(other.sqe_shift_),
       counters_(other.counters_),
       has_files_(other.has_files_),
@@ -76,6 +78,7 @@ Ring& Ring::operator=(Ring&& other) noexcept {
     ring_ = other.ring_;
     enter_flags_ = other.enter_flags_;
     wait_flags_ = other.wait_flags_;
+    has_min_wait_ = other.has_min_wait_;
     sqe_shift_ = other.sqe_shift_;
     counters_ = other.counters_;
     has_files_ = other.has_files_;
@@ -105,6 +108,13 @@ io_uring_sqe* Ring::sqe_after_submit() {
   }
   std::fprintf(stderr, "io_uring: the submission queue stays full; giving up\n");
   std::abort();
+}
+
+int Ring::submit_batch_wait(unsigned at_least, unsigned count, std::uint32_t wait_us) {
+  if (!has_min_wait_ || count <= at_least) return submit(at_least);
+  io_uring_getevents_arg argument{};
+  argument.min_wait_usec = wait_us;
+  return enter(count, wait_flags_ | IORING_ENTER_EXT_ARG, &argument, sizeof(argument));
 }
 
 int Ring::submit_timeout(unsigned wait_for, std::uint64_t timeout_ns) {

@@ -40,7 +40,7 @@ class Ring {
   ~Ring();
 
   /// The next free SQE, cleared as liburing's prep helpers expect it. A full queue is submitted
-  /// first, so this never fails; a linked run of SQEs needs reserve() before it.
+  /// first, so this never fails.
   io_uring_sqe* sqe() {
     io_uring_sqe* const entry = uncleared_sqe();
     io_uring_initialize_sqe(entry);
@@ -60,26 +60,18 @@ class Ring {
     return sqe_after_submit();
   }
 
-  /// Makes room for `count` SQEs that must be submitted together.
-  void reserve(unsigned count) {
-    if (io_uring_sq_space_left(&ring_) < count) [[unlikely]]
-      (void)submit(0);
-  }
-
   /// Submits what is queued and waits for `wait_for` completions. Returns 0 or a negative errno;
   /// interrupted waits (-EINTR) are returned, so that a signal can end a loop.
   int submit(unsigned wait_for) {
-    const unsigned queued = ring_.sq.sqe_tail - ring_.sq.sqe_head;
-    io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
-    ring_.sq.sqe_head = ring_.sq.sqe_tail;
-    ++counters_.enters;
-    // What an interrupted or starved call left behind is submitted too: up to the kernel's head.
-    const unsigned pending = ring_.sq.sqe_tail - *ring_.sq.khead;
-    const int ret = io_uring_enter(static_cast<unsigned>(ring_.enter_ring_fd), pending, wait_for,
-                                   wait_for != 0 ? wait_flags_ : enter_flags_, nullptr);
-    counters_.submitted += queued;
-    return ret < 0 ? ret : 0;
+    return enter(wait_for, wait_for != 0 ? wait_flags_ : enter_flags_, nullptr, 0);
   }
+
+  /// Submits what is queued, runs task work and polls once (IORING_SETUP_IOPOLL), without sleeping.
+  int submit_and_look() { return enter(0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr, 0); }
+
+  /// Waits for `count` completions, but for `at_least` of them only once `wait_us` are over
+  /// (IORING_FEAT_MIN_TIMEOUT, Linux 6.12; before it for `at_least` at once).
+  int submit_batch_wait(unsigned at_least, unsigned count, std::uint32_t wait_us);
 
   /// As submit(), but gives up after `timeout_ns`; returns -ETIME then.
   int submit_timeout(unsigned wait_for, std::uint64_t timeout_ns);
@@ -121,9 +113,27 @@ class Ring {
   void close();
   io_uring_sqe* sqe_after_submit();
 
+  int enter(unsigned wait_for, unsigned flags, void* argument, std::size_t argument_bytes) {
+    const unsigned queued = ring_.sq.sqe_tail - ring_.sq.sqe_head;
+    io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
+    ring_.sq.sqe_head = ring_.sq.sqe_tail;
+    ++counters_.enters;
+    // What an interrupted or starved call left behind is submitted too: up to the kernel's head.
+    const unsigned pending = ring_.sq.sqe_tail - *ring_.sq.khead;
+    const int ret =
+        argument == nullptr
+            ? io_uring_enter(static_cast<unsigned>(ring_.enter_ring_fd), pending, wait_for, flags,
+                             nullptr)
+            : io_uring_enter2(static_cast<unsigned>(ring_.enter_ring_fd), pending, wait_for, flags,
+                              static_cast<sigset_t*>(argument), argument_bytes);
+    counters_.submitted += queued;
+    return ret < 0 ? ret : 0;
+  }
+
   io_uring ring_{};
   unsigned enter_flags_ = 0;
   unsigned wait_flags_ = IORING_ENTER_GETEVENTS;
+  bool has_min_wait_ = false;
   unsigned sqe_shift_ = 0;  // log2 of an SQE's size in units of 64 bytes
   RingCounters counters_;
   bool has_files_ = false;

@@ -21,6 +21,7 @@
 #include "bench/server/batch_element.hpp"
 #include "bench/server/commands.hpp"
 #include "bench/server/fetch_buffers.hpp"
+#include "bench/server/waiting.hpp"
 
 namespace ublkbench {
 
@@ -28,8 +29,8 @@ template <DataPath Path>
 class BatchDelivery {
  public:
   BatchDelivery(Ring& ring, std::span<const QueueView> queues, std::span<const IoSlot> slots,
-                const Path& path, DaemonCounters& counters)
-      : ring_(ring), slots_(slots), path_(path), counters_(counters) {
+                const Path& path, DaemonCounters& counters, const BatchOptions& options)
+      : ring_(ring), slots_(slots), path_(path), counters_(counters), options_(options) {
     queues_.reserve(queues.size());
     for (const QueueView& view : queues)
       queues_.push_back({.view = view,
@@ -38,8 +39,9 @@ class BatchDelivery {
   }
 
   /// SQEs that this delivery has in flight at most: fetches and commits.
-  static unsigned commands(std::span<const QueueView> queues, std::size_t) {
-    return static_cast<unsigned>(queues.size() * 4);
+  static unsigned commands(std::span<const QueueView> queues, std::size_t,
+                           const BatchOptions& options) {
+    return static_cast<unsigned>(queues.size() * (3 + options.fetches_per_queue));
   }
 
   /// PREP_IO_CMDS for the queues whose io commands this daemon introduces to the driver, and a
@@ -96,12 +98,12 @@ class BatchDelivery {
 
   Result<> arm_queue(std::uint16_t index) {
     Queue& queue = queues_[index];
-    auto tags = FetchBuffers::create(ring_, index, queue.view.depth);
+    auto tags = FetchBuffers::create(ring_, index, queue.view.depth, options_.fetch_tags);
     if (!tags) return std::unexpected(tags.error());
     queue.tags = std::move(*tags);
     if (queue.view.introduce) submit_prep(index);
-    queue_fetch(index);
-    ++fetches_;
+    for (unsigned fetch = 0; fetch < options_.fetches_per_queue; ++fetch) queue_fetch(index);
+    fetches_ += options_.fetches_per_queue;
     return {};
   }
 
@@ -206,6 +208,7 @@ class BatchDelivery {
   std::span<const IoSlot> slots_;
   const Path& path_;
   DaemonCounters& counters_;
+  BatchOptions options_;
   std::vector<Queue> queues_;
   unsigned fetches_ = 0;
   unsigned commits_ = 0;

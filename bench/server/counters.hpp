@@ -36,9 +36,12 @@ struct alignas(4096) DaemonCounters {
   Counter fetched_ios;         ///< io commands delivered
   Counter committed_ios;       ///< results handed to the driver
   Counter enters;              ///< io_uring_enter() calls
-  Counter registered_by_hand;  ///< auto registration fell back to REGISTER_IO_BUF
+  Counter registered_by_hand;  ///< REGISTER_IO_BUF: mode zc, or a fallback of auto registration
   Counter failed_ios;          ///< committed with a negative result
   Counter fetch_rearmed;       ///< FETCH_IO_CMDS ended (-ENOBUFS, CQ overflow) and was issued again
+  Counter shared_memory_hits;  ///< reads and writes in shared memory (UBLK_IO_F_SHMEM_ZC)
+  Counter shared_memory_misses;  ///< those that were copied
+  Counter wakes;               ///< times this task woke another (placement offload)
   std::atomic<std::int32_t> task_id = 0;  ///< Linux tid of the daemon, 0 before it runs
   /// Per-I/O delivery: io commands seen per io_uring_enter(). Batch: tags per FETCH_IO_CMDS CQE.
   BatchSizes fetch_batch;

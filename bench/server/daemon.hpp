@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The task that serves io commands: one ring, one loop, no branch on the mode.
+// The task that serves io commands: one loop, no branch on the mode.
 #pragma once
 
 #include <memory>
@@ -9,17 +9,24 @@
 #include "bench/server/counters.hpp"
 #include "bench/server/io_slot.hpp"
 #include "bench/server/mode.hpp"
+#include "bench/server/waiting.hpp"
 #include "bench/targets/target.hpp"
 
 namespace ublkbench {
 
 struct DaemonSetup {
   int char_device = -1;  ///< fd of /dev/ublkcN
+  unsigned index = 0;    ///< which of the device's daemons this is
   std::vector<QueueView> queues;
   Target* target = nullptr;
   DaemonCounters* counters = nullptr;
+  DaemonCounters* worker_counters = nullptr;  ///< with placement offload
+  std::uint32_t max_io_bytes = 0;
+  Waiting waiting;
+  BatchOptions batch;
   bool auto_zc_fallback = false;
   std::uint32_t force_fallback_every = 0;  ///< see AutoZeroCopyFallbackPath
+  std::byte* shared_memory = nullptr;      ///< see SharedMemoryPath
 };
 
 class Daemon {
@@ -36,7 +43,18 @@ class Daemon {
   virtual Result<> serve() = 0;
 };
 
-/// Must be called by the task that will serve: the ring belongs to it.
+/// Must be called by the task that will serve: the rings belong to it.
 Result<std::unique_ptr<Daemon>> make_daemon(const Mode& mode, DaemonSetup setup);
+
+/// The same for one delivery each; in translation units of their own, because a delivery is
+/// compiled once for each data path.
+Result<std::unique_ptr<Daemon>> make_per_io_daemon(const Mode& mode, DaemonSetup setup);
+Result<std::unique_ptr<Daemon>> make_batch_daemon(const Mode& mode, DaemonSetup setup);
+
+/// Whether each io command has a buffer of the server's in this mode.
+bool needs_buffers(const Mode& mode);
+
+/// Where a read's or write's data is in this mode, for targets that cannot serve all places.
+Data::Place data_place(const Mode& mode);
 
 }  // namespace ublkbench

@@ -18,15 +18,17 @@ namespace ublkbench {
 class FetchBuffers {
  public:
   /// The driver copies at most this many tags per completion (ublk_drv.c, MAX_NR_TAG).
-  static constexpr unsigned tags_per_buffer = 128;
+  static constexpr unsigned most_tags = 128;
 
   /// One buffer per tag of the queue: a completion holds at least one tag that is not committed
   /// yet, so the group can never run dry.
-  static Result<FetchBuffers> create(Ring& ring, std::uint16_t group, unsigned depth) {
+  static Result<FetchBuffers> create(Ring& ring, std::uint16_t group, unsigned depth,
+                                     unsigned tags_per_buffer = most_tags) {
     FetchBuffers buffers;
     buffers.ring_ = ring.raw();
     buffers.group_ = group;
     buffers.count_ = std::bit_ceil(depth);
+    buffers.tags_per_buffer_ = tags_per_buffer;
     buffers.tags_.resize(static_cast<std::size_t>(buffers.count_) * tags_per_buffer);
     int errnum = 0;
     buffers.shared_ = io_uring_setup_buf_ring(ring.raw(), buffers.count_, group, 0, &errnum);
@@ -45,6 +47,7 @@ class FetchBuffers {
     std::swap(shared_, other.shared_);
     std::swap(group_, other.group_);
     std::swap(count_, other.count_);
+    std::swap(tags_per_buffer_, other.tags_per_buffer_);
     std::swap(tags_, other.tags_);
     return *this;
   }
@@ -55,7 +58,7 @@ class FetchBuffers {
   }
 
   [[nodiscard]] const std::uint16_t* buffer(std::uint16_t id) const {
-    return tags_.data() + static_cast<std::size_t>(id) * tags_per_buffer;
+    return tags_.data() + static_cast<std::size_t>(id) * tags_per_buffer_;
   }
 
   void give_back(std::uint16_t id) {
@@ -65,8 +68,8 @@ class FetchBuffers {
 
  private:
   void add(std::uint16_t id, int offset) {
-    io_uring_buf_ring_add(shared_, tags_.data() + static_cast<std::size_t>(id) * tags_per_buffer,
-                          tags_per_buffer * sizeof(std::uint16_t), id,
+    io_uring_buf_ring_add(shared_, tags_.data() + static_cast<std::size_t>(id) * tags_per_buffer_,
+                          tags_per_buffer_ * sizeof(std::uint16_t), id,
                           io_uring_buf_ring_mask(count_), offset);
   }
 
@@ -74,6 +77,7 @@ class FetchBuffers {
   io_uring_buf_ring* shared_ = nullptr;
   std::uint16_t group_ = 0;
   unsigned count_ = 0;
+  unsigned tags_per_buffer_ = most_tags;
   std::vector<std::uint16_t> tags_;
 };
 

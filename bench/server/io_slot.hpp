@@ -18,8 +18,8 @@ static_assert(static_cast<int>(Op::flush) == UBLK_IO_OP_FLUSH);
 static_assert(static_cast<int>(Op::discard) == UBLK_IO_OP_DISCARD);
 static_assert(static_cast<int>(Op::write_zeroes) == UBLK_IO_OP_WRITE_ZEROES);
 
-/// One hardware queue as a daemon sees it. Slots of a daemon are numbered queue by queue:
-/// slot = first_slot + tag.
+/// One hardware queue as a daemon sees it. Slots of a daemon are numbered queue by queue; with all
+/// tags, slot = first_slot + tag.
 struct QueueView {
   std::uint16_t id = 0;
   std::uint16_t depth = 0;
@@ -27,7 +27,9 @@ struct QueueView {
   const ublksrv_io_desc* descriptors = nullptr;  ///< mapped from /dev/ublkcN, written by the driver
   std::byte* buffers = nullptr;                  ///< `depth` buffers, or nullptr without copies
   std::size_t buffer_bytes = 0;
-  bool introduce = true;  ///< batch: this daemon sends PREP_IO_CMDS for the queue
+  std::uint16_t first_tag = 0;  ///< this daemon's tags: first_tag, first_tag + tag_step...
+  std::uint16_t tag_step = 1;   ///< above 1 where daemons share the queue's tags
+  bool introduce = true;        ///< batch: this daemon sends PREP_IO_CMDS for the queue
 };
 
 /// One io command, from FETCH to COMMIT.

@@ -114,7 +114,9 @@ std::string Mode::name() const {
 }
 
 std::uint64_t Mode::flags() const {
-  return row_of(buffer_words, buffer).flags | row_of(delivery_words, delivery).flags |
+  // A worker registers buffers that another task fetched.
+  const bool off_daemon = buffer == BufferMode::zc && placement == PlacementMode::offload;
+  return (off_daemon ? UBLK_F_BUF_REG_OFF_DAEMON : 0) | row_of(buffer_words, buffer).flags | row_of(delivery_words, delivery).flags |
          row_of(reap_words, reaping).flags | row_of(placement_words, placement).flags;
 }
 
@@ -134,19 +136,22 @@ std::optional<std::string> refusal(const Mode& mode) {
   if (batch && mode.placement == PlacementMode::per_io_daemon)
     return "the driver drops UBLK_F_PER_IO_DAEMON when UBLK_F_BATCH_IO is set; batch commands are "
            "not bound to a task anyway";
+  // io_buffer_register_request(): into the table of the ring that the io command came from.
+  const bool registered_for_us =
+      mode.buffer == BufferMode::auto_zc || mode.buffer == BufferMode::mixed;
+  if (registered_for_us && mode.placement == PlacementMode::offload)
+    return "the driver registers buffers with the ring that fetches, which the task that does the "
+           "I/O cannot use; zc registers with any ring";
+  if (registered_for_us && mode.reaping == ReapMode::iopoll_split)
+    return "the driver registers buffers with the ring that fetches, and the ring that polls is "
+           "another; zc registers with any ring";
   return std::nullopt;
 }
 
 std::optional<std::string> unserved(const Mode& mode) {
-  if (mode.buffer != BufferMode::copy && mode.buffer != BufferMode::auto_zc)
-    return std::format("ublk-server does not serve '{}' yet",
-                       row_of(buffer_words, mode.buffer).name);
-  if (mode.reaping != ReapMode::interrupt)
-    return std::format("ublk-server does not serve '{}' yet",
-                       row_of(reap_words, mode.reaping).name);
-  if (mode.placement != PlacementMode::per_queue)
-    return std::format("ublk-server does not serve '{}' yet",
-                       row_of(placement_words, mode.placement).name);
+  if (mode.placement == PlacementMode::offload && mode.reaping != ReapMode::interrupt)
+    return "the worker of offload sleeps in its ring until it is woken, and a ring that polls never "
+           "sleeps";
   return std::nullopt;
 }
 

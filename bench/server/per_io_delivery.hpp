@@ -3,13 +3,15 @@
 // COMMIT_AND_FETCH_REQ gives the result back and arms it again.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <format>
 #include <span>
 
 #include "bench/base/result.hpp"
 #include "bench/server/commands.hpp"
-#include "bench/server/data_path.hpp"
+#include "bench/server/data_paths/get_data.hpp"
+#include "bench/server/waiting.hpp"
 
 namespace ublkbench {
 
@@ -17,10 +19,10 @@ template <DataPath Path>
 class PerIoDelivery {
  public:
   PerIoDelivery(Ring& ring, std::span<const QueueView>, std::span<const IoSlot> slots,
-                const Path& path, DaemonCounters& counters)
+                const Path& path, DaemonCounters& counters, const BatchOptions&)
       : ring_(ring), slots_(slots), path_(path), counters_(counters) {}
 
-  static unsigned commands(std::span<const QueueView>, std::size_t slots) {
+  static unsigned commands(std::span<const QueueView>, std::size_t slots, const BatchOptions&) {
     return static_cast<unsigned>(slots);
   }
 
@@ -51,6 +53,12 @@ class PerIoDelivery {
       return {};
     }
     const IoSlot& slot = slots_[data.index];
+    if constexpr (std::derived_from<Path, GetDataPath>) {
+      if (cqe.res == UBLK_IO_RES_NEED_GET_DATA) {
+        queue_command(UBLK_U_IO_NEED_GET_DATA, slot, data.index, 0);
+        return {};
+      }
+    }
     return failed("FETCH or COMMIT of", std::format("queue {} tag {}", slot.queue_id, slot.tag),
                   -cqe.res, "the driver refused the io command");
   }

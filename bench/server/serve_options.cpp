@@ -15,6 +15,33 @@ std::uint64_t ServeOptions::flags(std::uint64_t granted) const {
   return wanted;
 }
 
+namespace {
+
+Result<> validate_waiting(const ServeOptions& options) {
+  const Waiting& waiting = options.waiting;
+  if (!waiting.plain() && options.mode.placement == PlacementMode::offload)
+    return bad_input("--spin-us or --wait-count with offload",
+                     "both tasks of a daemon sleep until the other wakes them");
+  if (waiting.count > 1 && options.mode.reaping != ReapMode::interrupt)
+    return bad_input(std::format("--wait-count {} with {}", waiting.count, options.mode.name()),
+                     "a ring that polls does not wait");
+  if (waiting.count < 1 || waiting.count > UBLK_MAX_QUEUE_DEPTH)
+    return bad_input(std::format("--wait-count {}", waiting.count),
+                     std::format("give 1 to {}", UBLK_MAX_QUEUE_DEPTH));
+  const BatchOptions& batch = options.batch;
+  if (batch.fetches_per_queue < 1 || batch.fetches_per_queue > 64)
+    return bad_input(std::format("{} fetch commands per queue", batch.fetches_per_queue),
+                     "give 1 to 64");
+  if (batch.fetch_tags < 1 || batch.fetch_tags > 128)
+    return bad_input(std::format("fetch buffers of {} tags", batch.fetch_tags),
+                     "give 1 to 128, which is what the driver copies at once");
+  if (batch != BatchOptions{} && options.mode.delivery != DeliveryMode::batch)
+    return bad_input("options of fetch commands without mode batch");
+  return {};
+}
+
+}  // namespace
+
 Result<> validate(const ServeOptions& options) {
   if (options.depth < 1 || options.depth > UBLK_MAX_QUEUE_DEPTH)
     return bad_input(std::format("queue depth {}", options.depth),
@@ -27,18 +54,31 @@ Result<> validate(const ServeOptions& options) {
       options.max_io_bytes % 4096 != 0)
     return bad_input(std::format("{} bytes as the largest I/O", options.max_io_bytes),
                      "the driver takes 4k to 32M, a multiple of 4k");
-  if (options.daemon_count() > options.queues && options.mode.delivery != DeliveryMode::batch)
+  const bool shares_queues = options.mode.delivery == DeliveryMode::batch ||
+                             options.mode.placement == PlacementMode::per_io_daemon;
+  if (options.daemon_count() > options.queues && !shares_queues)
     return bad_input(
         std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
-        "only batch delivery lets daemons share a queue");
+        "only batch and per_io_daemon let daemons share a queue");
   if (options.daemon_count() > options.queues && options.daemon_count() % options.queues != 0)
     return bad_input(
         std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
         "give a multiple of the queues");
+  if (options.mode.placement == PlacementMode::per_io_daemon &&
+      options.daemon_count() / options.queues > options.depth)
+    return bad_input(std::format("{} daemons for each queue of depth {}",
+                                 options.daemon_count() / options.queues, options.depth),
+                     "a daemon needs at least one tag");
+  if (auto waits = validate_waiting(options); !waits) return waits;
   if (options.pinning == Pinning::list && options.cpus.empty())
     return bad_input("no CPUs to pin the daemons to");
   if (options.auto_zc_fallback && options.mode.buffer != BufferMode::auto_zc)
     return bad_input("a fallback for auto registration without mode auto_zc");
+  if (options.mode.buffer == BufferMode::shmem_zc &&
+      (options.shared_memory_bytes == 0 || options.shared_memory_bytes > 4ULL << 30 ||
+       options.shared_memory_bytes % 4096 != 0))
+    return bad_input(std::format("{} bytes of shared memory", options.shared_memory_bytes),
+                     "the driver takes 4k to 4G, a multiple of 4k");
   return {};
 }
 
@@ -74,6 +114,14 @@ std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigne
   for (unsigned queue = index; queue < options.queues; queue += options.daemon_count())
     queues.push_back(static_cast<std::uint16_t>(queue));
   return queues;
+}
+
+TagShare tags_of_daemon(const ServeOptions& options, unsigned index) {
+  if (options.mode.placement != PlacementMode::per_io_daemon ||
+      options.daemon_count() <= options.queues)
+    return {};
+  return {.first = static_cast<std::uint16_t>(index / options.queues),
+          .step = static_cast<std::uint16_t>(options.daemon_count() / options.queues)};
 }
 
 }  // namespace ublkbench

@@ -9,6 +9,7 @@
 #include "bench/base/result.hpp"
 #include "bench/control/control.hpp"
 #include "bench/server/mode.hpp"
+#include "bench/server/waiting.hpp"
 #include "bench/targets/target.hpp"
 
 namespace ublkbench {
@@ -33,8 +34,17 @@ struct ServeOptions {
   bool auto_zc_fallback = false;
   std::uint32_t force_fallback_every = 0;
   bool partition_scan = true;
+  Waiting waiting;
+  BatchOptions batch;
+  /// shmem_zc: the file that client and server share, on tmpfs or hugetlbfs; empty: a memfd.
+  std::string shared_memory_file;
+  std::uint64_t shared_memory_bytes = 64U << 20;
 
   [[nodiscard]] unsigned daemon_count() const { return daemons != 0 ? daemons : queues; }
+  /// Threads that serve: daemons, and with placement offload a worker for each.
+  [[nodiscard]] unsigned task_count() const {
+    return daemon_count() * (mode.placement == PlacementMode::offload ? 2 : 1);
+  }
   /// UBLK_F_* to request on a kernel that grants `granted`.
   [[nodiscard]] std::uint64_t flags(std::uint64_t granted) const;
 };
@@ -46,7 +56,15 @@ Result<> validate(const ServeOptions& options);
 ublk_params device_params(const ServeOptions& options, const DeviceShape& shape);
 
 /// Queues that daemon `index` serves: several where there are fewer daemons than queues, one that
-/// it shares with others where there are more (batch delivery only).
+/// it shares with others where there are more (batch delivery, or per_io_daemon).
 std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigned index);
+
+/// Tags of its queue that daemon `index` serves: `first`, `first` + `step`... Without per_io_daemon
+/// all.
+struct TagShare {
+  std::uint16_t first = 0;
+  std::uint16_t step = 1;
+};
+TagShare tags_of_daemon(const ServeOptions& options, unsigned index);
 
 }  // namespace ublkbench

@@ -2,6 +2,7 @@
 #include "bench/server/server.hpp"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "bench/base/clock.hpp"
+#include "bench/server/daemon.hpp"
 #include "bench/server/server_process.hpp"
 
 namespace ublkbench {
@@ -48,6 +50,10 @@ Result<Server> Server::start(const ServeOptions& options) {
   auto target = make_target(options.target);
   if (!target) return std::unexpected(target.error());
 
+  if (options.mode.reaping != ReapMode::interrupt)
+    if (auto can = (*target)->pollable(data_place(options.mode)); !can)
+      return std::unexpected(can.error());
+
   auto device = control::add({.id = options.id,
                               .queues = static_cast<std::uint16_t>(options.queues),
                               .depth = static_cast<std::uint16_t>(options.depth),
@@ -59,6 +65,8 @@ Result<Server> Server::start(const ServeOptions& options) {
   server.id_ = static_cast<int>(device->dev_id);
   if (auto set = control::set_params(server.id_, device_params(options, (*target)->shape())); !set)
     return std::unexpected(set.error());
+  if (options.mode.buffer == BufferMode::shmem_zc)
+    if (auto shared = server.share_memory(options); !shared) return std::unexpected(shared.error());
   if (auto spawned = server.spawn(options, std::move(*target)); !spawned)
     return std::unexpected(spawned.error());
   if (auto up = server.bring_up(); !up) return std::unexpected(up.error());
@@ -66,7 +74,7 @@ Result<Server> Server::start(const ServeOptions& options) {
 }
 
 Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> target) {
-  const std::size_t daemons = options.daemon_count();
+  const std::size_t daemons = options.task_count();
   auto shared = Mapping::map(daemons * sizeof(DaemonCounters), PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_ANONYMOUS);
   if (!shared) return std::unexpected(shared.error());
@@ -81,11 +89,43 @@ Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> targ
   if (process_ == 0) {
     prepare_child(supervisor);
     channel->reader = ChannelReader();
-    const int code = run_server_process(options, device_, *target, counters_, channel->writer);
+    const int code = run_server_process(options, device_, *target, counters_,
+                                        shared_memory_.data(), channel->writer);
     ::_exit(code);
   }
   channel_ = std::move(channel->reader);
   return {};
+}
+
+/// Mapped shared before the server process is forked, so that both have it at one address, and so
+/// has the child that issues REG_BUF.
+Result<> Server::share_memory(const ServeOptions& options) {
+  const std::string& name = options.shared_memory_file;
+  if (name.empty()) {
+    shared_memory_file_ = Fd(::memfd_create("ublkbench-shared", MFD_CLOEXEC));
+    if (!shared_memory_file_.valid()) return failed("memfd_create", "for mode shmem_zc", errno);
+  } else {
+    auto file = open_file(name, O_RDWR | O_CREAT);
+    if (!file) return std::unexpected(file.error().with_exit(ExitCode::usage));
+    shared_memory_file_ = std::move(*file);
+  }
+  if (::ftruncate(shared_memory_file_.get(), static_cast<off_t>(options.shared_memory_bytes)) != 0)
+    return failed("ftruncate", name.empty() ? "shared memory" : name, errno,
+                  "on hugetlbfs the size must be a multiple of its pages");
+  auto mapping = Mapping::map(options.shared_memory_bytes, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_POPULATE, shared_memory_file_.get());
+  if (!mapping) return std::unexpected(mapping.error());
+  shared_memory_ = std::move(*mapping);
+  auto index = control::register_shared_memory(id_, shared_memory_.bytes());
+  if (!index) return std::unexpected(index.error());
+  // SharedMemoryPath knows one region; a device that is new has no other.
+  if (*index != 0) return failed("REG_BUF", std::format("gave index {}", *index), EPROTO);
+  return {};
+}
+
+std::string Server::shared_memory_path() const {
+  if (!shared_memory_file_.valid()) return {};
+  return std::format("/proc/{}/fd/{}", ::getpid(), shared_memory_file_.get());
 }
 
 Result<> Server::bring_up() {
@@ -158,6 +198,8 @@ Server& Server::operator=(Server&& other) noexcept {
   std::swap(id_, other.id_);
   std::swap(process_, other.process_);
   std::swap(shared_, other.shared_);
+  std::swap(shared_memory_file_, other.shared_memory_file_);
+  std::swap(shared_memory_, other.shared_memory_);
   std::swap(counters_, other.counters_);
   std::swap(channel_, other.channel_);
   return *this;

@@ -44,19 +44,25 @@ class Server {
   [[nodiscard]] pid_t process() const { return process_; }
   [[nodiscard]] const ublksrv_ctrl_dev_info& device() const { return device_; }
   [[nodiscard]] std::span<const DaemonCounters> counters() const { return counters_; }
+  /// shmem_zc: the file whose mapping a client must do its I/O in; empty in other modes. It is open
+  /// as long as this object lives.
+  [[nodiscard]] std::string shared_memory_path() const;
   /// Readable when the process said something or ended.
   [[nodiscard]] int event_fd() const { return channel_.fd(); }
 
  private:
   Server() = default;
   Result<> spawn(const ServeOptions& options, std::unique_ptr<Target> target);
+  Result<> share_memory(const ServeOptions& options);
   Result<> bring_up();
   Result<> reap(std::uint64_t timeout_ns);
 
   ublksrv_ctrl_dev_info device_{};
   int id_ = -1;  ///< -1: there is no device any more
   pid_t process_ = -1;
-  Mapping shared_;
+  Mapping shared_;         ///< the counters
+  Fd shared_memory_file_;  ///< shmem_zc
+  Mapping shared_memory_;
   std::span<DaemonCounters> counters_;
   ChannelReader channel_;
 };

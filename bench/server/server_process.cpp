@@ -50,7 +50,7 @@ Result<QueueMemory> map_queue(const ServeOptions& options, int char_device, std:
                                   static_cast<off_t>(UBLKSRV_CMD_BUF_OFFSET + queue * stride));
   if (!descriptors) return std::unexpected(descriptors.error());
   memory.descriptors = std::move(*descriptors);
-  if (options.mode.buffer != BufferMode::copy) return memory;
+  if (!needs_buffers(options.mode)) return memory;
 
   auto buffers = Mapping::map(static_cast<std::size_t>(options.depth) * options.max_io_bytes,
                               PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
@@ -112,11 +112,13 @@ class Crew {
 class ServerProcess {
  public:
   ServerProcess(const ServeOptions& options, const ublksrv_ctrl_dev_info& device, Target& target,
-                std::span<DaemonCounters> counters, ChannelWriter& channel)
+                std::span<DaemonCounters> counters, std::byte* shared_memory,
+                ChannelWriter& channel)
       : options_(options),
         id_(static_cast<int>(device.dev_id)),
         target_(target),
         counters_(counters),
+        shared_memory_(shared_memory),
         channel_(channel),
         crew_(options.daemon_count()) {}
 
@@ -151,12 +153,21 @@ class ServerProcess {
   }
 
   DaemonSetup setup_for(unsigned index, const std::vector<std::uint16_t>& queues) {
+    const TagShare tags = tags_of_daemon(options_, index);
     DaemonSetup setup{.char_device = char_device_.get(),
+                      .index = index,
                       .queues = {},
                       .target = &target_,
                       .counters = &counters_[index],
+                      .worker_counters = options_.task_count() > options_.daemon_count()
+                                             ? &counters_[options_.daemon_count() + index]
+                                             : nullptr,
+                      .max_io_bytes = options_.max_io_bytes,
+                      .waiting = options_.waiting,
+                      .batch = options_.batch,
                       .auto_zc_fallback = options_.auto_zc_fallback,
-                      .force_fallback_every = options_.force_fallback_every};
+                      .force_fallback_every = options_.force_fallback_every,
+                      .shared_memory = shared_memory_};
     for (const std::uint16_t queue : queues)
       setup.queues.push_back(
           {.id = queue,
@@ -166,6 +177,8 @@ class ServerProcess {
                reinterpret_cast<const ublksrv_io_desc*>(memory_[queue].descriptors.data()),
            .buffers = memory_[queue].buffers.data(),
            .buffer_bytes = memory_[queue].buffers.valid() ? options_.max_io_bytes : 0,
+           .first_tag = tags.first,
+           .tag_step = tags.step,
            .introduce = index < options_.queues});
     return setup;
   }
@@ -205,6 +218,7 @@ class ServerProcess {
   int id_;
   Target& target_;
   std::span<DaemonCounters> counters_;
+  std::byte* shared_memory_;
   ChannelWriter& channel_;
   Crew crew_;
   Fd char_device_;
@@ -214,8 +228,9 @@ class ServerProcess {
 }  // namespace
 
 int run_server_process(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
-                       Target& target, std::span<DaemonCounters> counters, ChannelWriter& channel) {
-  return ServerProcess(options, device, target, counters, channel).run();
+                       Target& target, std::span<DaemonCounters> counters, std::byte* shared_memory,
+                       ChannelWriter& channel) {
+  return ServerProcess(options, device, target, counters, shared_memory, channel).run();
 }
 
 }  // namespace ublkbench

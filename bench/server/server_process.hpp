@@ -13,6 +13,7 @@ namespace ublkbench {
 /// Serves device `id` with one thread per daemon until the driver takes the io commands back.
 /// Says ready when all were fetched, or what went wrong. Returns the process's exit code.
 int run_server_process(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
-                       Target& target, std::span<DaemonCounters> counters, ChannelWriter& channel);
+                       Target& target, std::span<DaemonCounters> counters, std::byte* shared_memory,
+                       ChannelWriter& channel);
 
 }  // namespace ublkbench

@@ -20,6 +20,9 @@ namespace {
 constexpr std::uint64_t start_stop_ns = 500'000'000;
 
 /// One control cell for each way of loading a device: what the same load costs without ublk.
+/// Holds what verify_device() has in flight, in its largest blocks.
+constexpr std::uint64_t shared_memory_min_bytes = 64U << 20;
+
 std::vector<Cell> control_cells(const RunOptions& options, const std::vector<Cell>& cells) {
   std::vector<Cell> controls;
   if (options.control == "none") return controls;
@@ -173,6 +176,11 @@ ServeOptions serve_options(const RunOptions& options, const Cell& cell) {
   serve.depth = batch ? std::max(cell.depth, 2U) : cell.depth;
   serve.partition_scan = false;
   if (cell.mode.buffer != BufferMode::auto_zc) serve.auto_zc_fallback = false;
+  if (cell.mode.delivery != DeliveryMode::batch) serve.batch = {};
+  // The buffers of the load and of the verification, whichever needs more.
+  const std::uint64_t load_bytes = options.load.jobs * std::uint64_t{cell.depth} * cell.block_bytes;
+  serve.shared_memory_bytes =
+      std::max(std::bit_ceil(load_bytes), std::uint64_t{shared_memory_min_bytes});
   return serve;
 }
 

@@ -126,20 +126,25 @@ json describe(const Server& server, const ServeOptions& options) {
 
 bool Sampler::should_verify(const Cell& cell) const {
   if (options_.verify == VerifyPolicy::off || cell.kind != Cell::Kind::ublk) return false;
-  if (verified_.contains(cell.mode_name() + ' ' + cell.target)) return false;
+  if (verified_.contains(verified_key(cell))) return false;
   if (options_.verify == VerifyPolicy::on) return true;
   // Verifying writes: a backing file that is only to be read must not be destroyed unasked.
   return !cell.target.starts_with("loop:") || load::writes(cell.pattern);
 }
 
-json Sampler::verify(const Cell& cell, const std::string& path) {
-  auto outcome = verify_cell(options_, cell, path);
+/// Once a mode and target, unless verification was asked for: then once a cell.
+std::string Sampler::verified_key(const Cell& cell) const {
+  return options_.verify == VerifyPolicy::on ? cell.name() : cell.mode_name() + ' ' + cell.target;
+}
+
+json Sampler::verify(const Cell& cell, const Server& server) {
+  auto outcome = verify_cell(options_, cell, server.block_path(), server.shared_memory_path());
   if (!outcome)
     return {{"status", "failed"},
             {"reason", outcome.error().message()},
             {"exit", static_cast<int>(outcome.error().exit)}};
   if (outcome->value("status", "") == "passed")
-    verified_.insert(cell.mode_name() + ' ' + cell.target);
+    verified_.insert(verified_key(cell));
   return *outcome;
 }
 
@@ -159,14 +164,16 @@ Sample Sampler::measure_ublk(const Cell& cell) {
   if (!server) return failed_sample(server.error());
 
   json verified = nullptr;
-  if (should_verify(cell)) verified = verify(cell, server->block_path());
+  if (should_verify(cell)) verified = verify(cell, *server);
   Sample sample;
   if (verified.is_object() && verified["status"] != "passed") {
     sample = {
         {{"status", verified["status"]}, {"reason", "verify: " + verified.value("reason", "")}},
         static_cast<ExitCode>(verified.value("exit", 6))};
   } else {
-    auto outcome = load_and_meter(load_options(options_, cell, server->block_path()), &*server);
+    load::LoadOptions load = load_options(options_, cell, server->block_path());
+    load.buffer_file = server->shared_memory_path();
+    auto outcome = load_and_meter(load, &*server);
     sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
   }
   sample.record["device"] = describe(*server, serve);

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "bench/server/server.hpp"
 #include "bench/suite/plan.hpp"
 
 namespace ublkbench {
@@ -30,10 +31,11 @@ class Sampler {
   Sample measure_control(const Cell& cell);
   Sample measure_device(const Cell& cell, const std::string& path);
   bool should_verify(const Cell& cell) const;
-  nlohmann::json verify(const Cell& cell, const std::string& path);
+  [[nodiscard]] std::string verified_key(const Cell& cell) const;
+  nlohmann::json verify(const Cell& cell, const Server& server);
 
   const RunOptions& options_;
-  std::set<std::string> verified_;  // modes and targets that passed in this run
+  std::set<std::string> verified_;  // what passed in this run, see verified_key()
 };
 
 }  // namespace ublkbench

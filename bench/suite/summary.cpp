@@ -38,6 +38,9 @@ std::map<std::string, double> figures_of(const json& sample) {
     figures["fetch_batch"] = number((*server)["fetch_batch"], "mean");
     figures["commit_batch"] = number((*server)["commit_batch"], "mean");
     figures["enters"] = number(*server, "enters") / ios;
+    const double hits = number(*server, "shared_memory_hits");
+    const double all = hits + number(*server, "shared_memory_misses");
+    if (all > 0) figures["shared_memory_hit_ratio"] = hits / all;
   }
   return figures;
 }

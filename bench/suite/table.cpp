@@ -98,6 +98,8 @@ Table layout(const std::vector<CellSummary>& cells) {
   add_figure(table, cells, "fetch", "fetch_batch", size);
   add_figure(table, cells, "commit", "commit_batch", size);
   add_figure(table, cells, "enters/IO", "enters", fine);
+  add_figure(table, cells, "shm-hits", "shared_memory_hit_ratio",
+             [](double value) { return std::format("{:.1f}%", 100 * value); });
   if (std::ranges::any_of(cells, [](const auto& c) { return c.ratio_to_first.has_value(); }))
     table.columns.push_back({"x first", false, ratio(&CellSummary::ratio_to_first)});
   if (std::ranges::any_of(cells, [](const auto& c) { return c.ratio_to_control.has_value(); }))
@@ -174,7 +176,8 @@ std::string csv(const std::vector<CellSummary>& cells) {
                                "total_instructions",
                                "fetch_batch",
                                "commit_batch",
-                               "enters"};
+                               "enters",
+                               "shared_memory_hit_ratio"};
   std::string text =
       "kind,mode,target,depth,block_bytes,pattern,good_samples,failed_samples,verify";
   for (const char* name : figures) text += std::format(",{0},{0}_min,{0}_max", name);

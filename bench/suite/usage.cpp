@@ -78,6 +78,9 @@ nlohmann::json ServerUsage::to_json() const {
       {"failed_ios", failed_ios},
       {"enters", enters},
       {"registered_by_hand", registered_by_hand},
+      {"shared_memory_hits", shared_memory_hits},
+      {"shared_memory_misses", shared_memory_misses},
+      {"wakes", wakes},
       {"fetch_rearmed", fetch_rearmed},
       {"fetch_batch", {{"mean", mean_size(fetch_batch)}, {"size_events", pairs(fetch_batch)}}},
       {"commit_batch", {{"mean", mean_size(commit_batch)}, {"size_events", pairs(commit_batch)}}},
@@ -94,6 +97,9 @@ ServerUsage operator-(const ServerUsage& later, const ServerUsage& earlier) {
   usage.failed_ios -= earlier.failed_ios;
   usage.enters -= earlier.enters;
   usage.registered_by_hand -= earlier.registered_by_hand;
+  usage.shared_memory_hits -= earlier.shared_memory_hits;
+  usage.shared_memory_misses -= earlier.shared_memory_misses;
+  usage.wakes -= earlier.wakes;
   usage.fetch_rearmed -= earlier.fetch_rearmed;
   usage.fetch_batch = minus(later.fetch_batch, earlier.fetch_batch);
   usage.commit_batch = minus(later.commit_batch, earlier.commit_batch);
@@ -135,6 +141,9 @@ ServerUsage ServerMeter::read() const {
     usage.failed_ios += daemon.failed_ios.get();
     usage.enters += daemon.enters.get();
     usage.registered_by_hand += daemon.registered_by_hand.get();
+    usage.shared_memory_hits += daemon.shared_memory_hits.get();
+    usage.shared_memory_misses += daemon.shared_memory_misses.get();
+    usage.wakes += daemon.wakes.get();
     usage.fetch_rearmed += daemon.fetch_rearmed.get();
     add(usage.fetch_batch, counts_of(daemon.fetch_batch));
     add(usage.commit_batch, counts_of(daemon.commit_batch));

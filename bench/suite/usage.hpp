@@ -23,6 +23,9 @@ struct ServerUsage {
   std::uint64_t failed_ios = 0;
   std::uint64_t enters = 0;
   std::uint64_t registered_by_hand = 0;
+  std::uint64_t shared_memory_hits = 0;
+  std::uint64_t shared_memory_misses = 0;
+  std::uint64_t wakes = 0;
   std::uint64_t fetch_rearmed = 0;
   SizeCounts fetch_batch;
   SizeCounts commit_batch;

@@ -15,8 +15,10 @@ using nlohmann::json;
 constexpr std::uint64_t timeout_ns = 300'000'000'000;
 
 /// The I/O travels as the measured load's does.
-load::VerifyOptions options_for(const RunOptions& run, const Cell& cell, const std::string& path) {
+load::VerifyOptions options_for(const RunOptions& run, const Cell& cell, const std::string& path,
+                                const std::string& buffer_file) {
   load::VerifyOptions options;
+  options.buffer_file = buffer_file;
   options.fixed_buffers = run.load.fixed_buffers;
   options.registered_file = run.load.registered_file;
   options.direct = run.load.direct;
@@ -42,10 +44,11 @@ json outcome_of(const load::VerifyReport& report, bool stores_data) {
 
 }  // namespace
 
-Result<json> verify_cell(const RunOptions& run, const Cell& cell, const std::string& path) {
+Result<json> verify_cell(const RunOptions& run, const Cell& cell, const std::string& path,
+                         const std::string& buffer_file) {
   return run_in_child(
       [&](const std::atomic<bool>& stop) -> Result<json> {
-        load::VerifyOptions options = options_for(run, cell, path);
+        load::VerifyOptions options = options_for(run, cell, path, buffer_file);
         options.stop = &stop;
         auto report = load::verify_device(options);
         if (!report) return std::unexpected(report.error());

@@ -113,15 +113,15 @@ void LoopTarget::queue(const Request& request, const Data& data, Chain& chain) n
   switch (request.op) {
     case Op::read:
     case Op::write:
-      return queue_transfer(chain, first_target_file, request, data);
+      return queue_transfer(chain, 0, request, data);
     case Op::flush:
-      return queue_datasync(chain, first_target_file);
+      return queue_datasync(chain, 0);
     case Op::discard:
-      return queue_fallocate(chain, first_target_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+      return queue_fallocate(chain, 0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                              request);
     case Op::write_zeroes:
       return queue_fallocate(
-          chain, first_target_file,
+          chain, 0,
           FALLOC_FL_KEEP_SIZE | (block_device_ ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE),
           request);
   }

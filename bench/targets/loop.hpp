@@ -9,7 +9,7 @@
 namespace ublkbench {
 
 /// Serves a file or a block device, past the page cache where O_DIRECT is possible.
-class LoopTarget final : public Target {
+class LoopTarget final : public SharedTarget {
  public:
   /// `path` must exist and be a regular file or a block device that nobody else holds.
   static Result<std::unique_ptr<Target>> make(const std::string& path);

@@ -30,12 +30,12 @@ void MemoryTarget::queue(const Request& request, const Data& data, Chain& chain)
     std::memcpy(storage_.data() + request.offset, data.memory, request.bytes);
     chain.complete(static_cast<std::int32_t>(request.bytes));
   } else if (data.place == Data::Place::registered) {
-    queue_transfer(chain, first_target_file, request, data);
+    queue_transfer(chain, 0, request, data);
   } else if (request.op == Op::flush) {
     chain.complete(0);
   } else {
     // Both end with zeroes that take no memory; tmpfs has no ZERO_RANGE.
-    queue_fallocate(chain, first_target_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, request);
+    queue_fallocate(chain, 0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, request);
   }
 }
 

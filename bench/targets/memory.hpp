@@ -10,7 +10,7 @@ namespace ublkbench {
 /// registered buffer, which no process can address, is read and written by SQEs on the memfd.
 /// Those SQEs are served by io-wq workers, because tmpfs files do not support non-blocking I/O
 /// (mm/shmem.c sets no FMODE_NOWAIT): this target proves data paths, it does not compare them.
-class MemoryTarget final : public Target {
+class MemoryTarget final : public SharedTarget {
  public:
   static Result<std::unique_ptr<Target>> make(std::uint64_t bytes);
 

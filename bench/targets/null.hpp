@@ -6,7 +6,7 @@
 namespace ublkbench {
 
 /// Completes every request at once and touches no data: what is left is the cost of ublk itself.
-class NullTarget final : public Target {
+class NullTarget final : public SharedTarget {
  public:
   static constexpr std::uint64_t default_bytes = 250ULL << 30;
 

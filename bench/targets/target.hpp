@@ -27,7 +27,7 @@ struct Request {
 /// Where a request's data is: in this process's memory, or in a buffer that the kernel registered
 /// with the daemon's ring and that only SQEs can reach.
 struct Data {
-  enum class Place : std::uint16_t { none, memory, registered };
+  enum class Place : std::uint8_t { none, memory, registered };
   Place place = Place::none;
   std::uint16_t index = 0;      ///< registered: slot in the ring's buffer table
   std::byte* memory = nullptr;  ///< memory: `Request::bytes` bytes
@@ -45,8 +45,34 @@ struct DeviceShape {
   bool write_zeroes = false;
 };
 
-/// First index of a target's files in a daemon's table of fixed files; index 0 is /dev/ublkcN.
-inline constexpr int first_target_file = 1;
+/// What a lane gets from the task that it works for.
+struct LaneSetup {
+  ChainRings rings;
+  std::uint32_t slots = 0;       ///< requests that can be in flight at once
+  std::uint32_t max_bytes = 0;   ///< of one read or write
+  Unparker* unparker = nullptr;  ///< how a parked request goes on
+  unsigned index = 0;            ///< which of the device's tasks this is
+};
+
+/// A target as one task uses it. Nothing here is called by two tasks.
+class TargetLane {
+ public:
+  TargetLane() = default;
+  TargetLane(const TargetLane&) = delete;
+  TargetLane& operator=(const TargetLane&) = delete;
+  virtual ~TargetLane() = default;
+
+  /// Serves one request: completes it on the spot with chain.complete(), puts SQEs in flight, or
+  /// parks it.
+  virtual void queue(const Request& request, const Data& data, Chain& chain) noexcept = 0;
+
+  /// The target's next turn, after chain.resume_at(stage): all that was in flight has completed,
+  /// without an error. It calls resume_at() again if it wants one more.
+  virtual void resume(std::uint8_t /*stage*/, const Request&, const Data&, Chain&) noexcept {}
+
+  /// A completion with Owner::target, which the lane put in its SQE; index and length are its own.
+  virtual void completion(const io_uring_cqe&, const UserData&) noexcept {}
+};
 
 class Target {
  public:
@@ -57,15 +83,25 @@ class Target {
 
   [[nodiscard]] virtual DeviceShape shape() const = 0;
 
-  /// Files to register with each daemon's ring, from index first_target_file on.
+  /// Files to register with each task's rings; Chain::file() gives their indices.
   [[nodiscard]] virtual std::vector<int> files() const { return {}; }
 
   /// Most SQEs that one request needs at once.
   [[nodiscard]] virtual unsigned max_steps() const { return 1; }
 
-  /// Serves one request: completes it on the spot with chain.complete(), or puts SQEs in flight.
-  /// Called from daemon tasks, concurrently for different requests.
-  virtual void queue(const Request& request, const Data& data, Chain& chain) noexcept = 0;
+  /// Whether reads and writes of data at `place` can go through a ring that polls
+  /// (IORING_SETUP_IOPOLL); the reason why not otherwise.
+  [[nodiscard]] virtual Result<> pollable(Data::Place) const { return {}; }
+
+  /// The lane of one more task; called by that task. The lane lives as long as the target.
+  virtual Result<TargetLane*> open_lane(const LaneSetup& setup) = 0;
+};
+
+/// A target that keeps nothing per task: it is the lane of all of them, so queue() is called
+/// concurrently for different requests.
+class SharedTarget : public Target, public TargetLane {
+ public:
+  Result<TargetLane*> open_lane(const LaneSetup&) final { return this; }
 };
 
 /// Makes the target that `spec` names: "null", "mem:SIZE" or "loop:PATH". Errors name the spec.

@@ -125,8 +125,9 @@ void RunCli::add_load(CLI::App& app) {
       ->group("Load");
   app.add_option("--verify", verify_,
                  "auto, on, off: check before timing that each mode keeps data; auto leaves a loop "
-                 "target alone that is only read")
-      ->capture_default_str()
+                 "target alone that is only read (default: auto; --verify alone means on)")
+      ->expected(0, 1)
+      ->default_str("on")
       ->group("Load");
   app.add_option("--hang-timeout", hang_timeout_, "No completion for so long is a hang")
       ->capture_default_str()
@@ -148,6 +149,7 @@ void RunCli::add_server(CLI::App& app) {
   app.add_flag("--auto-zc-fallback", values_.server.auto_zc_fallback,
                "auto_zc: register by hand where the driver could not")
       ->group("Server");
+  add_waiting_options(app, values_.server, "Server");
 }
 
 void RunCli::add_output(CLI::App& app) {

@@ -2,6 +2,8 @@
 #include "bench/tools/server_cli.hpp"
 
 #include <format>
+#include <map>
+#include <string>
 
 #include "bench/base/units.hpp"
 
@@ -9,8 +11,7 @@ namespace ublkbench {
 
 void ServerCli::add_options(CLI::App& app) {
   app.add_option("-m,--mode", mode_,
-                 "Mode words joined by commas: copy or auto_zc, with or without batch "
-                 "('ublkbench modes' lists all)")
+                 "Mode words joined by commas, such as batch,auto_zc ('ublkbench modes' lists all)")
       ->capture_default_str();
   app.add_option("-t,--target", values_.target, std::string(target_help()))->capture_default_str();
   app.add_option("-n,--id", values_.id, "Device number (default: the driver chooses)");
@@ -28,8 +29,41 @@ void ServerCli::add_options(CLI::App& app) {
                "auto_zc: register by hand where the driver could not");
   app.add_option("--force-fallback-every", values_.force_fallback_every,
                  "With --auto-zc-fallback: make registration fail for every N-th tag");
+  add_waiting_options(app, values_);
+  app.add_option("--shared-memory", values_.shared_memory_file,
+                 "shmem_zc: the file on tmpfs or hugetlbfs that the client shares (default: a memfd, "
+                 "named by 'add --json')");
+  app.add_option("--shared-memory-size", shared_memory_, "shmem_zc: its size")
+      ->capture_default_str();
   app.add_flag("--no-partition-scan", no_partition_scan_,
                "Do not look for partitions on the new disk (Linux 7.0)");
+}
+
+void add_waiting_options(CLI::App& app, ServeOptions& options, const std::string& group) {
+  app.add_option("--spin-us", options.waiting.spin_us,
+                 "Without work, look again for this long before sleeping")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--wait-count", options.waiting.count,
+                 "Completions that a daemon waits for at once...")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--wait-us", options.waiting.wait_us, "...unless this time is over")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--wake-by", options.waiting.wake_by,
+                 "offload: how the two tasks wake each other: eventfd or msg_ring")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, WakeBy>{
+          {"eventfd", WakeBy::eventfd}, {"msg_ring", WakeBy::msg_ring}}))
+      ->group(group);
+  app.add_option("--fetches", options.batch.fetches_per_queue,
+                 "batch: fetch commands that a daemon keeps in the driver for each queue")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--fetch-tags", options.batch.fetch_tags,
+                 "batch: tags that one buffer of a fetch command holds, 1 to 128")
+      ->capture_default_str()
+      ->group(group);
 }
 
 Result<ServeOptions> ServerCli::options() const {
@@ -40,6 +74,9 @@ Result<ServeOptions> ServerCli::options() const {
   const auto max_io = parse_size(max_io_);
   if (!max_io) return std::unexpected(max_io.error());
   options.max_io_bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(*max_io, UINT32_MAX));
+  const auto shared_memory = parse_size(shared_memory_);
+  if (!shared_memory) return std::unexpected(shared_memory.error());
+  options.shared_memory_bytes = *shared_memory;
   options.partition_scan = !no_partition_scan_;
   if (auto parsed = parse_pinning(cpus_, options); !parsed) return std::unexpected(parsed.error());
   if (auto valid = validate(options); !valid) return std::unexpected(valid.error());

@@ -20,8 +20,13 @@ class ServerCli {
   std::string mode_ = "copy";
   std::string max_io_ = "1M";
   std::string cpus_ = "queue";
+  std::string shared_memory_ = "64M";
   bool no_partition_scan_ = false;
 };
+
+/// How daemons wait and fetch: the options that `ublkbench run` has too.
+void add_waiting_options(CLI::App& app, ServeOptions& options,
+                         const std::string& group = "Options");
 
 /// "0-3,7" as {0, 1, 2, 3, 7}.
 Result<std::vector<int>> parse_cpu_list(const std::string& text);

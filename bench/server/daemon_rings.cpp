@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+#include "bench/server/daemon_rings.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <format>
+
+#include "bench/server/commands.hpp"
+
+namespace ublkbench {
+namespace {
+
+// IORING_MAX_ENTRIES and IORING_MAX_REG_BUFFERS (io_uring/io_uring.h, io_uring/rsrc.c).
+constexpr unsigned max_sq_entries = 4096;
+constexpr unsigned max_cq_entries = 65536;
+constexpr unsigned max_registered_buffers = 1 << 14;
+
+struct RingSpec {
+  unsigned entries = 0;
+  bool iopoll = false;
+  bool buffer_table = false;
+};
+
+Result<std::unique_ptr<Ring>> make_ring(const RingSpec& spec, const RingNeeds& needs) {
+  auto ring = Ring::create(
+      {.sq_entries = std::min(std::bit_ceil(std::max(spec.entries, 4U)), max_sq_entries),
+       .cq_entries = std::min(std::bit_ceil(2 * std::max(spec.entries, 4U)), max_cq_entries),
+       .iopoll = spec.iopoll});
+  if (!ring) return std::unexpected(ring.error());
+
+  static_assert(char_device_file == 0);
+  std::vector<int> files{needs.char_device};
+  std::ranges::copy(needs.target_files, std::back_inserter(files));
+  if (auto done = ring->register_files(files.data(), static_cast<unsigned>(files.size())); !done)
+    return std::unexpected(done.error());
+  if (spec.buffer_table && needs.buffer_slots != 0)
+    if (auto done = ring->register_sparse_buffers(needs.buffer_slots); !done)
+      return std::unexpected(done.error());
+  return std::make_unique<Ring>(std::move(*ring));
+}
+
+}  // namespace
+
+Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs) {
+  if (needs.buffer_slots > max_registered_buffers)
+    return bad_input(std::format("{} io commands in one daemon with zero copy", needs.buffer_slots),
+                     std::format("a ring's buffer table has at most {} slots: use more daemons or "
+                                 "a smaller depth",
+                                 max_registered_buffers));
+  const unsigned all = needs.commands + needs.steps;
+  const bool split = reaping == ReapMode::iopoll_split;
+  DaemonRings rings;
+  auto first = make_ring({.entries = split ? needs.commands + needs.steps : all,
+                          .iopoll = reaping == ReapMode::iopoll,
+                          .buffer_table = !split},
+                         needs);
+  if (!first) return std::unexpected(first.error());
+  rings.first_ = std::move(*first);
+  rings.commands_ = rings.first_.get();
+  if (reaping == ReapMode::interrupt) return rings;
+
+  auto second =
+      make_ring({.entries = needs.steps, .iopoll = split, .buffer_table = split}, needs);
+  if (!second) return std::unexpected(second.error());
+  rings.second_ = std::move(*second);
+  rings.polled_ = split ? rings.second_.get() : rings.first_.get();
+  rings.unpolled_ = split ? rings.first_.get() : rings.second_.get();
+  return rings;
+}
+
+ChainRings DaemonRings::chain_rings() {
+  constexpr int first_target_file = char_device_file + 1;
+  if (!polls()) return {.io = commands_, .service = commands_, .first_file = first_target_file};
+  return {.io = polled_, .service = unpolled_, .first_file = first_target_file};
+}
+
+std::uint64_t DaemonRings::enters() const {
+  return first_->counters().enters + (second_ ? second_->counters().enters : 0);
+}
+
+}  // namespace ublkbench

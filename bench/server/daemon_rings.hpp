@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// The rings of one task: who polls, and what goes where.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "bench/base/result.hpp"
+#include "bench/ring/chain.hpp"
+#include "bench/server/mode.hpp"
+
+namespace ublkbench {
+
+/// What the rings must hold.
+struct RingNeeds {
+  int char_device = -1;
+  std::vector<int> target_files;
+  unsigned commands = 0;      ///< io commands and batch commands in flight
+  unsigned steps = 0;         ///< SQEs of requests in flight
+  unsigned buffer_slots = 0;  ///< of the table that requests' pages are registered in
+};
+
+/// One to three rings that one task owns:
+///   interrupt     all in one
+///   iopoll        io commands and the target's I/O on one that polls; what it refuses on another
+///   iopoll_split  the target's I/O on one that polls; all else on another
+class DaemonRings {
+ public:
+  static Result<DaemonRings> create(ReapMode reaping, const RingNeeds& needs);
+
+  /// For io commands.
+  [[nodiscard]] Ring& commands() { return *commands_; }
+  /// For a request's SQEs.
+  [[nodiscard]] ChainRings chain_rings();
+  [[nodiscard]] bool polls() const { return polled_ != nullptr; }
+  /// The ring that polls; only where polls().
+  [[nodiscard]] Ring& polled() { return *polled_; }
+  /// The other one; only where polls().
+  [[nodiscard]] Ring& unpolled() { return *unpolled_; }
+  [[nodiscard]] std::uint64_t enters() const;
+
+ private:
+  // On the heap: chains and deliveries hold references while this moves.
+  std::unique_ptr<Ring> first_;
+  std::unique_ptr<Ring> second_;
+  Ring* commands_ = nullptr;
+  Ring* polled_ = nullptr;
+  Ring* unpolled_ = nullptr;
+};
+
+}  // namespace ublkbench

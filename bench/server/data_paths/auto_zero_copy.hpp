@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// UBLK_F_AUTO_BUF_REG: the driver registers the request's pages at the io command's own index in
+// the ring's buffer table before delivery, and unregisters them at commit.
+#pragma once
+
+#include "bench/server/data_paths/zero_copy.hpp"
+
+namespace ublkbench {
+
+struct AutoZeroCopyPath : PlainDataPath {
+  static constexpr AddressKind address_kind = AddressKind::auto_register;
+  static constexpr bool needs_buffer_table = true;
+
+  [[nodiscard]] static std::uint64_t address(const IoSlot&, std::uint32_t index) { return index; }
+  [[nodiscard]] static Data data(const Request& request, const IoSlot& slot, std::uint32_t index) {
+    return ZeroCopyPath::data(request, slot, index);
+  }
+};
+
+/// With UBLK_AUTO_BUF_REG_FALLBACK: where the driver could not register, the command is delivered
+/// with UBLK_IO_F_NEED_REG_BUF and the server registers by itself.
+/// Every `force_every`-th slot asks for an index that no table has, so that the fallback is taken.
+struct AutoZeroCopyFallbackPath : PlainDataPath {
+  static constexpr AddressKind address_kind = AddressKind::auto_register;
+  static constexpr bool needs_buffer_table = true;
+  static constexpr bool releases_early = true;
+  static constexpr std::uint64_t impossible_index = 0xffff;
+
+  std::uint32_t force_every = 0;
+
+  [[nodiscard]] std::uint64_t address(const IoSlot&, std::uint32_t index) const {
+    const bool forced = force_every != 0 && index % force_every == 0;
+    return (forced ? impossible_index : index) | UBLK_AUTO_BUF_REG_FALLBACK << 16;
+  }
+  static void acquire(const Request& request, const IoSlot& slot, std::uint32_t index, Chain& chain,
+                      DaemonCounters& counters) {
+    if (registers_by_hand(slot)) ZeroCopyPath::acquire(request, slot, index, chain, counters);
+  }
+  [[nodiscard]] static Data data(const Request& request, const IoSlot& slot, std::uint32_t index) {
+    return ZeroCopyPath::data(request, slot, index);
+  }
+  static void release(const Request& request, const IoSlot& slot, std::uint32_t index,
+                      Chain& chain) {
+    if (registers_by_hand(slot)) ZeroCopyPath::release(request, slot, index, chain);
+  }
+
+ private:
+  static bool registers_by_hand(const IoSlot& slot) {
+    return (slot.descriptor->op_flags & UBLK_IO_F_NEED_REG_BUF) != 0;
+  }
+};
+static_assert(DataPath<AutoZeroCopyPath> && DataPath<AutoZeroCopyFallbackPath>);
+
+}  // namespace ublkbench
