@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "bench/server/serve_options.hpp"
 
+#include <algorithm>
 #include <format>
 
 #include "bench/base/units.hpp"
 
 namespace ublkbench {
+
+unsigned ServeOptions::daemon_count() const {
+  if (daemons != 0) return daemons;
+  // One daemon per queue would be no sharing; a queue of depth 1 has nothing to share.
+  return mode.placement == PlacementMode::per_io_daemon ? queues * std::min(depth, 2U) : queues;
+}
 
 std::uint64_t ServeOptions::flags(std::uint64_t granted) const {
   std::uint64_t wanted = mode.flags();

@@ -27,7 +27,7 @@ struct ServeOptions {
   int id = -1;  ///< -1: the driver chooses
   unsigned queues = 1;
   unsigned depth = 128;
-  unsigned daemons = 0;  ///< 0: one per queue
+  unsigned daemons = 0;  ///< 0: one per queue, with per_io_daemon two
   std::uint32_t max_io_bytes = 1U << 20;
   Pinning pinning = Pinning::queue;
   std::vector<int> cpus;
@@ -40,7 +40,7 @@ struct ServeOptions {
   std::string shared_memory_file;
   std::uint64_t shared_memory_bytes = 64U << 20;
 
-  [[nodiscard]] unsigned daemon_count() const { return daemons != 0 ? daemons : queues; }
+  [[nodiscard]] unsigned daemon_count() const;
   /// Threads that serve: daemons, and with placement offload a worker for each.
   [[nodiscard]] unsigned task_count() const {
     return daemon_count() * (mode.placement == PlacementMode::offload ? 2 : 1);

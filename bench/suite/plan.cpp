@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <format>
 #include <fstream>
@@ -11,8 +12,10 @@
 #include <numeric>
 #include <random>
 #include <set>
+#include <utility>
 
 #include "bench/base/units.hpp"
+#include "bench/server/daemon.hpp"
 
 namespace ublkbench {
 namespace {
@@ -99,6 +102,35 @@ nlohmann::json Cell::to_json() const {
           {"pattern", load::name_of(pattern)}};
 }
 
+/// A target's data cannot always be reached through a ring that polls. A mode that was asked for by
+/// name is refused then; one of --mode all is left out for that target.
+Result<> leave_out_unpollable(const RunOptions& options, Plan& plan) {
+  std::map<std::pair<std::string, Data::Place>, std::optional<Error>> known;
+  std::vector<Cell> kept;
+  for (Cell& cell : plan.cells) {
+    if (cell.mode.reaping == ReapMode::interrupt) {
+      kept.push_back(std::move(cell));
+      continue;
+    }
+    const Data::Place place = data_place(cell.mode);
+    auto [found, is_new] = known.try_emplace({cell.target, place});
+    if (is_new) {
+      const auto target = make_target(cell.target);
+      if (!target) return std::unexpected(target.error());
+      if (auto can = (*target)->pollable(place); !can) found->second = can.error();
+    }
+    if (!found->second) {
+      kept.push_back(std::move(cell));
+      continue;
+    }
+    if (!options.every_mode) return std::unexpected(*found->second);
+    plan.left_out[std::format("mode '{}' on target {}", cell.mode.name(), cell.target)] =
+        found->second->message();
+  }
+  plan.cells = std::move(kept);
+  return {};
+}
+
 Result<Plan> make_plan(const RunOptions& options) {
   Plan plan;
   const bool external = !options.device.empty();
@@ -118,6 +150,9 @@ Result<Plan> make_plan(const RunOptions& options) {
                                   .pattern = pattern});
   if (plan.cells.empty()) return bad_input("nothing to measure", "give at least one --mode");
   std::set<std::string> names;
+  if (!external)
+    if (auto polled = leave_out_unpollable(options, plan); !polled)
+      return std::unexpected(polled.error());
   for (const Cell& cell : plan.cells) {
     if (!names.insert(cell.name()).second)
       return bad_input(std::format("cell '{}' is asked for twice", cell.name()));

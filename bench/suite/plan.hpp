@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ enum class VerifyPolicy : std::uint8_t {
 /// Options of `run`; the vectors are the axes of the matrix.
 struct RunOptions {
   std::vector<Mode> modes;
+  bool every_mode = false;  ///< --mode all: modes that a target cannot serve are left out
   std::vector<std::string> targets{"null"};
   std::vector<unsigned> depths{128};
   std::vector<std::uint64_t> block_bytes{4096};
@@ -57,6 +59,9 @@ struct Plan {
   std::vector<Cell> cells;
   /// Rounds of indices into `cells`: every round has each cell once, in a shuffled order.
   std::vector<std::vector<std::size_t>> rounds;
+
+  /// What --mode all would have measured and the target cannot serve, with the reason.
+  std::map<std::string, std::string> left_out;
 
   [[nodiscard]] std::size_t samples() const { return cells.size() * rounds.size(); }
 };

@@ -22,6 +22,12 @@ Result<std::unique_ptr<Target>> MemoryTarget::make(std::uint64_t bytes) {
   return std::unique_ptr<Target>(new MemoryTarget(std::move(file), std::move(*storage)));
 }
 
+Result<> MemoryTarget::pollable(Data::Place place) const {
+  if (place != Data::Place::registered) return {};
+  return unsupported("target mem cannot be polled with zero copy: tmpfs has no polled I/O",
+                     "use a block device with poll queues, or null");
+}
+
 void MemoryTarget::queue(const Request& request, const Data& data, Chain& chain) noexcept {
   if (data.place == Data::Place::memory && request.op == Op::read) {
     std::memcpy(data.memory, storage_.data() + request.offset, request.bytes);

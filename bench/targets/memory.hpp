@@ -18,6 +18,7 @@ class MemoryTarget final : public SharedTarget {
     return {.bytes = storage_.size(), .discard = true, .write_zeroes = true};
   }
   [[nodiscard]] std::vector<int> files() const override { return {file_.get()}; }
+  [[nodiscard]] Result<> pollable(Data::Place place) const override;
 
   void queue(const Request& request, const Data& data, Chain& chain) noexcept override;
 

@@ -170,7 +170,7 @@ Result<> RunCli::parse_axes(RunRequest& request) const {
   RunOptions& options = request.options;
   for (const std::string& words : modes_) {
     if (words == "all") {
-      request.all_modes = true;
+      request.options.every_mode = true;
       continue;
     }
     const auto mode = parse_mode(words);

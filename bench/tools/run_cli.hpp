@@ -18,7 +18,6 @@ struct RunRequest {
   StoreOptions store;
   TableFormat format = TableFormat::text;
   bool dry_run = false;
-  bool all_modes = false;  ///< --mode all: every mode that this kernel grants
 };
 
 class RunCli {

@@ -43,7 +43,7 @@ Result<json> choose_modes(RunRequest& request) {
   if (!request.options.device.empty()) return left_out;
   if (auto present = control::driver_present(); !present) return std::unexpected(present.error());
   const std::uint64_t granted = control::features().value_or(0);
-  if (!request.all_modes) {
+  if (!request.options.every_mode) {
     for (const Mode& mode : request.options.modes)
       if (auto can = usable(mode, granted); !can) return std::unexpected(can.error());
     return left_out;
@@ -197,6 +197,10 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv) {
   }
   const auto plan = make_plan(options);
   if (!plan) return report(plan.error());
+  for (const auto& [what, why] : plan->left_out) {
+    note(std::format("{} is left out: {}", what, why));
+    left_out->push_back({{"mode", what}, {"why", why}});
+  }
   if (request.dry_run) return dry_run(options, *plan);
 
   auto store = Store::open(request.store, describe_run(request, argv, *left_out),

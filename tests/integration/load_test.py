@@ -130,7 +130,7 @@ class Load(unittest.TestCase):
         with NullBlk("lstop") as device:
             process = subprocess.Popen([LOAD, device.path, "--runtime", "60s"],
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            time.sleep(1)
+            ublk.wait_until(lambda: ublk.catches(process.pid, signal.SIGINT), "a signal handler")
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=10)
             self.assertEqual(process.returncode, 130)

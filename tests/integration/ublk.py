@@ -64,6 +64,13 @@ def process_ended(pid):
     return state == "Z"
 
 
+def catches(pid, signal_number):
+    """Whether the process has installed a handler: before that a signal just kills it."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        caught = next(line for line in status if line.startswith("SigCgt:"))
+    return int(caught.split()[1], 16) >> (signal_number - 1) & 1 == 1
+
+
 class Device:
     """A device that `ublk-server add` made; removed at the end of the with block."""
 
