@@ -26,10 +26,13 @@ WINDOW_S = 0.200
 WINDOWS = 3
 DEVICE_DEPTH = 128
 
-# Ours is one program; the peers take the mode as options of their own.
-OUR_MODES = {"copy": "copy", "auto_zc": "auto_zc", "batch": "batch", "batch,auto_zc": "batch,auto_zc"}
-KUBLK_MODES = {"copy": [], "auto_zc": ["--auto_zc"], "batch": ["-b"], "batch,auto_zc": ["-b", "--auto_zc"]}
-UBLKSRV_MODES = {"copy": [], "auto_zc": ["-z"], "batch": ["-b"], "batch,auto_zc": ["-b", "-z"]}
+# Ours takes any mode; the peers take those that they have as options of their own.
+KUBLK_MODES = {"copy": [], "get_data": ["-g"], "user_copy": ["-u"], "zc": ["-z"], "auto_zc": ["--auto_zc"],
+               "batch": ["-b"], "batch,zc": ["-b", "-z"],
+               "batch,auto_zc": ["-b", "--auto_zc"], "per_io_daemon": ["--per_io_tasks", "--nthreads", "2"],
+               "per_io_daemon,auto_zc": ["--per_io_tasks", "--nthreads", "2", "--auto_zc"]}
+UBLKSRV_MODES = {"copy": [], "get_data": ["-g", "1"], "user_copy": ["--usercopy"], "auto_zc": ["-z"], "batch": ["-b"],
+                 "batch,auto_zc": ["-b", "-z"]}
 
 
 def run(command, **options):
@@ -44,14 +47,14 @@ def run(command, **options):
 
 class Ours:
     name = "ublkbench"
+    modes = None  # all
 
     def __init__(self, program):
         self.program = os.path.realpath(program)
 
     def add(self, device, mode, target):
         spec = f"loop:{target}" if target else "null"
-        run([self.program, "add", "-n", str(device), "-m", OUR_MODES[mode], "-t", spec, "-q", "1",
-             "-d", str(DEVICE_DEPTH)])
+        run([self.program, "add", "-n", str(device), "-m", mode, "-t", spec, "-q", "1", "-d", str(DEVICE_DEPTH)])
 
     def remove(self, device):
         run([self.program, "del", "-n", str(device)])
@@ -62,6 +65,7 @@ class Ours:
 
 class Kublk:
     name = "kublk"
+    modes = KUBLK_MODES
 
     def __init__(self, program):
         self.program = os.path.realpath(program)
@@ -80,6 +84,7 @@ class Kublk:
 
 class Ublksrv:
     name = "ublksrv"
+    modes = UBLKSRV_MODES
 
     def __init__(self, prefix):
         """`prefix`: where `make install` put it."""
@@ -236,6 +241,7 @@ def main(argv):
 
 def modes_cells(options, servers, order, mode):
     """All depths of one mode; each server's device exists only while this mode is measured."""
+    servers = [server for server in servers if server.modes is None or mode in server.modes]
     owned = {}
     for device, server in enumerate(servers):
         if options.target:

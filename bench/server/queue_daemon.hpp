@@ -87,7 +87,7 @@ class QueueDaemon final : public Daemon {
                                        [&] { return ring.completions_ready() != 0; }))
         ret = ring.submit_batch_wait(delivery_.wait_for(), waiting.count, waiting.wait_us);
       if (!worth_retrying(ret)) return failed("io_uring_enter", "of a daemon", -ret);
-      take(ring);
+      take_out_of_line(ring);
     }
     return outcome();
   }
@@ -114,8 +114,8 @@ class QueueDaemon final : public Daemon {
       if (const int ret = look(); !worth_retrying(ret))
         return failed("io_uring_enter", "of a daemon that polls", -ret);
       if (!ready() && executor_.in_flight() == 0 && !spin(look, ready)) sleep(polled, unpolled);
-      take(polled);
-      take(unpolled);
+      take_out_of_line(polled);
+      take_out_of_line(unpolled);
     }
     return outcome();
   }
@@ -140,23 +140,29 @@ class QueueDaemon final : public Daemon {
     (void)::poll(files, 2, -1);
   }
 
-  void take(Ring& ring) {
-    ring.reap([this](const io_uring_cqe& cqe) { completion(cqe); });
+  /// Inlined into the loop that is measured, down to the delivery and the executor: a call for each
+  /// completion cost 2 % of the server's instructions.
+  [[gnu::always_inline]] void take(Ring& ring) {
+    ring.reap([this] [[gnu::always_inline]] (const io_uring_cqe& cqe) { completion(cqe); });
     delivery_.reaped();
     counters_.enters.add(rings_.enters() - counters_.enters.get());
   }
 
-  void completion(const io_uring_cqe& cqe) {
+  [[gnu::noinline]] void take_out_of_line(Ring& ring) { take(ring); }
+
+  [[gnu::always_inline]] void completion(const io_uring_cqe& cqe) {
     const UserData data = classify(cqe.user_data);
     if (data.owner == Owner::step) return executor_.step_done(cqe, data);
     if (data.owner >= Owner::target) [[unlikely]]
-      return rare_completion(cqe, data);
+      return rare_completion(cqe);
     auto taken =
         delivery_.completion(cqe, data, [this](std::uint32_t index) { executor_.start(index); });
     if (!taken && !failure_) failure_ = taken.error();
   }
 
-  [[gnu::noinline]] void rare_completion(const io_uring_cqe& cqe, const UserData& data) {
+  /// Classifies again: a reference to the loop's own UserData would keep that in memory.
+  [[gnu::noinline]] void rare_completion(const io_uring_cqe& cqe) {
+    const UserData data = classify(cqe.user_data);
     if (data.owner == Owner::target) return executor_.target_completion(cqe, data);
     if (!failure_) failure_ = buffer_command_error(slots_[data.index], cqe.res);
   }
