@@ -47,6 +47,13 @@ Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs
                      std::format("a ring's buffer table has at most {} slots: use more daemons or "
                                  "a smaller depth",
                                  max_registered_buffers));
+  // Its REGISTER and UNREGISTER go to one ring and its commits to another, which must not be
+  // submitted first because it is full.
+  if (reaping == ReapMode::iopoll_split && needs.buffer_slots > max_sq_entries / 2)
+    return bad_input(std::format("{} io commands in one daemon with zero copy and iopoll_split",
+                                 needs.buffer_slots),
+                     std::format("at most {} fit: use more daemons or a smaller depth",
+                                 max_sq_entries / 2));
   const unsigned all = needs.commands + needs.steps;
   const bool split = reaping == ReapMode::iopoll_split;
   DaemonRings rings;

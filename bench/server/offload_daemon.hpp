@@ -31,6 +31,7 @@ class OffloadWorker {
         counters_(*setup.worker_counters),
         to_serve_(slots.size()),
         to_commit_(to_commit),
+        answers_(reserved(slots.size())),
         thread_([this, needs = std::move(needs)] { main(needs); }) {}
 
   ~OffloadWorker() {
@@ -57,10 +58,15 @@ class OffloadWorker {
   struct Answer {
     OffloadWorker* worker;
     void operator()(IoSlot&, std::uint32_t index, std::int32_t result) const {
-      worker->to_commit_.push({.slot = index, .result = result});
-      worker->answered_ = true;
+      worker->answers_.push_back({.slot = index, .result = result});
     }
   };
+
+  static std::vector<Handed> reserved(std::size_t slots) {
+    std::vector<Handed> answers;
+    answers.reserve(slots);
+    return answers;
+  }
 
   void wake_to_end() {
     auto ring = Ring::create({.sq_entries = 4});
@@ -93,7 +99,7 @@ class OffloadWorker {
   void serve(Ring& ring, Executor<Path, Answer>& executor, Wakeup& wakeup) {
     while (!stopping_ && !failed_) {
       to_serve_.drain([&](const Handed& handed) { executor.start(handed.slot); });
-      if (std::exchange(answered_, false)) committer_->wake(ring, counters_);
+      if (!answers_.empty() && !answer(ring)) return;
       wakeup.will_sleep();
       const bool idle = to_serve_.empty() && !stopping_;
       const int ret = idle ? ring.submit(1) : ring.submit_and_look();
@@ -102,6 +108,20 @@ class OffloadWorker {
       ring.reap([&](const io_uring_cqe& cqe) { completion(cqe, executor, wakeup); });
       counters_.enters.add(ring.counters().enters - counters_.enters.get());
     }
+  }
+
+  /// Only after the data path's own commands were carried out: the queue task may commit at once,
+  /// and a buffer must be registered and out of the table again before that.
+  bool answer(Ring& ring) {
+    const int ret = ring.submissions_ready() != 0 ? ring.submit(0) : 0;
+    if (!worth_retrying(ret)) {
+      fail(failed("io_uring_enter", "of a worker", -ret).error());
+      return false;
+    }
+    for (const Handed& handed : answers_) to_commit_.push(handed);
+    answers_.clear();
+    committer_->wake(ring, counters_);
+    return true;
   }
 
   void completion(const io_uring_cqe& cqe, Executor<Path, Answer>& executor, Wakeup& wakeup) {
@@ -131,7 +151,7 @@ class OffloadWorker {
   HandoverQueue& to_commit_;
   Wakeup* wakeup_ = nullptr;
   Wakeup* committer_ = nullptr;
-  bool answered_ = false;
+  std::vector<Handed> answers_;
   std::optional<Error> failure_;
   std::atomic<bool> failed_ = false;
   std::atomic<bool> stopping_ = false;

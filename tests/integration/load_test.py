@@ -15,35 +15,6 @@ import ublk
 from ublk import BUILD, run, succeed
 
 LOAD = BUILD / "bench/tools/ublk-load"
-CONFIG = pathlib.Path("/sys/kernel/config")
-
-
-class NullBlk:
-    """A null_blk device with the given configfs attributes, removed at the end of the with block."""
-
-    def __init__(self, name, **attributes):
-        if not (CONFIG / "nullb").exists():
-            succeed("modprobe", "null_blk", "nr_devices=0")
-        if not (CONFIG / "nullb").exists():
-            succeed("mount", "-t", "configfs", "none", CONFIG)
-        self.folder = CONFIG / "nullb" / name
-        self.path = f"/dev/{name}"
-        self.folder.mkdir()
-        for attribute, value in {"size": 64, "blocksize": 512, **attributes, "power": 1}.items():
-            self.set(attribute, value)
-
-    def set(self, attribute, value):
-        (self.folder / attribute).write_text(str(value))
-
-    def __enter__(self):
-        ublk.wait_until(lambda: os.path.exists(self.path), f"{self.path} appears")
-        return self
-
-    def __exit__(self, *_):
-        self.set("power", 0)
-        self.folder.rmdir()
-
-
 def load(*arguments):
     """Exit code and JSON of a run; the JSON is None when there was none."""
     done = run(LOAD, *arguments, "--json", "-")
@@ -52,7 +23,7 @@ def load(*arguments):
 
 class Load(unittest.TestCase):
     def test_fixed_work_is_exact(self):
-        with NullBlk("lwork") as device:
+        with ublk.NullBlk("lwork") as device:
             for words in ((), ("--no-latency",), ("--no-fixed-bufs", "--no-registered-file"),
                           ("--jobs", 2), ("--depth", 1), ("--rw", "randrw", "--destructive"),
                           ("--rw", "read", "--bs", "64k"), ("--hipri",), ("--rate", "20k")):
@@ -63,7 +34,7 @@ class Load(unittest.TestCase):
                     self.assertGreater(document["report"]["usage"]["cpu_ns"], 0)
 
     def test_a_device_in_use_is_not_written(self):
-        with NullBlk("luse", memory_backed=1) as device:
+        with ublk.NullBlk("luse", memory_backed=1) as device:
             succeed("mkfs.ext4", "-q", device.path)
             with tempfile.TemporaryDirectory(prefix="ublkbench.") as folder:
                 succeed("mount", device.path, folder)
@@ -77,14 +48,14 @@ class Load(unittest.TestCase):
             succeed("fsck.ext4", "-n", "-f", device.path)
 
     def test_writing_needs_permission(self):
-        with NullBlk("lperm") as device:
+        with ublk.NullBlk("lperm") as device:
             for words in (("--rw", "write"), ("--verify",)):
                 code, _, text = load(device.path, *words)
                 self.assertEqual(code, 2)
                 self.assertIn("--destructive", text)
 
     def test_an_io_that_would_be_split_is_refused(self):
-        with NullBlk("lsplit", max_sectors=64) as device:
+        with ublk.NullBlk("lsplit", max_sectors=64) as device:
             code, _, text = load(device.path, "--bs", "64k")
             self.assertEqual(code, 2)
             self.assertIn("split", text)
@@ -92,7 +63,7 @@ class Load(unittest.TestCase):
             self.assertEqual(code, 0)
 
     def test_polling_without_poll_queues_is_refused(self):
-        with NullBlk("lpoll", poll_queues=0) as device:
+        with ublk.NullBlk("lpoll", poll_queues=0) as device:
             queue = pathlib.Path(f"/sys/block/{os.path.basename(device.path)}/queue/io_poll")
             self.assertEqual(queue.read_text().strip(), "0")
             code, _, text = load(device.path, "--hipri")
@@ -100,7 +71,7 @@ class Load(unittest.TestCase):
             self.assertIn("io_poll", text)
 
     def test_an_error_names_its_place(self):
-        with NullBlk("lbad", badblocks="+64-71") as device:  # sectors: 4 KiB at 32 KiB
+        with ublk.NullBlk("lbad", badblocks="+64-71") as device:  # sectors: 4 KiB at 32 KiB
             code, document, text = load(device.path, "--rw", "read", "--size", "64k", "--ios", "1k",
                                         "--depth", 1)
             self.assertEqual(code, 6, text)
@@ -110,7 +81,7 @@ class Load(unittest.TestCase):
 
     def test_a_hang_is_reported_and_left(self):
         # A timer completes each I/O after four seconds: as good as never for a timeout of 0.3 s.
-        with NullBlk("lhang", irqmode=2, completion_nsec=4_000_000_000) as device:
+        with ublk.NullBlk("lhang", irqmode=2, completion_nsec=4_000_000_000) as device:
             begin = time.monotonic()
             code, document, text = load(device.path, "--ios", "1k", "--depth", 4, "--jobs", 2,
                                         "--hang-timeout", "300ms")
@@ -127,7 +98,7 @@ class Load(unittest.TestCase):
             self.assertTrue(document["verify"]["hang"]["outstanding"])
 
     def test_control_c_ends_it(self):
-        with NullBlk("lstop") as device:
+        with ublk.NullBlk("lstop") as device:
             process = subprocess.Popen([LOAD, device.path, "--runtime", "60s"],
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             ublk.wait_until(lambda: ublk.catches(process.pid, signal.SIGINT), "a signal handler")
@@ -137,7 +108,7 @@ class Load(unittest.TestCase):
             self.assertIn("stopped", output)
 
     def test_verification_of_a_device_that_keeps_data(self):
-        with NullBlk("lgood", memory_backed=1) as device:
+        with ublk.NullBlk("lgood", memory_backed=1) as device:
             for words in ((), ("--no-fixed-bufs",), ("--buffered",)):
                 code, document, text = load(device.path, "--verify", "--destructive", *words)
                 self.assertEqual(code, 0, text)
@@ -145,7 +116,7 @@ class Load(unittest.TestCase):
                 self.assertGreater(document["verify"]["checked_blocks"], 32768)
 
     def test_verification_of_a_device_that_keeps_nothing(self):
-        with NullBlk("lnull") as device:
+        with ublk.NullBlk("lnull") as device:
             code, document, text = load(device.path, "--verify", "--destructive")
             self.assertEqual(code, 6, text)
             self.assertFalse(document["verify"]["passed"])
@@ -154,7 +125,7 @@ class Load(unittest.TestCase):
             self.assertEqual(code, 0)
 
     def test_verification_then_measurement(self):
-        with NullBlk("lboth", memory_backed=1) as device:
+        with ublk.NullBlk("lboth", memory_backed=1) as device:
             code, document, _ = load(device.path, "--verify", "--destructive", "--ios", "1k")
             self.assertEqual(code, 0)
             self.assertEqual(document["report"]["measured_ios"], 1000)

@@ -120,6 +120,34 @@ def sparse_file(folder, name, size):
     return path
 
 
+class NullBlk:
+    """A null_blk device with the given configfs attributes, removed at the end of the with block."""
+
+    CONFIG = pathlib.Path("/sys/kernel/config")
+
+    def __init__(self, name, **attributes):
+        if not (self.CONFIG / "nullb").exists():
+            succeed("modprobe", "null_blk", "nr_devices=0")
+        if not (self.CONFIG / "nullb").exists():
+            succeed("mount", "-t", "configfs", "none", self.CONFIG)
+        self.folder = self.CONFIG / "nullb" / name
+        self.path = f"/dev/{name}"
+        self.folder.mkdir()
+        for attribute, value in {"size": 64, "blocksize": 512, **attributes, "power": 1}.items():
+            self.set(attribute, value)
+
+    def set(self, attribute, value):
+        (self.folder / attribute).write_text(str(value))
+
+    def __enter__(self):
+        wait_until(lambda: os.path.exists(self.path), f"{self.path} appears")
+        return self
+
+    def __exit__(self, *_):
+        self.set("power", 0)
+        self.folder.rmdir()
+
+
 class TestCase(unittest.TestCase):
     """Checks after each test that no device and no server process is left."""
 

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The path of an I/O allocates nothing: ten times the I/Os, not one allocation more."""
+
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import tempfile
+import unittest
+
+import ublk
+from ublk import BUILD, SERVER, succeed
+
+COUNTER = BUILD / "tests/integration/libcount_allocations.so"
+LOAD = BUILD / "bench/tools/ublk-load"
+
+MODES = ("copy", "get_data", "user_copy", "zc", "auto_zc", "shmem_zc", "mixed:64k", "batch", "batch,zc",
+         "batch,auto_zc", "iopoll", "iopoll_split", "per_io_daemon", "offload", "batch,offload,zc")
+
+
+@unittest.skipUnless(COUNTER.exists(), "a sanitizer has an allocator of its own")
+class Allocations(ublk.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.file = pathlib.Path(folder) / "allocations"
+        self.file.write_bytes(bytes(8))
+
+    def count(self):
+        return struct.unpack("Q", self.file.read_bytes())[0]
+
+    def load(self, path, ios):
+        succeed(LOAD, path, "--rw", "randrw", "--destructive", "--depth", 16, "--ios", ios, "--no-latency")
+
+    def test_no_mode_allocates_per_io(self):
+        environment = dict(os.environ, LD_PRELOAD=str(COUNTER.resolve()), UBLKBENCH_ALLOCATIONS=str(self.file))
+        for mode in MODES:
+            for target in ("null", "mem:64M"):
+                with self.subTest(mode=mode, target=target):
+                    added = json.loads(subprocess.run(
+                        [SERVER, "add", "--json", "-m", mode, "-t", target], env=environment, check=True,
+                        stdin=subprocess.DEVNULL, capture_output=True, timeout=60).stdout)
+                    try:
+                        self.load(added["block_device"], 1000)
+                        before = self.count()
+                        self.assertGreater(before, 0, "the counter counts")
+                        self.load(added["block_device"], 10000)
+                        self.assertEqual(self.count() - before, 0)
+                    finally:
+                        succeed(SERVER, "del", "-n", added["id"])
+
+
+if __name__ == "__main__":
+    ublk.main()
