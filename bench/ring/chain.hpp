@@ -21,7 +21,7 @@ struct alignas(8) ChainState {
   std::uint8_t stage = 0;     ///< the target's own note for its next turn; 0: it has none
   std::uint8_t flags = 0;
 
-  static constexpr std::uint8_t parked = 1;    ///< waits for something that is not an SQE of its own
+  static constexpr std::uint8_t parked = 1;  ///< waits for something that is not an SQE of its own
   static constexpr std::uint8_t released = 2;  ///< the data path has taken the data back
 
   void add_result(std::int32_t value) {
@@ -36,6 +36,7 @@ enum class StepKind : std::uint8_t {
   data = 0,  ///< bytes of the request's data
   service,   ///< success or an errno
   timer,     ///< -ETIME is what it waits for
+  whole,     ///< as data, but anything short of what queued_whole() was told is -EIO
 };
 
 /// The rings that a request's SQEs go to, and where the target's files are in their tables.
@@ -68,12 +69,24 @@ class Chain {
     ++state_.pending;
   }
 
+  /// As queued() for one of several reads or writes that make up a request: were one of them short,
+  /// their sum would not say which bytes are missing. `bytes` are whole sectors, 32 MiB at most.
+  void queued_whole(io_uring_sqe* sqe, std::uint64_t bytes) {
+    sqe->user_data = encode({.owner = Owner::step,
+                             .phase = static_cast<std::uint8_t>(StepKind::whole),
+                             .length = static_cast<std::uint16_t>((bytes >> 9) - 1),
+                             .index = slot_});
+    ++state_.pending;
+  }
+
   /// The request needs no SQE: `result` is bytes served or a negative errno.
   void complete(std::int32_t result) { state_.add_result(result); }
 
   /// Has the target called again, by TargetLane::resume(), once all that is in flight completed.
   /// `stage` is 1 to 255 and its own.
   void resume_at(std::uint8_t stage) { state_.stage = stage; }
+
+  [[nodiscard]] std::uint8_t stage() const { return state_.stage; }
 
   /// The request goes on by Unparker::unpark(), not by a completion of its own.
   void park() {
@@ -121,6 +134,9 @@ inline bool settle_step(ChainState& state, const UserData& data, std::int32_t re
       break;
     case StepKind::timer:
       state.add_result(result == -ETIME ? 0 : std::min(result, 0));
+      break;
+    case StepKind::whole:
+      state.add_result(result < 0 || result == (data.length + 1) << 9 ? result : -EIO);
       break;
   }
   return --state.pending == 0;

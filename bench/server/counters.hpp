@@ -9,18 +9,10 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "bench/base/counter.hpp"
+#include "bench/targets/target.hpp"
+
 namespace ublkbench {
-
-class Counter {
- public:
-  [[gnu::always_inline]] void add(std::uint64_t amount) {
-    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::uint64_t> value_ = 0;
-};
 
 /// How many events had each size; sizes above the largest exact one share the last slot. 4096 is
 /// the deepest queue, so a batch of one queue is always exact.
@@ -41,7 +33,8 @@ struct alignas(4096) DaemonCounters {
   Counter fetch_rearmed;       ///< FETCH_IO_CMDS ended (-ENOBUFS, CQ overflow) and was issued again
   Counter shared_memory_hits;  ///< reads and writes in shared memory (UBLK_IO_F_SHMEM_ZC)
   Counter shared_memory_misses;  ///< those that were copied
-  Counter wakes;               ///< times this task woke another (placement offload)
+  Counter wakes;                 ///< times this task woke another (placement offload)
+  TargetCounters target;
   std::atomic<std::int32_t> task_id = 0;  ///< Linux tid of the daemon, 0 before it runs
   /// Per-I/O delivery: io commands seen per io_uring_enter(). Batch: tags per FETCH_IO_CMDS CQE.
   BatchSizes fetch_batch;

@@ -25,8 +25,9 @@ struct DaemonSetup {
   Waiting waiting;
   BatchOptions batch;
   bool auto_zc_fallback = false;
-  std::uint32_t force_fallback_every = 0;  ///< see AutoZeroCopyFallbackPath
-  std::byte* shared_memory = nullptr;      ///< see SharedMemoryPath
+  std::uint32_t force_fallback_every = 0;           ///< see AutoZeroCopyFallbackPath
+  std::byte* shared_memory = nullptr;               ///< see SharedMemoryPath
+  std::shared_ptr<std::uint64_t[]> append_sectors;  ///< zoned devices: by slot, see ZonedPath
 };
 
 class Daemon {
@@ -50,6 +51,8 @@ Result<std::unique_ptr<Daemon>> make_daemon(const Mode& mode, DaemonSetup setup)
 /// compiled once for each data path.
 Result<std::unique_ptr<Daemon>> make_per_io_daemon(const Mode& mode, DaemonSetup setup);
 Result<std::unique_ptr<Daemon>> make_batch_daemon(const Mode& mode, DaemonSetup setup);
+/// Either delivery, on a zoned device.
+Result<std::unique_ptr<Daemon>> make_zoned_daemon(const Mode& mode, DaemonSetup setup);
 
 /// Whether each io command has a buffer of the server's in this mode.
 bool needs_buffers(const Mode& mode);

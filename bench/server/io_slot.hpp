@@ -5,6 +5,8 @@
 #include "bench/control/uapi.hpp"
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "bench/base/fd.hpp"
 #include "bench/ring/chain.hpp"
@@ -17,6 +19,13 @@ static_assert(static_cast<int>(Op::write) == UBLK_IO_OP_WRITE);
 static_assert(static_cast<int>(Op::flush) == UBLK_IO_OP_FLUSH);
 static_assert(static_cast<int>(Op::discard) == UBLK_IO_OP_DISCARD);
 static_assert(static_cast<int>(Op::write_zeroes) == UBLK_IO_OP_WRITE_ZEROES);
+static_assert(static_cast<int>(Op::zone_open) == UBLK_IO_OP_ZONE_OPEN);
+static_assert(static_cast<int>(Op::zone_close) == UBLK_IO_OP_ZONE_CLOSE);
+static_assert(static_cast<int>(Op::zone_finish) == UBLK_IO_OP_ZONE_FINISH);
+static_assert(static_cast<int>(Op::zone_append) == UBLK_IO_OP_ZONE_APPEND);
+static_assert(static_cast<int>(Op::zone_reset_all) == UBLK_IO_OP_ZONE_RESET_ALL);
+static_assert(static_cast<int>(Op::zone_reset) == UBLK_IO_OP_ZONE_RESET);
+static_assert(static_cast<int>(Op::report_zones) == UBLK_IO_OP_REPORT_ZONES);
 
 /// One hardware queue as a daemon sees it. Slots of a daemon are numbered queue by queue; with all
 /// tags, slot = first_slot + tag.
@@ -41,6 +50,13 @@ struct IoSlot {
   std::uint16_t tag = 0;
   std::uint16_t queue = 0;  ///< index of the QueueView in this daemon
 };
+
+/// What LaneSetup::tags says of these slots.
+inline std::vector<IoTag> tags_of(std::span<const IoSlot> slots) {
+  std::vector<IoTag> tags;
+  for (const IoSlot& slot : slots) tags.push_back({.queue = slot.queue_id, .tag = slot.tag});
+  return tags;
+}
 
 inline bool carries_data(Op op) { return op == Op::read || op == Op::write; }
 

@@ -86,7 +86,10 @@ class OffloadWorker {
                                           .slots = static_cast<std::uint32_t>(slots_.size()),
                                           .max_bytes = setup_.max_io_bytes,
                                           .unparker = &executor,
-                                          .index = setup_.index});
+                                          .index = setup_.index,
+                                          .tags = tags_of(slots_),
+                                          .append_sectors = setup_.append_sectors.get(),
+                                          .counters = &counters_.target});
     if (!lane) return ready_.set_value(std::unexpected(lane.error()));
     executor.use(**lane);
     auto wakeup = Wakeup::create(rings->commands(), setup_.waiting.wake_by);

@@ -43,7 +43,10 @@ class QueueDaemon final : public Daemon {
                                           .slots = static_cast<std::uint32_t>(slots_.size()),
                                           .max_bytes = setup_.max_io_bytes,
                                           .unparker = &executor_,
-                                          .index = setup_.index});
+                                          .index = setup_.index,
+                                          .tags = tags_of(slots_),
+                                          .append_sectors = setup_.append_sectors.get(),
+                                          .counters = &counters_.target});
     if (!lane) return std::unexpected(lane.error());
     executor_.use(**lane);
     if (auto armed = delivery_.arm(); !armed) return armed;

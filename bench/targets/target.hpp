@@ -9,13 +9,27 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/base/counter.hpp"
 #include "bench/base/result.hpp"
 #include "bench/ring/chain.hpp"
 
 namespace ublkbench {
 
 /// The operations of a request; the values are UBLK_IO_OP_* (asserted in bench/server).
-enum class Op : std::uint8_t { read = 0, write = 1, flush = 2, discard = 3, write_zeroes = 5 };
+enum class Op : std::uint8_t {
+  read = 0,
+  write = 1,
+  flush = 2,
+  discard = 3,
+  write_zeroes = 5,
+  zone_open = 10,
+  zone_close = 11,
+  zone_finish = 12,
+  zone_append = 13,
+  zone_reset_all = 14,
+  zone_reset = 15,
+  report_zones = 18,  ///< Request::bytes is 512 times the zones that are asked for
+};
 
 struct Request {
   Op op = Op::read;
@@ -25,12 +39,21 @@ struct Request {
 };
 
 /// Where a request's data is: in this process's memory, or in a buffer that the kernel registered
-/// with the daemon's ring and that only SQEs can reach.
+/// with the daemon's ring and that only SQEs can reach. They address its bytes by offset
+/// (io_uring/rsrc.c, io_import_reg_buf), so `memory` is 0 at its start.
 struct Data {
   enum class Place : std::uint8_t { none, memory, registered };
   Place place = Place::none;
   std::uint16_t index = 0;      ///< registered: slot in the ring's buffer table
-  std::byte* memory = nullptr;  ///< memory: `Request::bytes` bytes
+  std::byte* memory = nullptr;  ///< `Request::bytes` bytes; registered: an offset, not an address
+
+  /// The same data without its first `bytes` bytes.
+  [[nodiscard]] Data from(std::uint64_t bytes) const {
+    Data rest = *this;
+    // By way of a number: an offset from 0 is no pointer arithmetic.
+    rest.memory = reinterpret_cast<std::byte*>(reinterpret_cast<std::uintptr_t>(memory) + bytes);
+    return rest;
+  }
 };
 
 /// What the block device looks like to its users.
@@ -43,6 +66,24 @@ struct DeviceShape {
   bool fua = false;
   bool discard = false;
   bool write_zeroes = false;
+  bool read_only = false;
+  std::uint64_t zone_bytes = 0;  ///< 0: not zoned
+  std::uint64_t zone_capacity_bytes = 0;
+  unsigned max_open_zones = 0;    ///< 0: no limit
+  unsigned max_active_zones = 0;  ///< 0: no limit
+};
+
+/// Which io command of the device a slot is.
+struct IoTag {
+  std::uint16_t queue = 0;
+  std::uint16_t tag = 0;
+};
+
+/// What targets with a connection count, for whoever has to find out where requests are.
+struct TargetCounters {
+  Counter in_flight_ios;        ///< now: sent, or waiting to be, and without a reply
+  Counter chained_send_ios;     ///< ever: sent in a chain behind another request
+  Counter send_sqe_chain_busy;  ///< ever: came while a send chain was on its way, and had to wait
 };
 
 /// What a lane gets from the task that it works for.
@@ -52,6 +93,11 @@ struct LaneSetup {
   std::uint32_t max_bytes = 0;   ///< of one read or write
   Unparker* unparker = nullptr;  ///< how a parked request goes on
   unsigned index = 0;            ///< which of the device's tasks this is
+  std::vector<IoTag> tags;       ///< of each slot
+  /// Zoned devices: where a request's answer says at which sector its data went, by slot; 0 for
+  /// all but appends.
+  std::uint64_t* append_sectors = nullptr;
+  TargetCounters* counters = nullptr;
 };
 
 /// A target as one task uses it. Nothing here is called by two tasks.
@@ -93,6 +139,9 @@ class Target {
   /// (IORING_SETUP_IOPOLL); the reason why not otherwise.
   [[nodiscard]] virtual Result<> pollable(Data::Place) const { return {}; }
 
+  /// The file that holds the data as it is, byte for byte; -1 if there is no such file.
+  [[nodiscard]] virtual int plain_file() const { return -1; }
+
   /// The lane of one more task; called by that task. The lane lives as long as the target.
   virtual Result<TargetLane*> open_lane(const LaneSetup& setup) = 0;
 };
@@ -104,7 +153,7 @@ class SharedTarget : public Target, public TargetLane {
   Result<TargetLane*> open_lane(const LaneSetup&) final { return this; }
 };
 
-/// Makes the target that `spec` names: "null", "mem:SIZE" or "loop:PATH". Errors name the spec.
+/// Makes the target that `spec` names, as docs/targets.md describes. Errors name the spec.
 Result<std::unique_ptr<Target>> make_target(std::string_view spec);
 
 /// One line per kind of target, for --help.
