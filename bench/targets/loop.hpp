@@ -3,8 +3,7 @@
 
 #include <string>
 
-#include "bench/base/fd.hpp"
-#include "bench/targets/target.hpp"
+#include "bench/targets/backing_file.hpp"
 
 namespace ublkbench {
 
@@ -14,20 +13,17 @@ class LoopTarget final : public SharedTarget {
   /// `path` must exist and be a regular file or a block device that nobody else holds.
   static Result<std::unique_ptr<Target>> make(const std::string& path);
 
-  [[nodiscard]] DeviceShape shape() const override { return shape_; }
-  [[nodiscard]] std::vector<int> files() const override { return {file_.get()}; }
-  [[nodiscard]] bool direct() const { return direct_; }
+  [[nodiscard]] DeviceShape shape() const override { return file_.shape(); }
+  [[nodiscard]] std::vector<int> files() const override { return {file_.fd()}; }
+  [[nodiscard]] Result<> pollable(Data::Place) const override { return file_.pollable(); }
+  [[nodiscard]] int plain_file() const override { return file_.fd(); }
 
   void queue(const Request& request, const Data& data, Chain& chain) noexcept override;
 
  private:
-  LoopTarget(Fd file, const DeviceShape& shape, bool direct, bool block_device)
-      : file_(std::move(file)), shape_(shape), direct_(direct), block_device_(block_device) {}
+  explicit LoopTarget(BackingFile file) : file_(std::move(file)) {}
 
-  Fd file_;
-  DeviceShape shape_;
-  bool direct_;
-  bool block_device_;
+  BackingFile file_;
 };
 
 }  // namespace ublkbench

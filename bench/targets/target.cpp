@@ -8,6 +8,7 @@
 #include "bench/targets/loop.hpp"
 #include "bench/targets/memory.hpp"
 #include "bench/targets/null.hpp"
+#include "bench/targets/stripe.hpp"
 
 namespace ublkbench {
 namespace {
@@ -42,13 +43,19 @@ Result<std::unique_ptr<Target>> make_loop(std::string_view argument) {
   return LoopTarget::make(std::string(argument));
 }
 
+Result<std::unique_ptr<Target>> make_stripe(std::string_view argument) {
+  const auto spec = parse_stripe(argument);
+  if (!spec) return std::unexpected(spec.error());
+  return StripeTarget::make(*spec);
+}
+
 struct Kind {
   std::string_view name;
   Result<std::unique_ptr<Target>> (*make)(std::string_view argument);
 };
 
-constexpr std::array kinds{Kind{"null", make_null}, Kind{"mem", make_memory},
-                           Kind{"loop", make_loop}};
+constexpr std::array kinds{Kind{"null", make_null},   Kind{"mem", make_memory},
+                           Kind{"loop", make_loop},   Kind{"stripe", make_stripe}};
 
 }  // namespace
 
@@ -59,12 +66,14 @@ Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
       colon == std::string_view::npos ? std::string_view{} : spec.substr(colon + 1);
   for (const Kind& kind : kinds)
     if (kind.name == name) return kind.make(argument);
-  return bad_input(std::format("unknown target '{}'", spec), "use null, mem:SIZE or loop:PATH");
+  return bad_input(std::format("unknown target '{}'", spec),
+                   "use null, mem:SIZE, loop:PATH, stripe:PATH,PATH");
 }
 
 std::string_view target_help() {
-  return "null[:SIZE] (completes at once), mem:SIZE (stores in memory), "
-         "loop:PATH (file or block device)";
+  return "null[:SIZE] (completes at once), mem:SIZE (stores in memory); "
+         "loop:PATH (file or block device), "
+         "stripe:PATH,PATH[,...][:chunk=64k] (RAID 0)";
 }
 
 }  // namespace ublkbench

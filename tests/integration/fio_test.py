@@ -28,6 +28,9 @@ class FioVerify(ublk.TestCase):
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(ublk.scratch_folder())
             yield f"loop:{ublk.sparse_file(folder, 'backing', 256 << 20)}"
+            members = [str(ublk.sparse_file(folder, f"member{number}", 64 << 20))
+                       for number in range(3)]
+            yield f"stripe:{','.join(members)}:chunk=20k"
         if LONG:
             yield f"loop:{ublk.scratch_disk(0)}"
 

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// A file or block device that a target stores data in: opened past the page cache where O_DIRECT is
+// possible, and described as a block device would be.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "bench/base/fd.hpp"
+#include "bench/targets/target.hpp"
+
+namespace ublkbench {
+
+class BackingFile {
+ public:
+  /// `path` must exist and be a regular file or a block device that nobody else holds.
+  static Result<BackingFile> open(const std::string& path);
+
+  [[nodiscard]] int fd() const { return file_.get(); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const DeviceShape& shape() const { return shape_; }
+  [[nodiscard]] bool direct() const { return direct_; }
+  [[nodiscard]] bool is_block_device() const { return block_device_; }
+  /// Both names lead to the same bytes.
+  [[nodiscard]] bool same_as(const BackingFile& other) const;
+
+  /// Whether its reads and writes can go through a ring that polls: O_DIRECT, a file with polled
+  /// I/O, and a disk with poll queues.
+  [[nodiscard]] Result<> pollable() const;
+
+ private:
+  BackingFile() = default;
+
+  std::string path_;
+  Fd file_;
+  DeviceShape shape_;
+  bool direct_ = false;
+  bool block_device_ = false;
+  dev_t disk_ = 0;   ///< the device itself, or the one that the file's file system is on
+  ino_t inode_ = 0;  ///< 0 for a device
+};
+
+/// Serves one request that is not a read or a write with one SQE on file number `file`.
+void queue_without_data(Chain& chain, int file, const BackingFile& backing,
+                        const Request& request) noexcept;
+
+}  // namespace ublkbench
