@@ -19,6 +19,7 @@ class MemoryTarget final : public SharedTarget {
   }
   [[nodiscard]] std::vector<int> files() const override { return {file_.get()}; }
   [[nodiscard]] Result<> pollable(Data::Place place) const override;
+  [[nodiscard]] int plain_file() const override { return file_.get(); }
 
   void queue(const Request& request, const Data& data, Chain& chain) noexcept override;
 

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "bench/base/units.hpp"
+#include "bench/targets/fault.hpp"
 #include "bench/targets/loop.hpp"
 #include "bench/targets/memory.hpp"
 #include "bench/targets/null.hpp"
@@ -57,9 +58,7 @@ struct Kind {
 constexpr std::array kinds{Kind{"null", make_null},   Kind{"mem", make_memory},
                            Kind{"loop", make_loop},   Kind{"stripe", make_stripe}};
 
-}  // namespace
-
-Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
+Result<std::unique_ptr<Target>> make_plain(std::string_view spec) {
   const std::size_t colon = spec.find(':');
   const std::string_view name = spec.substr(0, colon);
   const std::string_view argument =
@@ -70,10 +69,24 @@ Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
                    "use null, mem:SIZE, loop:PATH, stripe:PATH,PATH");
 }
 
+}  // namespace
+
+Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
+  constexpr std::string_view decorator = "+fault:";
+  const std::size_t at = spec.find(decorator);
+  if (at == std::string_view::npos) return make_plain(spec);
+  auto faults = parse_faults(spec.substr(at + decorator.size()));
+  if (!faults) return std::unexpected(faults.error());
+  auto below = make_plain(spec.substr(0, at));
+  if (!below) return below;
+  return FaultTarget::make(std::move(*below), std::move(*faults));
+}
+
 std::string_view target_help() {
   return "null[:SIZE] (completes at once), mem:SIZE (stores in memory); "
          "loop:PATH (file or block device), "
-         "stripe:PATH,PATH[,...][:chunk=64k] (RAID 0)";
+         "stripe:PATH,PATH[,...][:chunk=64k] (RAID 0); "
+         "behind any of them +fault:FAULT[,...], for instance null+fault:delay=2ms,error=EIO@0.1%";
 }
 
 }  // namespace ublkbench
