@@ -12,6 +12,8 @@ root_packages=(
   # tests and tools in the guest
   python3 python3-pytest python3-jsonschema fio kmod udev procps iproute2 util-linux fdisk e2fsprogs xfsprogs
   file rsync less
+  # NBD servers, and a file system that appends to zones
+  nbdkit qemu-utils btrfs-progs
   # the machine itself
   qemu-system-x86 virtiofsd busybox-static cpio xz-utils zstd
 )
