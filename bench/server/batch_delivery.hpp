@@ -68,8 +68,8 @@ class BatchDelivery {
 
   void commit(const IoSlot& slot, std::uint32_t index, std::int32_t result) {
     ElementBuffer& buffer = queues_[slot.queue].filling;
-    buffer.extend_to(encode_element<Path::address_kind>(buffer.end(), slot.tag, result,
-                                                        path_.address(slot, index)));
+    buffer.extend_to(encode_element<Path::address_kind, Path::zoned>(
+        buffer.end(), slot.tag, result, path_.address(slot, index), path_.append_sector(index)));
   }
 
   void flush() {
@@ -83,7 +83,7 @@ class BatchDelivery {
   }
 
  private:
-  static constexpr std::uint8_t bytes_per_element = element_bytes<Path::address_kind>;
+  static constexpr std::uint8_t bytes_per_element = element_bytes<Path::address_kind, Path::zoned>;
 
   struct Queue {
     QueueView view;
@@ -112,7 +112,7 @@ class BatchDelivery {
     ElementBuffer& elements = queue.filling;
     for (std::uint32_t tag = 0; tag < queue.view.depth; ++tag) {
       const std::uint32_t slot = queue.view.first_slot + tag;
-      elements.extend_to(encode_element<Path::address_kind>(
+      elements.extend_to(encode_element<Path::address_kind, Path::zoned>(
           elements.end(), static_cast<std::uint16_t>(tag), 0, path_.address(slots_[slot], slot)));
     }
     prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_PREP_IO_CMDS, queue.view.id,
@@ -123,7 +123,7 @@ class BatchDelivery {
 
   std::uint16_t flags_of(const Queue& queue) const {
     const std::uint32_t slot = queue.view.first_slot;
-    return batch_flags<Path::address_kind>(path_.address(slots_[slot], slot));
+    return batch_flags<Path::address_kind, Path::zoned>(path_.address(slots_[slot], slot));
   }
 
   void queue_fetch(std::uint16_t index) {

@@ -14,15 +14,18 @@
 
 namespace ublkbench {
 
-/// Bytes of one element: the header, and a buffer address where the driver copies.
-template <AddressKind kind>
+/// Bytes of one element: the header, a buffer address where the driver copies, and the sector of an
+/// append on zoned devices.
+template <AddressKind kind, bool zoned = false>
 inline constexpr std::uint8_t element_bytes =
-    sizeof(ublk_elem_header) + (kind == AddressKind::buffer ? sizeof(std::uint64_t) : 0);
+    sizeof(ublk_elem_header) + (kind == AddressKind::buffer ? sizeof(std::uint64_t) : 0) +
+    (zoned ? sizeof(std::uint64_t) : 0);
 
 /// ublk_batch_io::flags for elements of this kind. A fallback for auto registration is a flag of
 /// the whole command, not of an element (ublk_batch_auto_buf_reg).
-template <AddressKind kind>
+template <AddressKind kind, bool zoned = false>
 constexpr std::uint16_t batch_flags(std::uint64_t address) {
+  if constexpr (zoned) return UBLK_BATCH_F_HAS_ZONE_LBA | batch_flags<kind>(address);
   if constexpr (kind == AddressKind::buffer) return UBLK_BATCH_F_HAS_BUF_ADDR;
   if constexpr (kind == AddressKind::auto_register)
     return (address >> 16 & UBLK_AUTO_BUF_REG_FALLBACK) != 0 ? UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK
@@ -30,10 +33,11 @@ constexpr std::uint16_t batch_flags(std::uint64_t address) {
   return 0;
 }
 
-/// Writes one element; `address` as the data path gives it. Returns the byte behind it.
-template <AddressKind kind>
+/// Writes one element; `address` and `append_sector` as the data path gives them. Returns the byte
+/// behind it.
+template <AddressKind kind, bool zoned = false>
 std::byte* encode_element(std::byte* at, std::uint16_t tag, std::int32_t result,
-                          std::uint64_t address) {
+                          std::uint64_t address, std::uint64_t append_sector = 0) {
   static_assert(sizeof(ublk_elem_header) == 8);
   const std::uint64_t index = kind == AddressKind::auto_register ? address & 0xffff : 0;
   const std::uint64_t header =
@@ -41,7 +45,8 @@ std::byte* encode_element(std::byte* at, std::uint16_t tag, std::int32_t result,
   std::memcpy(at, &header, sizeof(header));
   if constexpr (kind == AddressKind::buffer)
     std::memcpy(at + sizeof(header), &address, sizeof(address));
-  return at + element_bytes<kind>;
+  if constexpr (zoned) std::memcpy(at + element_bytes<kind>, &append_sector, sizeof(append_sector));
+  return at + element_bytes<kind, zoned>;
 }
 
 /// The tags that a FETCH_IO_CMDS completion left in its buffer.

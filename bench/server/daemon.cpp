@@ -49,6 +49,7 @@ Data::Place data_place(const Mode& mode) {
 Result<std::unique_ptr<Daemon>> make_daemon(const Mode& mode, DaemonSetup setup) {
   if (const auto why = unserved(mode))
     return unsupported(std::format("mode '{}': {}", mode.name(), *why));
+  if (setup.target->shape().zone_bytes != 0) return make_zoned_daemon(mode, std::move(setup));
   return mode.delivery == DeliveryMode::batch ? make_batch_daemon(mode, std::move(setup))
                                               : make_per_io_daemon(mode, std::move(setup));
 }

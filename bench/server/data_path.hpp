@@ -36,6 +36,9 @@ concept DataPath = requires(const P path, const Request& request, const IoSlot& 
   { P::can_fail } -> std::convertible_to<bool>;
   /// release() only queues SQEs, which may be behind the target's in the same submission.
   { P::releases_early } -> std::convertible_to<bool>;
+  /// Results carry the sector that an append went to (UBLK_F_ZONED).
+  { P::zoned } -> std::convertible_to<bool>;
+  { path.append_sector(index) } -> std::same_as<std::uint64_t>;
   /// The driver resumes a read that was served in part (__ublk_complete_rq: only where it copies).
   { path.resumes_short_reads(slot) } -> std::convertible_to<bool>;
   { path.address(slot, index) } -> std::same_as<std::uint64_t>;
@@ -51,7 +54,9 @@ struct PlainDataPath {
   static constexpr bool needs_buffer_table = false;
   static constexpr bool can_fail = false;
   static constexpr bool releases_early = false;
+  static constexpr bool zoned = false;
 
+  static constexpr std::uint64_t append_sector(std::uint32_t) { return 0; }
   static constexpr bool resumes_short_reads(const IoSlot&) { return false; }
   static constexpr std::uint64_t address(const IoSlot&, std::uint32_t) { return 0; }
   static void acquire(const Request&, const IoSlot&, std::uint32_t, Chain&, DaemonCounters&) {}

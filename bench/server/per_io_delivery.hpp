@@ -87,9 +87,10 @@ class PerIoDelivery {
                      std::int32_t result) {
     const std::uint64_t address = path_.address(slot, index);
     constexpr bool buffer = Path::address_kind == AddressKind::buffer;
+    static_assert(!(buffer && Path::zoned));  // they share ublksrv_io_cmd::addr
     constexpr bool auto_register = Path::address_kind == AddressKind::auto_register;
     prep_io_command(ring_.uncleared_sqe(), op, slot.queue_id, slot.tag, result,
-                    buffer ? address : 0, auto_register ? address : 0,
+                    buffer ? address : path_.append_sector(index), auto_register ? address : 0,
                     encode(Owner::io_command, index));
   }
 

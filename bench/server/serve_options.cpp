@@ -89,12 +89,42 @@ Result<> validate(const ServeOptions& options) {
   return {};
 }
 
+std::uint64_t shape_flags(const DeviceShape& shape) {
+  return shape.zone_bytes != 0 ? UBLK_F_ZONED : 0;
+}
+
+Result<> validate(const ServeOptions& options, const DeviceShape& shape) {
+  if (shape.zone_bytes == 0) return {};
+  const BufferMode buffer = options.mode.buffer;
+  if (buffer == BufferMode::user_copy || buffer == BufferMode::zc) return {};
+  // ublk_ctrl_add_dev(): an append's answer takes the place of the buffer's address.
+  const bool driver_could = buffer == BufferMode::auto_zc || buffer == BufferMode::mixed;
+  return bad_input(std::format("a zoned target with mode '{}'", options.mode.name()),
+                   driver_could ? "this server has no such data path: use user_copy or zc"
+                                : "the driver takes UBLK_F_ZONED with UBLK_F_USER_COPY or "
+                                  "UBLK_F_SUPPORT_ZERO_COPY only: use user_copy or zc");
+}
+
+namespace {
+
+void add_zones(ublk_params& params, const ServeOptions& options, const DeviceShape& shape) {
+  params.types |= UBLK_PARAM_TYPE_ZONED;
+  params.basic.chunk_sectors = static_cast<std::uint32_t>(shape.zone_bytes >> 9);
+  params.zoned.max_open_zones = shape.max_open_zones;
+  params.zoned.max_active_zones = shape.max_active_zones;
+  params.zoned.max_zone_append_sectors = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(options.max_io_bytes, shape.zone_capacity_bytes) >> 9);
+}
+
+}  // namespace
+
 ublk_params device_params(const ServeOptions& options, const DeviceShape& shape) {
   ublk_params params{};
   params.len = sizeof(params);
   params.types = UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_DMA_ALIGN;
-  params.basic.attrs =
-      (shape.volatile_cache ? UBLK_ATTR_VOLATILE_CACHE : 0U) | (shape.fua ? UBLK_ATTR_FUA : 0U);
+  params.basic.attrs = (shape.volatile_cache ? UBLK_ATTR_VOLATILE_CACHE : 0U) |
+                       (shape.fua ? UBLK_ATTR_FUA : 0U) |
+                       (shape.read_only ? UBLK_ATTR_READ_ONLY : 0U);
   params.basic.logical_bs_shift = static_cast<std::uint8_t>(shape.logical_block_shift);
   params.basic.physical_bs_shift = static_cast<std::uint8_t>(shape.physical_block_shift);
   params.basic.io_min_shift = params.basic.physical_bs_shift;
@@ -102,6 +132,7 @@ ublk_params device_params(const ServeOptions& options, const DeviceShape& shape)
   params.basic.max_sectors = options.max_io_bytes >> 9;
   params.basic.dev_sectors = shape.bytes >> 9;
   params.dma.alignment = shape.dma_alignment;
+  if (shape.zone_bytes != 0) add_zones(params, options, shape);
   if (shape.discard || shape.write_zeroes) {
     params.types |= UBLK_PARAM_TYPE_DISCARD;
     // The whole request must fit ublksrv_io_desc.nr_sectors and our 32-bit byte count.

@@ -52,6 +52,12 @@ struct ServeOptions {
 /// Limits of the driver and of this server; the first violation by name.
 Result<> validate(const ServeOptions& options);
 
+/// UBLK_F_* that the target's shape needs.
+std::uint64_t shape_flags(const DeviceShape& shape);
+
+/// Whether the mode can serve a device of this shape.
+Result<> validate(const ServeOptions& options, const DeviceShape& shape);
+
 /// Limits that follow from both the options and the target's shape.
 ublk_params device_params(const ServeOptions& options, const DeviceShape& shape);
 

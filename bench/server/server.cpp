@@ -50,6 +50,8 @@ Result<Server> Server::start(const ServeOptions& options) {
   auto target = make_target(options.target);
   if (!target) return std::unexpected(target.error());
 
+  const DeviceShape shape = (*target)->shape();
+  if (auto fits = validate(options, shape); !fits) return std::unexpected(fits.error());
   if (options.mode.reaping != ReapMode::interrupt)
     if (auto can = (*target)->pollable(data_place(options.mode)); !can)
       return std::unexpected(can.error());
@@ -58,12 +60,12 @@ Result<Server> Server::start(const ServeOptions& options) {
                               .queues = static_cast<std::uint16_t>(options.queues),
                               .depth = static_cast<std::uint16_t>(options.depth),
                               .max_io_bytes = options.max_io_bytes,
-                              .flags = options.flags(granted)});
+                              .flags = options.flags(granted) | shape_flags(shape)});
   if (!device) return std::unexpected(device.error());
   Server server;
   server.device_ = *device;
   server.id_ = static_cast<int>(device->dev_id);
-  if (auto set = control::set_params(server.id_, device_params(options, (*target)->shape())); !set)
+  if (auto set = control::set_params(server.id_, device_params(options, shape)); !set)
     return std::unexpected(set.error());
   if (options.mode.buffer == BufferMode::shmem_zc)
     if (auto shared = server.share_memory(options); !shared) return std::unexpected(shared.error());
@@ -89,8 +91,8 @@ Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> targ
   if (process_ == 0) {
     prepare_child(supervisor);
     channel->reader = ChannelReader();
-    const int code = run_server_process(options, device_, *target, counters_,
-                                        shared_memory_.data(), channel->writer);
+    const int code = run_server_process(options, device_, *target, counters_, shared_memory_.data(),
+                                        channel->writer);
     ::_exit(code);
   }
   channel_ = std::move(channel->reader);

@@ -10,6 +10,7 @@
 #include "bench/targets/memory.hpp"
 #include "bench/targets/null.hpp"
 #include "bench/targets/stripe.hpp"
+#include "bench/targets/zoned.hpp"
 
 namespace ublkbench {
 namespace {
@@ -50,13 +51,22 @@ Result<std::unique_ptr<Target>> make_stripe(std::string_view argument) {
   return StripeTarget::make(*spec);
 }
 
+Result<std::unique_ptr<Target>> make_zoned(std::string_view argument) {
+  if (argument.empty())
+    return bad_input("target zoned needs a size", "for instance zoned:256M:zone=4M,max_open=8");
+  const auto layout = parse_zoned(argument);
+  if (!layout) return std::unexpected(layout.error());
+  return ZonedTarget::make(*layout);
+}
+
 struct Kind {
   std::string_view name;
   Result<std::unique_ptr<Target>> (*make)(std::string_view argument);
 };
 
 constexpr std::array kinds{Kind{"null", make_null},   Kind{"mem", make_memory},
-                           Kind{"loop", make_loop},   Kind{"stripe", make_stripe}};
+                           Kind{"loop", make_loop},   Kind{"stripe", make_stripe},
+                           Kind{"zoned", make_zoned}};
 
 Result<std::unique_ptr<Target>> make_plain(std::string_view spec) {
   const std::size_t colon = spec.find(':');
@@ -66,7 +76,7 @@ Result<std::unique_ptr<Target>> make_plain(std::string_view spec) {
   for (const Kind& kind : kinds)
     if (kind.name == name) return kind.make(argument);
   return bad_input(std::format("unknown target '{}'", spec),
-                   "use null, mem:SIZE, loop:PATH, stripe:PATH,PATH");
+                   "use null, mem:SIZE, loop:PATH, stripe:PATH,PATH, zoned:SIZE");
 }
 
 }  // namespace
@@ -85,7 +95,8 @@ Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
 std::string_view target_help() {
   return "null[:SIZE] (completes at once), mem:SIZE (stores in memory); "
          "loop:PATH (file or block device), "
-         "stripe:PATH,PATH[,...][:chunk=64k] (RAID 0); "
+         "stripe:PATH,PATH[,...][:chunk=64k] (RAID 0), "
+         "zoned:SIZE[:zone=16M,...] (host-managed, in memory); "
          "behind any of them +fault:FAULT[,...], for instance null+fault:delay=2ms,error=EIO@0.1%";
 }
 
