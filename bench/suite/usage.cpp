@@ -82,6 +82,9 @@ nlohmann::json ServerUsage::to_json() const {
       {"shared_memory_misses", shared_memory_misses},
       {"wakes", wakes},
       {"fetch_rearmed", fetch_rearmed},
+      {"in_flight_ios", in_flight_ios},
+      {"chained_send_ios", chained_send_ios},
+      {"send_sqe_chain_busy", send_sqe_chain_busy},
       {"fetch_batch", {{"mean", mean_size(fetch_batch)}, {"size_events", pairs(fetch_batch)}}},
       {"commit_batch", {{"mean", mean_size(commit_batch)}, {"size_events", pairs(commit_batch)}}},
       {"cpu_ns", cpu_ns},
@@ -101,6 +104,8 @@ ServerUsage operator-(const ServerUsage& later, const ServerUsage& earlier) {
   usage.shared_memory_misses -= earlier.shared_memory_misses;
   usage.wakes -= earlier.wakes;
   usage.fetch_rearmed -= earlier.fetch_rearmed;
+  usage.chained_send_ios -= earlier.chained_send_ios;
+  usage.send_sqe_chain_busy -= earlier.send_sqe_chain_busy;
   usage.fetch_batch = minus(later.fetch_batch, earlier.fetch_batch);
   usage.commit_batch = minus(later.commit_batch, earlier.commit_batch);
   usage.cpu_ns -= earlier.cpu_ns;
@@ -145,6 +150,9 @@ ServerUsage ServerMeter::read() const {
     usage.shared_memory_misses += daemon.shared_memory_misses.get();
     usage.wakes += daemon.wakes.get();
     usage.fetch_rearmed += daemon.fetch_rearmed.get();
+    usage.in_flight_ios += daemon.target.in_flight_ios.get();
+    usage.chained_send_ios += daemon.target.chained_send_ios.get();
+    usage.send_sqe_chain_busy += daemon.target.send_sqe_chain_busy.get();
     add(usage.fetch_batch, counts_of(daemon.fetch_batch));
     add(usage.commit_batch, counts_of(daemon.commit_batch));
     usage.cpu_ns += cpu_ns_of(process_, daemon.task_id);

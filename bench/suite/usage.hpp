@@ -27,6 +27,9 @@ struct ServerUsage {
   std::uint64_t shared_memory_misses = 0;
   std::uint64_t wakes = 0;
   std::uint64_t fetch_rearmed = 0;
+  std::uint64_t in_flight_ios = 0;  ///< of a target with a connection, at the later edge
+  std::uint64_t chained_send_ios = 0;
+  std::uint64_t send_sqe_chain_busy = 0;
   SizeCounts fetch_batch;
   SizeCounts commit_batch;
   std::uint64_t cpu_ns = 0;  ///< of the daemons' threads, user and kernel

@@ -8,6 +8,7 @@
 #include "bench/targets/fault.hpp"
 #include "bench/targets/loop.hpp"
 #include "bench/targets/memory.hpp"
+#include "bench/targets/nbd.hpp"
 #include "bench/targets/null.hpp"
 #include "bench/targets/stripe.hpp"
 #include "bench/targets/zoned.hpp"
@@ -59,6 +60,10 @@ Result<std::unique_ptr<Target>> make_zoned(std::string_view argument) {
   return ZonedTarget::make(*layout);
 }
 
+Result<std::unique_ptr<Target>> make_nbd(std::string_view argument) {
+  return NbdTarget::make(argument);
+}
+
 struct Kind {
   std::string_view name;
   Result<std::unique_ptr<Target>> (*make)(std::string_view argument);
@@ -66,7 +71,7 @@ struct Kind {
 
 constexpr std::array kinds{Kind{"null", make_null},   Kind{"mem", make_memory},
                            Kind{"loop", make_loop},   Kind{"stripe", make_stripe},
-                           Kind{"zoned", make_zoned}};
+                           Kind{"zoned", make_zoned}, Kind{"nbd", make_nbd}};
 
 Result<std::unique_ptr<Target>> make_plain(std::string_view spec) {
   const std::size_t colon = spec.find(':');
@@ -76,7 +81,8 @@ Result<std::unique_ptr<Target>> make_plain(std::string_view spec) {
   for (const Kind& kind : kinds)
     if (kind.name == name) return kind.make(argument);
   return bad_input(std::format("unknown target '{}'", spec),
-                   "use null, mem:SIZE, loop:PATH, stripe:PATH,PATH, zoned:SIZE");
+                   "use null, mem:SIZE, loop:PATH, stripe:PATH,PATH, zoned:SIZE or "
+                   "nbd:HOST:PORT/NAME");
 }
 
 }  // namespace
@@ -93,10 +99,11 @@ Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
 }
 
 std::string_view target_help() {
-  return "null[:SIZE] (completes at once), mem:SIZE (stores in memory); "
+  return "null[:SIZE] (completes at once), mem:SIZE (stores in memory), "
          "loop:PATH (file or block device), "
          "stripe:PATH,PATH[,...][:chunk=64k] (RAID 0), "
-         "zoned:SIZE[:zone=16M,...] (host-managed, in memory); "
+         "zoned:SIZE[:zone=16M,...] (host-managed, in memory), "
+         "nbd:HOST:PORT/NAME or nbd:unix:PATH/NAME; "
          "behind any of them +fault:FAULT[,...], for instance null+fault:delay=2ms,error=EIO@0.1%";
 }
 
