@@ -35,7 +35,7 @@ SERVER_ROWS = [
     Row(("add", "--max-io", "64M"), USAGE, r"as the largest I/O; the driver takes 4k to 32M"),
     Row(("add", "--max-io", "many"), USAGE, r"'many' is not a size"),
     Row(("add", "--server-cpus", "x"), USAGE, r"'x' is not a CPU list; for instance"),
-    Row(("add", "-t", "nosuch"), USAGE, r"unknown target 'nosuch'; use null, mem:SIZE or loop:PATH"),
+    Row(("add", "-t", "nosuch"), USAGE, r"unknown target 'nosuch'; use null, mem:SIZE, loop:PATH, stripe:.* or nbd:"),
     Row(("add", "-t", "mem"), USAGE, r"target mem needs a size; for instance"),
     Row(("add", "-t", "mem:4k"), USAGE, r"target mem of 4096 bytes; give at least 1M"),
     Row(("add", "-t", "loop:{folder}/none"), USAGE, r"{folder}/none: No such file.*; create it first"),
