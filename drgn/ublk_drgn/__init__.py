@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+"""ublk_drgn: what hangs in ublk, read from the kernel's memory without debug information.
+
+The way through the package: attach (live, vmcore, recording) makes a Kernel, which reads structures by
+the names of the types in BTF; the decoding modules (device, queue_io, block, rings, tasks, control) turn memory into a
+plain JSON document; rules turn the document into findings without touching memory; text prints it.
+"""
+
+VERSION = "0.1.0"
+SCHEMA_VERSION = 1

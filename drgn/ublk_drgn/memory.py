@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Kernel memory by the page: read once a sample, so that a sample is as consistent as it can be and can be kept."""
+
+from __future__ import annotations
+
+import typing
+
+from .errors import Fault
+
+PAGE = 4096
+_WORD_MASK = (1 << 64) - 1
+
+Fetch = typing.Callable[[int, int], bytes]
+
+
+class Memory:
+    """Pages that were read so far; `fetch` gets new ones and raises Fault."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self.pages: dict[int, bytes | None] = {}
+
+    def forget(self) -> None:
+        """A new sample reads everything again."""
+        self.pages = {}
+
+    def read(self, address: int, size: int) -> bytes:
+        first, last = address // PAGE, (address + size - 1) // PAGE
+        if first == last:
+            offset = address % PAGE
+            return self._page(first, address)[offset:offset + size]
+        self._fetch_run(first, last)
+        data = b"".join(self._page(number, address) for number in range(first, last + 1))
+        return data[address % PAGE:address % PAGE + size]
+
+    def _page(self, number: int, address: int) -> bytes:
+        if number not in self.pages:
+            try:
+                self.pages[number] = self._fetch(number * PAGE, PAGE)
+            except Fault:
+                self.pages[number] = None
+        page = self.pages[number]
+        if page is None:
+            raise Fault(address)
+        return page
+
+    def _fetch_run(self, first: int, last: int) -> None:
+        """Many pages in one read; what fails as a whole is read page by page."""
+        if last - first < 2 or any(number in self.pages for number in range(first, last + 1)):
+            return
+        try:
+            data = self._fetch(first * PAGE, (last - first + 1) * PAGE)
+        except Fault:
+            return
+        for number in range(first, last + 1):
+            start = (number - first) * PAGE
+            self.pages[number] = data[start:start + PAGE]
+
+    def word(self, address: int) -> int:
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def words(self, address: int, count: int) -> list[int]:
+        if count <= 0:
+            return []
+        data = self.read(address, 8 * count)
+        return [int.from_bytes(data[at:at + 8], "little") for at in range(0, 8 * count, 8)]
+
+    def string(self, address: int, size_max: int = 256) -> str:
+        """A zero-terminated string that may end just before an unreadable page."""
+        result = b""
+        while len(result) < size_max:
+            part = self.read(address + len(result), min(PAGE - (address + len(result)) % PAGE,
+                                                        size_max - len(result)))
+            end = part.find(b"\0")
+            if end >= 0:
+                return (result + part[:end]).decode("utf-8", "replace")
+            result += part
+        return result.decode("utf-8", "replace")
+
+    def list_nodes(self, head: int, count_max: int = 100_000) -> typing.Iterator[int]:
+        """Addresses of the nodes of a list_head. A list that was never initialised has a null pointer."""
+        node, seen = self.word(head), {0, head}
+        while node not in seen and len(seen) < count_max:
+            seen.add(node)
+            yield node
+            node = self.word(node)
+
+    def chain(self, first: int, count_max: int = 100_000) -> typing.Iterator[int]:
+        """Nodes of a list that ends with a null pointer or (hlist_nulls) an odd one."""
+        node, seen = first, set()
+        while node and not node & 1 and node not in seen and len(seen) < count_max:
+            seen.add(node)
+            yield node
+            node = self.word(node)
+
+
+def bitmap(data: bytes) -> typing.Iterator[int]:
+    """Numbers of the bits that are set."""
+    value, number = int.from_bytes(data, "little"), 0
+    while value:
+        skip = (value & -value).bit_length() - 1
+        number += skip
+        yield number
+        value >>= skip + 1
+        number += 1

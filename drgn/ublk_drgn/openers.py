@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""Who has a ublk device open: file descriptors, memory mappings, rings' registered files, mounts."""
+
+from __future__ import annotations
+
+import typing
+
+from .block import Json, hexadecimal
+from .bulk import Columns, scattered
+from .errors import Fault
+from .kernel import Kernel
+from .layout import View
+from .memory import bitmap
+from .tasks import Task, TaskTable
+from .xarray import maple_pointers
+
+_FDS_MAX = 1 << 20
+_SPACES_MAX = 4000
+CHAR_OPERATIONS = ("ublk_ch_fops", "ublk_ch_batch_io_fops")
+
+
+class Files:
+    """Every open file of every process that has to do with ublk, found in one pass over the fd tables."""
+
+    def __init__(self, kernel: Kernel, tasks: TaskTable) -> None:
+        self.kernel, self.tasks = kernel, tasks
+        self.columns = Columns(kernel, kernel.layout("file"), operations="f_op", mapping="f_mapping",
+                               private="private_data", inode="f_inode")
+        wanted = {name: kernel.symbols.address(name) for name in
+                  (*CHAR_OPERATIONS, "ublk_ctl_fops", "io_uring_fops", "def_blk_fops")}
+        self.operations = {address: name for name, address in wanted.items() if address}
+        self.known: dict[int, dict[str, int | None]] = {}
+        self.fds: list[tuple[Task, int, int]] = []  # task, fd, file
+        kernel.attempt("file descriptor tables", self._walk)
+
+    def kind(self, file: int) -> str | None:
+        """The name of a file's operations if it is one of those looked for."""
+        row = self.row(file)
+        return self.operations.get(row["operations"] or 0) if row else None
+
+    def row(self, file: int) -> dict[str, int | None] | None:
+        if file not in self.known:
+            for address, row in scattered(self.kernel, self.columns, [file]):
+                if row is None:
+                    return None
+                self.known[address] = row
+        return self.known[file]
+
+    def _walk(self) -> None:
+        seen: set[int] = set()
+        for task in sorted(self.tasks.by_address.values(), key=lambda task: task["pid"]):
+            table = task["files"]
+            if not table or table in seen:
+                continue
+            seen.add(table)
+            for fd, file in self.kernel.attempt(f"files of task {task['pid']}", lambda: self._table(table), []):
+                if self.kind(file):
+                    self.fds.append((task, fd, file))
+
+    def _table(self, files: int) -> list[tuple[int, int]]:
+        fdt = self.kernel.view("files_struct", files).follow("fdt", "fdtable")
+        if fdt is None:
+            return []
+        size = min(fdt.need("max_fds"), _FDS_MAX)
+        opened = bitmap(self.kernel.memory.read(fdt.need("open_fds"), (size + 7) // 8))
+        pointers = self.kernel.memory.words(fdt.need("fd"), size)
+        return [(fd, pointers[fd]) for fd in opened if pointers[fd]]
+
+    def of_kind(self, *kinds: str) -> typing.Iterator[tuple[Task, int, int]]:
+        return (entry for entry in self.fds if self.kind(entry[2]) in kinds)
+
+    def char_files(self, device: int) -> list[Json]:
+        """File descriptors of /dev/ublkcN; its private_data is the device."""
+        return [self._opener(task, fd, file) for task, fd, file in self.of_kind(*CHAR_OPERATIONS)
+                if (self.row(file) or {}).get("private") == device]
+
+    def block_files(self, mappings: set[int]) -> list[Json]:
+        return [self._opener(task, fd, file) for task, fd, file in self.of_kind("def_blk_fops")
+                if (self.row(file) or {}).get("mapping") in mappings]
+
+    def _opener(self, task: Task, fd: int, file: int) -> Json:
+        return {"how": "fd", "pid": task["tgid"], "comm": task.comm, "fd": fd, "file": hexadecimal(file),
+                "task": hexadecimal(task.address), "state": task.state}
+
+    def is_char_of(self, file: int, device: int) -> bool:
+        return self.kind(file) in CHAR_OPERATIONS and (self.row(file) or {}).get("private") == device
+
+    def mapped_by(self, device: int) -> list[Json]:
+        """Processes that have the io descriptors mapped: a mapping keeps the file open after close()."""
+        result, seen = [], set()
+        for task in sorted(self.tasks.by_address.values(), key=lambda task: task["pid"]):
+            space = task["mm"]
+            if not space or space in seen or len(seen) > _SPACES_MAX:
+                continue
+            seen.add(space)
+            if self.kernel.attempt(f"mappings of task {task['pid']}", lambda: self._maps(space, device), False):
+                result.append({"how": "mmap", "pid": task["tgid"], "comm": task.comm, "fd": None, "file": None,
+                               "task": hexadecimal(task.address), "state": task.state})
+        return result
+
+    def _maps(self, space: int, device: int) -> bool:
+        root = self.kernel.view("mm_struct", space).get("mm_mt.ma_root")
+        layout = self.kernel.layout("vm_area_struct")
+        columns = Columns(self.kernel, layout, start="vm_start", end="vm_end", file="vm_file", space="vm_mm")
+        for _address, row in scattered(self.kernel, columns, maple_pointers(self.kernel, root or 0)):
+            # Stale slots: a real area is of this space and is not empty.
+            if row and row["space"] == space and (row["start"] or 0) < (row["end"] or 0) and row["file"] \
+                    and self.is_char_of(row["file"], device):
+                return True
+        return False
+
+
+def of_device(kernel: Kernel, files: Files, device: View, rings: typing.Iterable[Json], held: bool) -> Json:
+    """`held`: the char device is open, so a holder without a descriptor is looked for too."""
+    char = files.char_files(device.address)
+    for ring in rings:
+        char += [{"how": "registered file", "ring": ring["address"], "slot": row["slot"], "file": row["file"],
+                  "users": ring["users"]} for row in ring["files"]
+                 if files.is_char_of(int(row["file"], 16), device.address)]
+    if held and not any(row["how"] == "fd" and row["state"] not in "ZX" for row in char):
+        char += files.mapped_by(device.address)
+    result: Json = {"char": char, "block": [], "mounts": []}
+    gendisk = device.follow("ub_disk", "gendisk")
+    if gendisk:
+        parts = kernel.attempt("partitions", lambda: partitions(kernel, gendisk), [])
+        result["block"] = files.block_files({part.get("bd_mapping") or 0 for part in parts} - {0})
+        result["mounts"] = kernel.attempt("mounts", lambda: mounts(kernel, {part.address for part in parts}), [])
+    return result
+
+
+def partitions(kernel: Kernel, gendisk: View) -> list[View]:
+    from .xarray import entries
+
+    return [kernel.view("block_device", address) for _number, address in entries(kernel, gendisk.place("part_tbl"))]
+
+
+def mounts(kernel: Kernel, devices: set[int]) -> list[Json]:
+    """File systems on these block devices, mounted anywhere (also in other mount namespaces)."""
+    head = kernel.symbols.address("super_blocks")
+    if head is None:
+        kernel.note_missing("variable", "super_blocks")
+        return []
+    result = []
+    for node in kernel.memory.list_nodes(head):
+        block = kernel.container("super_block", "s_list", node)
+        try:
+            if block.get("s_bdev") in devices:
+                kind = block.follow("s_type", "file_system_type")
+                name = kind.get("name") if kind else None
+                result.append({"how": "mount", "id": block.text("s_id"),
+                               "type": kernel.memory.string(name) if name else None})
+        except Fault:
+            continue
+    return result

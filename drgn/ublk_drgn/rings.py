@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""io_uring instances that have to do with ublk: queues, overflow, task work, buffers, files, references."""
+
+from __future__ import annotations
+
+import typing
+
+from . import constants as c
+from .block import Json, hexadecimal, mutex_owner, percpu_ref, work_pending
+from .errors import Fault
+from .kernel import Kernel
+from .layout import View
+from .tasks import Task, TaskTable
+from .xarray import entries
+
+_TABLE_MAX = 1 << 16
+
+
+def of_task(kernel: Kernel, task: Task) -> list[int]:
+    """The rings that a task has used: the nodes of its io_uring_task."""
+    if not task["io_uring"]:
+        return []
+    tctx = kernel.view("io_uring_task", task["io_uring"])
+    return [kernel.view("io_tctx_node", node).need("ctx") for _index, node in entries(kernel, tctx.place("xa"))]
+
+
+def users(kernel: Kernel, tasks: TaskTable) -> dict[int, list[Task]]:
+    """Each ring with the tasks that have used it. A dead server's ring is found by its commands only."""
+    result: dict[int, list[Task]] = {}
+    for task in list(tasks.by_address.values()):
+        if task["io_uring"] and not task.dead:
+            for ring in kernel.attempt(f"rings of task {task['pid']}", lambda: of_task(kernel, task), []):
+                result.setdefault(ring, []).append(task)
+    return result
+
+
+def decode(kernel: Kernel, address: int, tasks: list[Task]) -> Json:
+    ring = kernel.view("io_ring_ctx", address)
+    result: Json = {
+        "address": hexadecimal(address), "setup": c.RING_SETUP.names(ring.get("flags")),
+        "users": [hexadecimal(task.address) for task in tasks],
+        "submitter": hexadecimal(ring.get("submitter_task") or None),
+        "refs": percpu_ref(ring, "refs"), "uring_lock_owner": mutex_owner(ring, "uring_lock"),
+        "exit_work_pending": work_pending(ring, "exit_work.data"),
+        "task_work_pending": task_work(ring), "cq_waiting_for": ring.get("cq_wait_nr.counter"),
+        "cached_sq_head": ring.get("cached_sq_head"), "cached_cq_tail": ring.get("cached_cq_tail"),
+        "timeouts": count(kernel, ring, "timeout_list"), "overflow_list": count(kernel, ring, "cq_overflow_list"),
+        "queues": kernel.attempt(f"queues of ring {address:#x}", lambda: queues(ring), None),
+        "commands": kernel.attempt(f"commands of ring {address:#x}", lambda: commands(kernel, ring), []),
+    }
+    result["files"] = kernel.attempt(f"files of ring {address:#x}", lambda: fixed_files(kernel, ring), [])
+    result["file_slots"] = ring.get("file_table.data.nr")
+    result["buffers"] = kernel.attempt(f"buffers of ring {address:#x}", lambda: request_buffers(kernel, ring), [])
+    result["buffer_slots"] = ring.get("buf_table.nr")
+    result["inflight"] = [kernel.attempt("requests in flight", lambda: inflight(kernel, task)) for task in tasks]
+    return result
+
+
+def count(kernel: Kernel, ring: View, member: str) -> int | None:
+    if not ring.has(member):
+        return None
+    head = ring.place(member)
+    return kernel.attempt(member, lambda: sum(1 for _node in kernel.memory.list_nodes(head)))
+
+
+def task_work(ring: View) -> bool | None:
+    """Work for the submitter that it has not run yet (DEFER_TASKRUN; other rings use the task's list)."""
+    if ring.has("work_list.tail"):  # Linux 7.2: a queue that is empty when its tail is its stub
+        return ring.get("work_list.tail") != ring.place("work_list.stub")
+    if ring.has("work_llist.first"):
+        return bool(ring.get("work_llist.first") or ring.get("retry_llist.first"))
+    return None
+
+
+def task_work_of(kernel: Kernel, task: Task) -> bool | None:
+    """io_uring's work for a task whose rings do not defer it."""
+    if not task["io_uring"]:
+        return None
+    tctx = kernel.view("io_uring_task", task["io_uring"])
+    if tctx.has("task_list.tail"):
+        return tctx.get("task_list.tail") != tctx.place("task_list.stub")
+    if tctx.has("task_list.first"):
+        return bool(tctx.get("task_list.first"))
+    return None
+
+
+def queues(ring: View) -> Json:
+    """What fdinfo shows; head and tail of user space may be anything, so they are only differences of u32."""
+    rings = ring.follow("rings", "io_rings")
+    if rings is None:
+        return {"sq": None, "cq": None, "overflow": None, "sq_flags": [], "dropped": None}
+    values = {f"{queue}_{end}": rings.need(f"{queue}.{end}") for queue in ("sq", "cq") for end in ("head", "tail")}
+    cached = ring.get("cached_sq_head")
+    return {
+        "sq": {"head": values["sq_head"], "tail": values["sq_tail"], "entries": ring.get("sq_entries"),
+               "unsubmitted": None if cached is None else (values["sq_tail"] - cached) & 0xFFFFFFFF},
+        "cq": {"head": values["cq_head"], "tail": values["cq_tail"], "entries": ring.get("cq_entries"),
+               "unreaped": (values["cq_tail"] - values["cq_head"]) & 0xFFFFFFFF},
+        "overflow": rings.get("cq_overflow"), "dropped": rings.get("sq_dropped"),
+        "sq_flags": c.SQ_FLAGS.names(rings.get("sq_flags.counter")),
+    }
+
+
+def commands(kernel: Kernel, ring: View) -> list[Json]:
+    """io_uring commands that can be canceled: FETCH commands that wait, by file."""
+    if not ring.has("cancelable_uring_cmd"):
+        return []
+    found: dict[str, Json] = {}
+    node_offset = kernel.layout("io_kiocb").locate("hash_node")[0] // 8
+    for node in kernel.memory.chain(ring.get("cancelable_uring_cmd.first") or 0):
+        request = kernel.view("io_kiocb", node - node_offset)
+        file = request.get("file") or 0
+        row = found.setdefault(f"{file:#x}", {"file": hexadecimal(file), "count": 0})
+        row["count"] += 1
+    return list(found.values())
+
+
+def table(kernel: Kernel, ring: View, path: str) -> typing.Iterator[tuple[int, View]]:
+    slots, nodes = ring.get(f"{path}.nr"), ring.get(f"{path}.nodes")
+    if slots and nodes:
+        for index, node in enumerate(kernel.memory.words(nodes, min(slots, _TABLE_MAX))):
+            if node:
+                yield index, kernel.view("io_rsrc_node", node)
+
+
+def fixed_files(kernel: Kernel, ring: View) -> list[Json]:
+    return [{"slot": index, "file": hexadecimal(pointer & ~c.FILE_POINTER_FLAGS)}
+            for index, node in table(kernel, ring, "file_table.data") if (pointer := node.get("file_ptr"))]
+
+
+def request_buffers(kernel: Kernel, ring: View) -> list[Json]:
+    """Registered buffers that belong to a block request, with the request they hold."""
+    result = []
+    for index, node in table(kernel, ring, "buf_table"):
+        buffer = node.follow("buf", "io_mapped_ubuf")
+        if buffer is None:
+            continue
+        kernel_owned = bool((buffer.get("flags") or 0) & c.REGBUF_KERNEL) if buffer.has("flags") else \
+            bool(buffer.get("is_kbuf"))
+        if kernel_owned:
+            symbol = kernel.symbol(buffer.get("release"))
+            result.append({"slot": index, "request": hexadecimal(buffer.get("priv")), "bytes": buffer.get("len"),
+                           "release": symbol.name if symbol else None, "node_refs": node.get("refs"),
+                           "refs": buffer.get("refs.refs.counter")})
+    return result
+
+
+def inflight(kernel: Kernel, task: Task) -> Json:
+    """Requests of a task over all its rings; the difference to its ublk commands is I/O of the target."""
+    tctx = kernel.view("io_uring_task", task["io_uring"])
+    total, percpu = tctx.get("inflight.count"), tctx.get("inflight.counters")
+    if total is not None and percpu:
+        total += kernel.cpu_sum(percpu)
+    cached = tctx.get("cached_refs")
+    return {"task": hexadecimal(task.address), "requests": None if total is None else total - (cached or 0),
+            "task_work_pending": task_work_of(kernel, task),
+            "fallback_work_pending": work_pending(tctx, "fallback_work.data"),
+            "in_cancel": tctx.get("in_cancel.counter")}
+
+
+def concerns_ublk(ring: Json, ublk_files: set[str]) -> bool:
+    """Whether a ring has commands on ublk's files, its files registered, or requests' buffers."""
+    return any(row["file"] in ublk_files for row in [*ring["commands"], *ring["files"]]) or any(
+        "ublk" in (row["release"] or "") for row in ring["buffers"])
+
+
+def safe_decode(kernel: Kernel, address: int, tasks: list[Task]) -> Json | None:
+    try:
+        return decode(kernel, address, tasks)
+    except (Fault, LookupError) as error:
+        kernel.errors.append(f"ring {address:#x}: {error}")
+        return None

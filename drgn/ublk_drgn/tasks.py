@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""Tasks: all of them by one walk over the kernel's lists, in detail those that matter; what each waits for."""
+
+from __future__ import annotations
+
+import os
+import typing
+
+from . import constants as c
+from .block import Json, hexadecimal
+from .bulk import Columns
+from .errors import Fault, MissingType
+from .kernel import Kernel
+from .layout import View
+from .orc import Unwinder
+
+_TASKS_MAX = 200_000
+# Functions that say nothing about what a task waits for.
+SCHEDULER = ("__schedule", "schedule", "schedule_timeout", "io_schedule", "schedule_preempt_disabled",
+             "__switch_to_asm", "io_schedule_timeout", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock")
+
+
+class Task:
+    """The members that every task is read for."""
+
+    __slots__ = ("address", "row", "comm")
+
+    def __init__(self, address: int, row: dict[str, int | None], comm: str) -> None:
+        self.address, self.row, self.comm = address, row, comm
+
+    def __getitem__(self, name: str) -> int:
+        return self.row[name] or 0
+
+    @property
+    def state(self) -> str:
+        return c.task_state(self["state"], self["exit_state"])
+
+    @property
+    def dead(self) -> bool:
+        return self.state in "ZX"
+
+
+class TaskTable:
+    """All tasks of the kernel, by address; tasks off the lists (dead, still referenced) are added when asked for."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        layout = kernel.layout("task_struct")
+        self.columns = Columns(kernel, layout, state=("__state", "state"), exit_state="exit_state", flags="flags",
+                               pid="pid", tgid="tgid", files="files", io_uring="io_uring", mm="mm", on_cpu="on_cpu",
+                               worker="worker_private", blocked_on="blocked_on", blocker="blocker", parent="real_parent",
+                               stack="stack", signal="signal")
+        self.comm_offset = layout.element("comm")[0]
+        self.by_address: dict[int, Task] = {}
+        kernel.attempt("list of tasks", self._walk)
+        self._unwinder: Unwinder | None = None
+        self._no_unwinder = ""
+        self.stacks: dict[int, list[str]] = {}
+        self.recorded_stacks: dict[str, list[str]] | None = None
+
+    def _walk(self) -> None:
+        init = self.kernel.variable("init_task")
+        if init is None:
+            raise MissingType("init_task has no symbol")
+        self.get(init.address)
+        leaders = [self.kernel.container("task_struct", "tasks", node).address
+                   for node in self.kernel.memory.list_nodes(init.place("tasks"), _TASKS_MAX)]
+        thread_node = self.kernel.layout("task_struct").locate("thread_node")[0] // 8
+        for leader in leaders:
+            self.get(leader)
+            try:
+                head = self.kernel.view("signal_struct", self.by_address[leader]["signal"]).place("thread_head")
+                for node in self.kernel.memory.list_nodes(head, _TASKS_MAX):
+                    self.get(node - thread_node)
+            except (Fault, KeyError):
+                continue
+
+    def get(self, address: int) -> Task | None:
+        """The task at an address, or None if that cannot be read."""
+        if address and address not in self.by_address:
+            start, end = self.columns.span
+            try:
+                data = bytes(start) + self.kernel.memory.read(address + start, end - start)
+                comm = self.kernel.memory.read(address + self.comm_offset, 16).split(b"\0")[0]
+            except Fault:
+                return None
+            self.by_address[address] = Task(address, self.columns.row(data), comm.decode("utf-8", "replace"))
+        return self.by_address.get(address)
+
+    def threads(self, tgid: int) -> list[Task]:
+        return [task for task in self.by_address.values() if task["tgid"] == tgid and tgid]
+
+    def blocked(self) -> list[Task]:
+        """Tasks in D: uninterruptible, and not idle."""
+        return [task for task in self.by_address.values() if task.state == "D"]
+
+    def view(self, task: Task) -> View:
+        return self.kernel.view("task_struct", task.address)
+
+    def stack(self, task: Task) -> list[str]:
+        """Function names, innermost first; empty for a task that runs or is dead."""
+        if task.address not in self.stacks:
+            self.stacks[task.address] = self._stack(task)
+        return self.stacks[task.address]
+
+    def _stack(self, task: Task) -> list[str]:
+        if self.recorded_stacks is not None:
+            return self.recorded_stacks.get(f"{task.address:#x}", [])
+        if task.dead or task["on_cpu"] or not task["stack"]:
+            return []
+        if self._unwinder is None and not self._no_unwinder:
+            try:
+                self._unwinder = Unwinder(self.kernel)
+            except (MissingType, Fault, LookupError) as error:
+                self._no_unwinder = str(error)
+                self.kernel.missing[f"no own stack unwinding: {error}"] = None
+        if self._unwinder is None:
+            return self._proc_stack(task)
+        unwinder = self._unwinder
+        frames = self.kernel.attempt(f"stack of task {task['pid']}", lambda: unwinder.frames(self.view(task)), [])
+        return [str(self.kernel.symbols.at(pc) or f"{pc:#x}") for pc in frames]
+
+    def _proc_stack(self, task: Task) -> list[str]:
+        """What the live kernel says; it leaves out the scheduler's and the locks' functions."""
+        if self.kernel.source != "live":
+            return []
+        try:
+            with open(f"/proc/{task['tgid']}/task/{task['pid']}/stack", encoding="ascii", errors="replace") as file:
+                lines = [line.split() for line in file]
+        except OSError:
+            return []
+        return [" ".join([line[1].split("/")[0], *line[2:]]) for line in lines if len(line) > 1]
+
+    def json(self, task: Task, roles: typing.Iterable[str]) -> Json:
+        stack = self.stack(task)
+        return {
+            "address": hexadecimal(task.address), "pid": task["pid"], "tgid": task["tgid"], "comm": task.comm,
+            "state": task.state, "flags": [name for name in c.TASK_FLAGS.names(task["flags"]) if "?" not in name],
+            "io_flusher": bool(task["flags"] & c.PF_MEMALLOC_NOIO and task["flags"] & c.PF_LOCAL_THROTTLE),
+            "on_cpu": bool(task["on_cpu"]), "roles": sorted(set(roles)), "stack": stack,
+            "waits_in": waits_in(stack), "blocked_on": self.blocked_on(task),
+        }
+
+    def blocked_on(self, task: Task) -> Json | None:
+        """The mutex that a task waits for, and who has it (blocked_on: Linux 6.12; blocker: hung task detection)."""
+        if task.state not in "DS":
+            return None
+        address = task["blocked_on"]
+        if not address and task["blocker"] and task["blocker"] & 3 == 0:
+            address = task["blocker"]
+        if not address:
+            return None
+        try:
+            owner = self.kernel.view("mutex", address).need("owner.counter") & ~c.MUTEX_FLAGS
+        except Fault:
+            return None
+        return {"mutex": hexadecimal(address), "owner": hexadecimal(owner or None)}
+
+
+def bare(frame: str) -> str:
+    """The function of a stack line without offset, module and compiler suffix."""
+    return frame.split("+")[0].split(".")[0]
+
+
+def waits_in(stack: list[str]) -> str | None:
+    """The innermost function that is not the scheduler's."""
+    return next((bare(frame) for frame in stack if bare(frame) not in SCHEDULER), None)
+
+
+def own_pids() -> set[int]:
+    return {os.getpid(), os.getppid()}
