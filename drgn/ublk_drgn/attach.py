@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pathlib
 import struct
@@ -114,6 +115,7 @@ def with_btf(raw: drgn.Program, memory: Memory, symbols: RememberedSymbols, vmli
 def dwarf_program(memory: Memory, set_target: typing.Callable[[drgn.Program], None]) -> drgn.Program | None:
     """A program with the types of installed debug information of kernel and driver, or None."""
     os.environ.pop("DEBUGINFOD_URLS", None)  # a wedged machine must not wait for a server
+    logging.getLogger("drgn").setLevel(logging.CRITICAL)  # it warns of what is missing, which is the rule here
     prog = drgn.Program()
     set_target(prog)
     override_memory(prog, memory)

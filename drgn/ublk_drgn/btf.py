@@ -8,8 +8,10 @@ what is wrong with it is one BtfError. Layout: include/uapi/linux/btf.h and Docu
 from __future__ import annotations
 
 import array
+import bisect
 import dataclasses
 import struct
+import typing
 
 MAGIC = 0xEB9F
 HEADER_MIN = 24
@@ -62,7 +64,7 @@ class Blob:
         self.first_string = base.first_string + base.string_length if base else 0
         self._read_header()
         self._index()
-        self._ids_by_name: dict[int, list[int]] | None = None
+        self._ids_by_name: dict[str, list[int]] = {}
 
     def _fail(self, what: str) -> BtfError:
         return BtfError(f"BTF of {self.name}: {what}")
@@ -105,24 +107,27 @@ class Blob:
 
     def _index(self) -> None:
         """Records where each type starts. The only loop over all types, so it does nothing else."""
-        offsets = array.array("I")
-        position, end, data = self.types, self.types_end, self.data
-        unpack, trailers = _HEAD.unpack_from, {**self._layout, **_TRAILER}
-        while position < end:
-            if position + 12 > end:
-                raise self._fail(f"type {self.first_id + len(offsets)} reaches past the end of its section")
-            offsets.append(position)
-            # Older kernels have 16 bits of length and 5 of kind; the bits between were zero.
-            info = unpack(data, position)[1]
-            kind = info >> 24 & 0x7F
-            if kind not in trailers:
-                raise self._fail(f"type {self.first_id + len(offsets) - 1} has kind {kind}, which is not known and "
-                                 "whose size the blob does not state")
-            fixed, element = trailers[kind]
-            position += 12 + fixed + element * (info & 0xFFFFFF)
+        if self.types % 4 or (self.types_end - self.types) % 4:
+            raise self._fail("the type section is not aligned")
+        words = memoryview(self.data)[self.types:self.types_end].cast("I")
+        offsets, position, end, known = array.array("I"), 0, len(words), {**self._layout, **_TRAILER}
+        sizes = {kind: (3 + fixed // 4, element // 4) for kind, (fixed, element) in known.items()}
+        add = offsets.append
+        try:
+            while position < end:
+                add(position)
+                # Older kernels have 16 bits of length and 5 of kind; the bits between were zero.
+                info = words[position + 1]
+                fixed, element = sizes[info >> 24 & 0x7F]
+                position += fixed + element * (info & 0xFFFFFF)
+        except KeyError as unknown:
+            raise self._fail(f"type {self.first_id + len(offsets) - 1} has kind {unknown}, which is not known and "
+                             "whose size the blob does not state") from None
+        except IndexError:
+            position = end + 1
         if position != end:
             raise self._fail(f"type {self.first_id + len(offsets) - 1} reaches past the end of its section")
-        self.offsets = offsets
+        self.offsets = offsets  # in words from the start of the section
         self.end_id = self.first_id + len(offsets)
 
     def head(self, type_id: int) -> Head:
@@ -132,7 +137,7 @@ class Blob:
             return Head(0, 0, 0, VOID, False, 0, 0)
         if not self.first_id <= type_id < self.end_id:
             raise self._fail(f"there is no type {type_id}")
-        offset = self.offsets[type_id - self.first_id]
+        offset = self.types + 4 * self.offsets[type_id - self.first_id]
         name, info, size = _HEAD.unpack_from(self.data, offset)
         return Head(type_id, offset + 12, name, info >> 24 & 0x7F, bool(info >> 31), info & 0xFFFFFF, size)
 
@@ -162,17 +167,24 @@ class Blob:
             return found + 1 - start + self.first_string
         return self.base.string_offset(text) if self.base else None
 
+    def _places(self, word: int) -> typing.Iterator[int]:
+        """Where a 32-bit word occurs in the type section, in words from its start."""
+        wanted, start = struct.pack("<I", word), self.types
+        while (found := self.data.find(wanted, start, self.types_end)) >= 0:
+            if (found - self.types) % 4 == 0:
+                yield (found - self.types) // 4
+            start = found + 1
+
     def ids(self, name: str) -> list[int]:
         """The types with that name in this blob (not in its base), in order."""
-        if self._ids_by_name is None:
-            index: dict[int, list[int]] = {}
-            for number, offset in enumerate(self.offsets):
-                name_offset = _HEAD.unpack_from(self.data, offset)[0]
-                if name_offset:
-                    index.setdefault(name_offset, []).append(self.first_id + number)
-            self._ids_by_name = index
-        offset = self.string_offset(name)
-        return self._ids_by_name.get(offset, []) if offset is not None else []
+        if name not in self._ids_by_name:
+            offset, found = self.string_offset(name), []
+            for place in self._places(offset) if offset else ():
+                number = bisect.bisect_left(self.offsets, place)
+                if number < len(self.offsets) and self.offsets[number] == place:
+                    found.append(self.first_id + number)
+            self._ids_by_name[name] = found
+        return self._ids_by_name[name]
 
     def members(self, head: Head) -> list[Member]:
         blob = self.owner(head.id)
@@ -210,14 +222,10 @@ class Blob:
     def enum_with(self, enumerator: str) -> int | None:
         """The id of the enumeration that has an enumerator of that name (also an anonymous one), or None."""
         wanted = self.string_offset(enumerator)
-        if wanted is None:
-            return self.base.enum_with(enumerator) if self.base else None
-        for number, offset in enumerate(self.offsets):
-            _name, info, _size = _HEAD.unpack_from(self.data, offset)
-            kind = info >> 24 & 0x7F
-            if kind in (ENUM, ENUM64):
-                step = _TRAILER[kind][1]
-                for place in range(offset + 12, offset + 12 + step * (info & 0xFFFFFF), step):
-                    if struct.unpack_from("<I", self.data, place)[0] == wanted:
-                        return self.first_id + number
+        for place in self._places(wanted) if wanted else ():
+            number = bisect.bisect_right(self.offsets, place) - 1
+            head = self.head(self.first_id + number)
+            if head.kind in (ENUM, ENUM64) and place >= self.offsets[number] + 3:
+                if (place - self.offsets[number] - 3) % (_TRAILER[head.kind][1] // 4) == 0:
+                    return head.id
         return self.base.enum_with(enumerator) if self.base else None

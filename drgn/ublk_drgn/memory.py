@@ -8,7 +8,7 @@ import typing
 from .errors import Fault
 
 PAGE = 4096
-_WORD_MASK = (1 << 64) - 1
+LINE = 64
 
 Fetch = typing.Callable[[int, int], bytes]
 
@@ -19,17 +19,26 @@ class Memory:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self.pages: dict[int, bytes | None] = {}
+        self.touched: dict[int, int] = {}  # a bit for each line of a page that was really read
 
     def forget(self) -> None:
         """A new sample reads everything again."""
-        self.pages = {}
+        self.pages, self.touched = {}, {}
+
+    def apart(self) -> Memory:
+        """The same memory for reads that no recording shall keep."""
+        return Memory(self._fetch)
 
     def read(self, address: int, size: int) -> bytes:
         first, last = address // PAGE, (address + size - 1) // PAGE
         if first == last:
             offset = address % PAGE
+            self.touched[first] = self.touched.get(first, 0) | line_mask(offset, size)
             return self._page(first, address)[offset:offset + size]
         self._fetch_run(first, last)
+        for number in range(first, last + 1):
+            start, end = max(address, number * PAGE), min(address + size, (number + 1) * PAGE)
+            self.touched[number] = self.touched.get(number, 0) | line_mask(start % PAGE, end - start)
         data = b"".join(self._page(number, address) for number in range(first, last + 1))
         return data[address % PAGE:address % PAGE + size]
 
@@ -92,6 +101,12 @@ class Memory:
             seen.add(node)
             yield node
             node = self.word(node)
+
+
+def line_mask(offset: int, size: int) -> int:
+    """Bits of the lines that some bytes of a page are in."""
+    first, last = offset // LINE, (offset + max(size, 1) - 1) // LINE
+    return (1 << last - first + 1) - 1 << first
 
 
 def bitmap(data: bytes) -> typing.Iterator[int]:

@@ -74,9 +74,21 @@ class Files:
         return [self._opener(task, fd, file) for task, fd, file in self.of_kind(*CHAR_OPERATIONS)
                 if (self.row(file) or {}).get("private") == device]
 
-    def block_files(self, mappings: set[int]) -> list[Json]:
+    def block_files(self, device: int) -> list[Json]:
+        """File descriptors of /dev/ublkbN and its partitions."""
         return [self._opener(task, fd, file) for task, fd, file in self.of_kind("def_blk_fops")
-                if (self.row(file) or {}).get("mapping") in mappings]
+                if self.disk_owner_of_file(file) == device]
+
+    def disk_owner_of_file(self, file: int) -> int | None:
+        """The mapping of an open block device belongs to the inode beside its struct block_device."""
+        mapping = (self.row(file) or {}).get("mapping")
+        if not mapping:
+            return None
+        try:
+            inode = self.kernel.view("address_space", mapping).need("host")
+            return disk_owner(self.kernel, self.kernel.container("bdev_inode", "vfs_inode", inode).place("bdev"))
+        except Fault:
+            return None
 
     def _opener(self, task: Task, fd: int, file: int) -> Json:
         return {"how": "fd", "pid": task["tgid"], "comm": task.comm, "fd": fd, "file": hexadecimal(file),
@@ -119,23 +131,20 @@ def of_device(kernel: Kernel, files: Files, device: View, rings: typing.Iterable
                  if files.is_char_of(int(row["file"], 16), device.address)]
     if held and not any(row["how"] == "fd" and row["state"] not in "ZX" for row in char):
         char += files.mapped_by(device.address)
-    result: Json = {"char": char, "block": [], "mounts": []}
-    gendisk = device.follow("ub_disk", "gendisk")
-    if gendisk:
-        parts = kernel.attempt("partitions", lambda: partitions(kernel, gendisk), [])
-        result["block"] = files.block_files({part.get("bd_mapping") or 0 for part in parts} - {0})
-        result["mounts"] = kernel.attempt("mounts", lambda: mounts(kernel, {part.address for part in parts}), [])
-    return result
+    return {"char": char, "block": files.block_files(device.address),
+            "mounts": kernel.attempt("mounts", lambda: mounts(kernel, device.address), [])}
 
 
-def partitions(kernel: Kernel, gendisk: View) -> list[View]:
-    from .xarray import entries
+def disk_owner(kernel: Kernel, block_device: int) -> int | None:
+    """The ublk device of a block device, also when its disk is deleted and only openers keep it."""
+    disk = kernel.view("block_device", block_device).follow("bd_disk", "gendisk")
+    if disk is None or not kernel.is_symbol(disk.get("fops"), "ub_fops"):
+        return None
+    return disk.get("private_data")
 
-    return [kernel.view("block_device", address) for _number, address in entries(kernel, gendisk.place("part_tbl"))]
 
-
-def mounts(kernel: Kernel, devices: set[int]) -> list[Json]:
-    """File systems on these block devices, mounted anywhere (also in other mount namespaces)."""
+def mounts(kernel: Kernel, device: int) -> list[Json]:
+    """File systems on the device and its partitions, mounted anywhere (also in other mount namespaces)."""
     head = kernel.symbols.address("super_blocks")
     if head is None:
         kernel.note_missing("variable", "super_blocks")
@@ -144,7 +153,8 @@ def mounts(kernel: Kernel, devices: set[int]) -> list[Json]:
     for node in kernel.memory.list_nodes(head):
         block = kernel.container("super_block", "s_list", node)
         try:
-            if block.get("s_bdev") in devices:
+            bdev = block.get("s_bdev")
+            if bdev and disk_owner(kernel, bdev) == device:
                 kind = block.follow("s_type", "file_system_type")
                 name = kind.get("name") if kind else None
                 result.append({"how": "mount", "id": block.text("s_id"),

@@ -14,7 +14,7 @@ from . import modules
 from .bulk import Columns
 from .errors import Fault, MissingType
 from .kernel import Kernel
-from .layout import View
+from .layout import Layout, View
 
 _FRAMES_MAX = 64
 _SAMPLE = 2000
@@ -38,6 +38,7 @@ class Unwinder:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self.memory = kernel.memory.apart()  # stacks are recorded as names
         start, stop, entries = (kernel.symbols.address(name) for name in (
             "__start_orc_unwind_ip", "__stop_orc_unwind_ip", "__start_orc_unwind"))
         if not start or not stop or not entries:
@@ -52,7 +53,7 @@ class Unwinder:
     def _numbering(self) -> tuple[int, int, int, int, int]:
         """Most frames are found by SP, so its number is the most frequent one; versions need not be compared."""
         size, counts = self.columns.layout.size, [0] * 16
-        data = self.kernel.memory.read(self.core.entries, size * min(_SAMPLE, self.core.count))
+        data = self.memory.read(self.core.entries, size * min(_SAMPLE, self.core.count))
         for start in range(0, len(data) - size + 1, size):
             counts[(self.columns.row(data, start)["sp_reg"] or 0) & 15] += 1
         counts[_UNDEFINED] = 0
@@ -80,7 +81,7 @@ class Unwinder:
 
     def _place(self, table: Table, number: int) -> int:
         address = table.ips + 4 * number
-        return address + int.from_bytes(self.kernel.memory.read(address, 4), "little", signed=True)
+        return address + int.from_bytes(self.memory.read(address, 4), "little", signed=True)
 
     def _entry(self, pc: int) -> dict[str, int | None] | None:
         table = self._table(pc)
@@ -96,14 +97,15 @@ class Unwinder:
         if not low:
             return None
         size = self.columns.layout.size
-        return self.columns.row(self.kernel.memory.read(table.entries + size * (low - 1), size))
+        return self.columns.row(self.memory.read(table.entries + size * (low - 1), size))
 
     def frames(self, task: View) -> list[int]:
         """Program counters from the innermost frame on. The task must not be running."""
-        word = self.kernel.memory.word
+        word = self.memory.word
         sp = task.need("thread.sp")
-        frame = self.kernel.view("inactive_task_frame", sp)
-        pc, bp, sp = frame.need("ret_addr"), frame.need("bp"), sp + frame.layout.size
+        frame = self.kernel.layout("inactive_task_frame")
+        data, size = self.memory.read(sp, frame.size), frame.size
+        pc, bp, sp = self._slot(frame, "ret_addr", data), self._slot(frame, "bp", data), sp + size
         bottom = task.need("stack")
         result = [pc]
         while len(result) < _FRAMES_MAX:
@@ -123,6 +125,13 @@ class Unwinder:
             result.append(pc)
         return result
 
+    @staticmethod
+    def _slot(layout: Layout, path: str, data: bytes) -> int:
+        slot = layout.slot(path)
+        if slot is None:
+            raise MissingType(f"{layout.name} has no {path}")
+        return slot.decode(data)
+
     def _previous_sp(self, entry: dict[str, int | None], sp: int, bp: int) -> int | None:
         register, offset = entry["sp_reg"], entry["sp_offset"] or 0
         try:
@@ -131,9 +140,9 @@ class Unwinder:
             if register == self.bp:
                 return bp + offset
             if register == self.sp_indirect:
-                return self.kernel.memory.word(sp) + offset
+                return self.memory.word(sp) + offset
             if register == self.bp_indirect:
-                return self.kernel.memory.word(bp + offset)
+                return self.memory.word(bp + offset)
         except Fault:
             return None
         return None
@@ -141,7 +150,7 @@ class Unwinder:
     def _previous_bp(self, entry: dict[str, int | None], top: int, bp: int) -> int:
         register, offset = entry["bp_reg"], entry["bp_offset"] or 0
         if register == self.prev_sp:
-            return self.kernel.memory.word(top + offset)
+            return self.memory.word(top + offset)
         if register == self.bp:
-            return self.kernel.memory.word(bp + offset)
+            return self.memory.word(bp + offset)
         return bp

@@ -7,8 +7,6 @@ OWNED_BY_SRV is (before Linux 6.16 there was no union, and the two members are s
 
 from __future__ import annotations
 
-import typing
-
 from . import constants as c
 from .block import Json, Requests, Tags, hexadecimal
 from .bulk import Columns, array
@@ -165,19 +163,3 @@ class QueueReader:
             return hexadecimal(self.kernel.view("io_kiocb", row["cmd"] or 0).get("ctx"))
         except Fault:
             return None
-
-
-def wanted_tasks(device: Json) -> typing.Iterator[str]:
-    """Addresses of all tasks that the queues of a device mention."""
-    for queue in device["queues"]:
-        if queue["daemon"]:
-            yield queue["daemon"]
-        for io in queue["ios"]:
-            if io["task"]:
-                yield io["task"]
-            client = (io["request"] or {}).get("client")
-            if client and client["task"]:
-                yield client["task"]
-
-
-__all__ = ["QueueReader", "wanted_tasks"]

@@ -48,6 +48,7 @@ def decode(kernel: Kernel, address: int, tasks: list[Task]) -> Json:
         "queues": kernel.attempt(f"queues of ring {address:#x}", lambda: queues(ring), None),
         "commands": kernel.attempt(f"commands of ring {address:#x}", lambda: commands(kernel, ring), []),
     }
+    result["polls"] = kernel.attempt(f"polls of ring {address:#x}", lambda: polls(kernel, ring), [])
     result["files"] = kernel.attempt(f"files of ring {address:#x}", lambda: fixed_files(kernel, ring), [])
     result["file_slots"] = ring.get("file_table.data.nr")
     result["buffers"] = kernel.attempt(f"buffers of ring {address:#x}", lambda: request_buffers(kernel, ring), [])
@@ -113,6 +114,24 @@ def commands(kernel: Kernel, ring: View) -> list[Json]:
         row = found.setdefault(f"{file:#x}", {"file": hexadecimal(file), "count": 0})
         row["count"] += 1
     return list(found.values())
+
+
+def polls(kernel: Kernel, ring: View) -> list[Json]:
+    """Requests that wait for a file to become ready, with the sort of file: a socket is a target's, an eventfd not."""
+    if not ring.has("cancel_table.hbs"):
+        return []
+    buckets, bits = ring.get("cancel_table.hbs"), ring.get("cancel_table.hash_bits") or 0
+    names, result = kernel.enumeration("IORING_OP_NOP"), []
+    node_offset = kernel.layout("io_kiocb").locate("hash_node")[0] // 8
+    for first in kernel.memory.words(buckets or 0, 1 << min(bits, 12)) if buckets else ():
+        for node in kernel.memory.chain(first):
+            request = kernel.view("io_kiocb", node - node_offset)
+            file = request.follow("file", "file")
+            symbol = kernel.symbol(file.get("f_op")) if file else None
+            opcode = request.get("opcode") or 0
+            result.append({"op": names.get(opcode, f"unknown ({opcode})").removeprefix("IORING_OP_"),
+                           "file": symbol.name if symbol else None})
+    return result
 
 
 def table(kernel: Kernel, ring: View, path: str) -> typing.Iterator[tuple[int, View]]:

@@ -17,7 +17,11 @@ from .orc import Unwinder
 _TASKS_MAX = 200_000
 # Functions that say nothing about what a task waits for.
 SCHEDULER = ("__schedule", "schedule", "schedule_timeout", "io_schedule", "schedule_preempt_disabled",
-             "__switch_to_asm", "io_schedule_timeout", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock")
+             "__switch_to_asm", "io_schedule_timeout", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock",
+             "__wait_for_common", "wait_for_completion", "wait_for_completion_io", "__mutex_lock", "__mutex_lock_slowpath",
+             "mutex_lock", "mutex_lock_killable", "schedule_timeout_uninterruptible", "msleep", "do_nanosleep",
+             "rwsem_down_read_slowpath", "rwsem_down_write_slowpath", "down_read", "down_write", "down_write_killable",
+             "__mutex_lock_killable_slowpath")
 
 
 class Task:
@@ -48,8 +52,8 @@ class TaskTable:
         layout = kernel.layout("task_struct")
         self.columns = Columns(kernel, layout, state=("__state", "state"), exit_state="exit_state", flags="flags",
                                pid="pid", tgid="tgid", files="files", io_uring="io_uring", mm="mm", on_cpu="on_cpu",
-                               worker="worker_private", blocked_on="blocked_on", blocker="blocker", parent="real_parent",
-                               stack="stack", signal="signal")
+                               private="worker_private", blocked_on="blocked_on", blocker="blocker", parent="real_parent",
+                               stack="stack", signal="signal", arrival="sched_info.last_arrival")
         self.comm_offset = layout.element("comm")[0]
         self.by_address: dict[int, Task] = {}
         kernel.attempt("list of tasks", self._walk)
@@ -138,8 +142,14 @@ class TaskTable:
             "state": task.state, "flags": [name for name in c.TASK_FLAGS.names(task["flags"]) if "?" not in name],
             "io_flusher": bool(task["flags"] & c.PF_MEMALLOC_NOIO and task["flags"] & c.PF_LOCAL_THROTTLE),
             "on_cpu": bool(task["on_cpu"]), "roles": sorted(set(roles)), "stack": stack,
-            "waits_in": waits_in(stack), "blocked_on": self.blocked_on(task),
+            "waits_in": waits_in(stack), "off_cpu_ns": self.off_cpu_ns(task), "blocked_on": self.blocked_on(task),
         }
+
+    def off_cpu_ns(self, task: Task) -> int | None:
+        """Since the task last got a CPU, on the scheduler's clock, which started with the monotonic one."""
+        if task["on_cpu"] or not task["arrival"] or not self.kernel.now_ns:
+            return None
+        return max(0, self.kernel.now_ns - task["arrival"])
 
     def blocked_on(self, task: Task) -> Json | None:
         """The mutex that a task waits for, and who has it (blocked_on: Linux 6.12; blocker: hung task detection)."""

@@ -45,6 +45,7 @@ class TypeFinder:
         for blob in self.blobs:
             type_id = blob.enum_with(enumerator)
             if type_id is not None:
+                self.type(blob, type_id)  # a recording keeps what was built
                 return {value: name for name, value in blob.enumerators(blob.head(type_id))}
         return {}
 

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""The command line of ublk-dump."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import typing
+
+from . import VERSION, errors
+from .errors import BadUsage, DumpError
+from .facts import Limits
+
+if typing.TYPE_CHECKING:
+    from .kernel import Kernel
+
+Json = dict[str, typing.Any]
+
+_EPILOG = """exit codes: 0 nothing is stuck; 1 something is, the verdict says what; 2 usage; 3 the kernel's memory or types
+cannot be read; 4 partial (the end of the dump says what is missing); 5 no ublk driver
+
+ublk-dump reads memory and opens no ublk device, so it returns on a machine where everything else hangs."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One line on wrong usage, without the usage text around it."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        raise BadUsage("parse", "the command line", message, "see ublk-dump --help")
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
+    return value
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="ublk-dump", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+                    description="Says what hangs in ublk and whose turn it is, without debug information.")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--vmcore", metavar="FILE", help="look at a memory dump instead of the running kernel")
+    source.add_argument("--replay", metavar="FILE", help="look at a recording")
+    parser.add_argument("-n", "--dev", type=int, metavar="N", help="only the device with this number")
+    parser.add_argument("--json", action="store_true", help="the whole dump as JSON")
+    parser.add_argument("--record", metavar="FILE", help="keep what was read, for --replay and for bug reports")
+    parser.add_argument("--watch", action="store_true", help="report when something gets stuck, or gets going again")
+    parser.add_argument("--interval", type=positive, default=None, metavar="S",
+                        help="between the two samples (0.5), or with --watch between looks (5)")
+    parser.add_argument("--samples", type=int, choices=(1, 2), default=2,
+                        help="2: only what stays the same is called stuck (default)")
+    parser.add_argument("--age", type=positive, default=2.0, metavar="S",
+                        help="younger requests are never stuck (2)")
+    parser.add_argument("--slow", type=positive, default=30.0, metavar="S",
+                        help="older ones are stuck even if the server's own I/O is in flight (30)")
+    parser.add_argument("--all-tags", action="store_true", help="also list io commands with nothing to say about them")
+    parser.add_argument("--types", choices=("auto", "btf", "dwarf"), default="auto",
+                        help="auto: DWARF if it is installed, else BTF")
+    parser.add_argument("--btf", metavar="FILE", help="BTF of the kernel, if it is not where it should be")
+    parser.add_argument("--version", action="version", version=f"ublk-dump {VERSION}")
+    options = parser.parse_args(arguments)
+    if options.watch and (options.vmcore or options.replay):
+        raise BadUsage("parse", "the command line", "--watch needs a running kernel", "leave --vmcore or --replay away")
+    if options.record and options.replay:
+        raise BadUsage("parse", "the command line", "a recording is not recorded again", "copy the file")
+    return options
+
+
+def limits(options: argparse.Namespace) -> Limits:
+    return Limits(int(options.age * 1e9), int(max(options.slow, options.age) * 1e9))
+
+
+def look(kernel: Kernel, options: argparse.Namespace) -> Json:
+    """Samples a kernel and judges."""
+    from .dump import take
+    from .recording import Recorder
+    from .verdict import judge
+
+    recorder = Recorder(kernel) if options.record else None
+    count = 1 if kernel.source == "vmcore" else options.samples
+    taken: list[Json] = []
+    for number in range(count):
+        if number:
+            time.sleep(0.5 if options.interval is None or options.watch else options.interval)
+            kernel.memory.forget()
+            kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        document, stacks = take(kernel, options.dev, options.all_tags)
+        taken.append(document)
+        if recorder:
+            recorder.add(stacks)
+    if recorder:
+        recorder.write(options.record)
+    return judge(taken[-1], taken[0] if count > 1 else None, limits(options))
+
+
+def replay(options: argparse.Namespace) -> Json:
+    from .dump import take
+    from .recording import Replay
+    from .verdict import judge
+
+    recording = Replay(options.replay)
+    taken = [take(recording.kernel, options.dev, options.all_tags, recording.select(number))[0]
+             for number in range(len(recording.samples))]
+    if not taken:
+        raise errors.CannotRead("read", options.replay, "it has no sample", "the recording is damaged")
+    return judge(taken[-1], taken[0] if len(taken) > 1 else None, limits(options))
+
+
+def attach(options: argparse.Namespace) -> Kernel:
+    from . import attach as attaching
+
+    if options.vmcore:
+        return attaching.attach_vmcore(options.vmcore, options.types, options.btf)
+    return attaching.attach_live(options.types, options.btf)
+
+
+def document_of(options: argparse.Namespace) -> Json:
+    if options.replay:
+        return replay(options)
+    try:
+        kernel = attach(options)
+    except errors.CannotRead as error:
+        from .fallback import without_memory
+
+        if options.vmcore or options.btf or options.record:
+            raise
+        document = without_memory(str(error), options.dev)
+        if document is None:
+            raise
+        return document
+    return look(kernel, options)
+
+
+def check_device(document: Json, options: argparse.Namespace) -> None:
+    if options.dev is not None and not document["devices"] and not document["errors"]:
+        raise BadUsage("find", f"ublk device {options.dev}", "there is none", "ublk-dump without --dev shows all")
+
+
+def show(document: Json, options: argparse.Namespace) -> None:
+    if options.json:
+        json.dump(document, sys.stdout, indent=1)
+        print()
+    else:
+        from .text import render
+
+        sys.stdout.write(render(document))
+    sys.stdout.flush()
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Prints a dump whenever the verdict changes. Ends by a signal."""
+    kernel = attach(options)
+    said: object = None
+    while True:
+        kernel.memory.forget()
+        kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        document = look(kernel, options)
+        now = sorted({(row["code"], row["device"]) for row in document["findings"]
+                      if row["severity"] in ("defect", "hang")}, key=str)
+        if now != said:
+            if now or said is not None or not options.json:
+                show(document, options)
+            said = now
+        time.sleep(5 if options.interval is None else options.interval)
+
+
+def main(program: str, arguments: list[str]) -> int:
+    try:
+        options = parse(arguments)
+        if options.watch:
+            return watch(options)
+        document = document_of(options)
+        check_device(document, options)
+        show(document, options)
+        return int(document["verdict"]["exit_code"])
+    except DumpError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.EXIT_NOTHING
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        print(f"{program}: import {error.name}: {error}: install the package python3-drgn", file=sys.stderr)
+        return errors.EXIT_CANNOT_READ
+    except MemoryError:
+        print(f"{program}: read memory: out of memory: take fewer devices with --dev", file=sys.stderr)
+        return errors.EXIT_CANNOT_READ
+    except Exception as error:  # a triage tool never answers with a traceback
+        if os.environ.get("UBLK_DUMP_TRACEBACK") == "1":
+            raise
+        where = error.__traceback__
+        while where and where.tb_next:
+            where = where.tb_next
+        place = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}" if where else "?"
+        print(f"{program}: decode the kernel's memory: {type(error).__name__}: {error} ({place}): a defect of "
+              "ublk-dump, or memory that changed under it: try again, and report it with UBLK_DUMP_TRACEBACK=1",
+              file=sys.stderr)
+        return errors.EXIT_CANNOT_READ
