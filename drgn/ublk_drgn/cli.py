@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -159,6 +160,7 @@ def watch(options: argparse.Namespace) -> int:
     kernel = attach(options)
     said: object = None
     while True:
+        gc.collect()
         kernel.memory.forget()
         kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         document = look(kernel, options)
@@ -172,6 +174,7 @@ def watch(options: argparse.Namespace) -> int:
 
 
 def main(program: str, arguments: list[str]) -> int:
+    gc.disable()  # a dump is short and makes a million small objects
     try:
         options = parse(arguments)
         if options.watch:

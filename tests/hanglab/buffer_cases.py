@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Cases of registered buffers, and of batch delivery's fetch commands and provided buffers."""
+
+import os
+import signal
+import time
+
+from lab import Expectation, case
+
+
+@case("buffer registered on the daemon's ring and never unregistered")
+def leak_own(lab):
+    _process, device = lab.bad_server("--flags", "zc", "--leak", "own")
+    lab.blocked_read(device)
+    return Expectation(device, "BUFFER_REFERENCE", ("1 reference(s) are left", "slot"))
+
+
+@case("buffer registered on another ring of the daemon and never unregistered")
+def leak_second_ring(lab):
+    _process, device = lab.bad_server("--flags", "zc", "--leak", "second")
+    lab.blocked_read(device)
+    return Expectation(device, "BUFFER_REFERENCE", ("1 reference(s) are left", "slot"))
+
+
+@case("buffer registered by another thread and never unregistered")
+def leak_off_task(lab):
+    _process, device = lab.bad_server("--flags", "zc", "--leak", "thread", "--no-defer")
+    lab.blocked_read(device)
+    return Expectation(device, "BUFFER_REFERENCE", ("1 reference(s) are left", "slot"))
+
+
+@case("buffer registered and the request never committed")
+def held_with_buffer(lab):
+    _process, device = lab.bad_server("--flags", "zc", "--register-only")
+    lab.blocked_read(device)
+    return Expectation(device, "SERVER_HOLDS_IO", ("1 buffer reference(s)",))
+
+
+@case("batch server without a fetch command")
+def no_fetch(lab):
+    _process, device = lab.bad_server("--flags", "batch", "--batch", "none")
+    lab.blocked_read(device)
+    return Expectation(device, "NO_FETCH_COMMAND", ("1 tag(s) in the fifo",))
+
+
+@case("batch server whose provided buffers have run out")
+def starved_buffers(lab):
+    _process, device = lab.bad_server("--flags", "batch", "--batch", "starved")
+    lab.read(device).wait(20)
+    lab.blocked_read(device, skip=1)
+    return Expectation(device, "NO_FETCH_COMMAND", ("in the fifo",))
+
+
+@case("server with a leaked buffer killed: its ring's teardown never ends (defect D2)", wedges=True)
+def cancel_livelock(lab):
+    process, device = lab.bad_server("--flags", "zc", "--leak", "own")
+    lab.blocked_read(device)
+    lab.leave_it()
+    os.kill(process.pid, signal.SIGKILL)
+    time.sleep(1)
+    return Expectation(device, "CANCEL_LIVELOCK", ("slot", "being torn down"), also=("QUEUE_FROZEN",))

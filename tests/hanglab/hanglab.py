@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The hang lab: makes each way to hang, runs ublk-dump, and compares its verdict with the truth.
+
+hanglab.py [--list] [--long] [--server NAME] [--record DIR] [--table FILE] [CASE...]
+
+Needs root and a ublk driver; run it in a guest: scripts/vm run -- python3 tests/hanglab/hanglab.py
+Cases marked 'wedges' leave a kernel that needs a reboot; they run last, and only when named or with --wedge.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+
+import buffer_cases  # noqa: F401  (registers its cases)
+import near_misses  # noqa: F401
+import server_cases  # noqa: F401
+import teardown_cases  # noqa: F401
+from lab import AGE_S, CASES, CannotRun, Lab, check
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--server", choices=("bad", "ours", "kublk"), action="append", default=[])
+    parser.add_argument("--wedge", action="store_true", help="also the cases that need a reboot afterwards")
+    parser.add_argument("--record", type=pathlib.Path, metavar="DIR", help="keep a recording of each case")
+    parser.add_argument("--text", type=pathlib.Path, metavar="DIR", help="keep the text dump of each case")
+    parser.add_argument("--table", type=pathlib.Path, metavar="FILE", help="write the results as a Markdown table")
+    options = parser.parse_args()
+    unknown = [name for name in options.cases if name not in CASES]
+    if unknown:
+        parser.error(f"no case {unknown[0]}; --list shows them")
+    return options
+
+
+def chosen(options):
+    """Pairs of case and server, the ones that wedge the kernel last."""
+    names = options.cases or [name for name, case in CASES.items() if not case.wedges or options.wedge]
+    pairs = [(CASES[name], server) for name in names for server in CASES[name].servers
+             if not options.server or server in options.server]
+    return sorted(pairs, key=lambda pair: pair[0].wedges)
+
+
+def run(case, server, options):
+    """One row: case, server, expected, what was found, first evidence, seconds, complaint."""
+    with Lab(server) as lab:
+        expected = case.make(lab)
+        time.sleep(AGE_S + 0.2)
+        arguments = ["--dev", expected.device]
+        if options.record:
+            options.record.mkdir(parents=True, exist_ok=True)
+            arguments += ["--record", options.record / f"{case.name}-{server}.xz"]
+        document, exit_code, seconds = lab.dump(*arguments)
+        complaint = check(document, exit_code, expected)
+        if options.text:
+            keep_text(options.text, case, server, document)
+        found = [row for row in document["findings"] if row["code"] == expected.code] or document["findings"]
+        evidence = "; ".join(found[0]["evidence"][:2]) if found and expected.code else document["verdict"]["line"]
+        return {"case": case, "server": server, "expected": expected.code or "nothing stuck", "evidence": evidence,
+                "seconds": seconds, "complaint": complaint}
+
+
+def keep_text(folder, case, server, document):
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "drgn"))
+    from ublk_drgn.text import render
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{case.name}-{server}.txt").write_text(render(document))
+
+
+def table(rows):
+    yield "| case | server | verdict | evidence | seconds |"
+    yield "|:--|:--|:--|:--|--:|"
+    for row in rows:
+        verdict = row["expected"] if not row["complaint"] else f"**wrong**: {row['complaint']}"
+        yield f"| {row['case'].title} | {row['server']} | {verdict} | {row['evidence']} | {row['seconds']:.1f} |"
+
+
+def main():
+    options = parse()
+    if options.list:
+        for case in CASES.values():
+            print(f"{case.name:24} {','.join(case.servers):16} {case.title}{' [wedges]' if case.wedges else ''}")
+        return 0
+    rows, wrong = [], 0
+    for case, server in chosen(options):
+        try:
+            row = run(case, server, options)
+        except CannotRun as reason:
+            print(f"skip {case.name} ({server}): {reason}", flush=True)
+            continue
+        except AssertionError as error:
+            row = {"case": case, "server": server, "expected": "-", "evidence": "-", "seconds": 0.0,
+                   "complaint": str(error)}
+        rows.append(row)
+        wrong += bool(row["complaint"])
+        print(f"{'WRONG' if row['complaint'] else 'ok   '} {case.name} ({server}): {row['complaint'] or row['expected']}"
+              f" [{row['seconds']:.1f} s]", flush=True)
+    if options.table:
+        options.table.write_text("\n".join(table(rows)) + "\n")
+    print(f"{len(rows)} case(s), {wrong} wrong")
+    return 1 if wrong or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Situations that look like a hang and are none: the dump must not cry."""
+
+import subprocess
+
+from lab import Expectation, case, wait_until
+
+
+@case("idle device", servers=("bad", "ours", "kublk"))
+def idle(lab):
+    _pid, device = lab.any_server()
+    return Expectation(device, None)
+
+
+@case("idle batch device", servers=("bad", "ours", "kublk"))
+def idle_batch(lab):
+    _pid, device = lab.any_server(bad=("--flags", "batch"), ours=("-t", "null", "-m", "batch"),
+                                  kublk=("-t", "null", "-b"))
+    return Expectation(device, None)
+
+
+@case("idle zero-copy device", servers=("ours", "kublk"))
+def idle_zero_copy(lab):
+    _pid, device = lab.any_server(ours=("-t", "null", "-m", "auto_zc"), kublk=("-t", "null", "--auto_zc"))
+    return Expectation(device, None)
+
+
+@case("busy device under full load", servers=("bad", "ours", "kublk"))
+def busy(lab):
+    _pid, device = lab.any_server()
+    load(lab, device, 32)
+    return Expectation(device, None)
+
+
+@case("slow target: every I/O takes three seconds, longer than the age of a hang")
+def slow(lab):
+    _process, device = lab.bad_server("--delay-ms", "3000")
+    load(lab, device, 2)
+    return Expectation(device, None)
+
+
+@case("tags starved: more clients than tags, a slow target")
+def starved(lab):
+    _process, device = lab.bad_server("--delay-ms", "500", "--depth", "2")
+    load(lab, device, 8)
+    return Expectation(device, None)
+
+
+def load(lab, device, depth):
+    """fio in the background, until it has done something."""
+    lab.start("fio", "--name=load", f"--filename=/dev/ublkb{device}", "--rw=randread", "--bs=4k", "--direct=1",
+              "--ioengine=io_uring", f"--iodepth={depth}", "--time_based", "--runtime=600", "--thread",
+              "--size=16m", "--output=/dev/null", stderr=subprocess.DEVNULL)
+    stat = f"/sys/block/ublkb{device}/inflight"
+    wait_until(lambda: int(open(stat).read().split()[0]) > 0, "I/O in flight")
