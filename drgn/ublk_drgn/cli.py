@@ -92,7 +92,7 @@ def look(kernel: Kernel, options: argparse.Namespace) -> Json:
             time.sleep(0.5 if options.interval is None or options.watch else options.interval)
             kernel.memory.forget()
             kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        document, stacks = take(kernel, options.dev, options.all_tags)
+        document, stacks = take(kernel, options.all_tags)
         taken.append(document)
         if recorder:
             recorder.add(stacks)
@@ -107,7 +107,7 @@ def replay(options: argparse.Namespace) -> Json:
     from .verdict import judge
 
     recording = Replay(options.replay)
-    taken = [take(recording.kernel, options.dev, options.all_tags, recording.select(number))[0]
+    taken = [take(recording.kernel, options.all_tags, recording.select(number))[0]
              for number in range(len(recording.samples))]
     if not taken:
         raise errors.CannotRead("read", options.replay, "it has no sample", "the recording is damaged")
@@ -139,9 +139,15 @@ def document_of(options: argparse.Namespace) -> Json:
     return look(kernel, options)
 
 
-def check_device(document: Json, options: argparse.Namespace) -> None:
-    if options.dev is not None and not document["devices"] and not document["errors"]:
+def narrow(document: Json, options: argparse.Namespace) -> None:
+    """Leaves one device. All are read, since one may wait for another."""
+    from .verdict import only_device
+
+    if options.dev is None or document["source"]["access"] != "memory":
+        return
+    if all(device["id"] != options.dev for device in document["devices"]) and not document["errors"]:
         raise BadUsage("find", f"ublk device {options.dev}", "there is none", "ublk-dump without --dev shows all")
+    only_device(document, options.dev)
 
 
 def show(document: Json, options: argparse.Namespace) -> None:
@@ -164,6 +170,7 @@ def watch(options: argparse.Namespace) -> int:
         kernel.memory.forget()
         kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         document = look(kernel, options)
+        narrow(document, options)
         now = sorted({(row["code"], row["device"]) for row in document["findings"]
                       if row["severity"] in ("defect", "hang")}, key=str)
         if now != said:
@@ -180,7 +187,7 @@ def main(program: str, arguments: list[str]) -> int:
         if options.watch:
             return watch(options)
         document = document_of(options)
-        check_device(document, options)
+        narrow(document, options)
         show(document, options)
         return int(document["verdict"]["exit_code"])
     except DumpError as error:

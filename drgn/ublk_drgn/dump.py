@@ -38,9 +38,8 @@ class Roles:
 class Sample:
     """Reads the kernel once."""
 
-    def __init__(self, kernel: Kernel, only: int | None, all_tags: bool,
-                 stacks: dict[str, list[str]] | None = None) -> None:
-        self.kernel, self.only, self.all_tags = kernel, only, all_tags
+    def __init__(self, kernel: Kernel, all_tags: bool, stacks: dict[str, list[str]] | None = None) -> None:
+        self.kernel, self.all_tags = kernel, all_tags
         self.tasks = TaskTable(kernel)
         self.tasks.recorded_stacks = stacks
         self.roles = Roles(self.tasks)
@@ -48,8 +47,7 @@ class Sample:
 
     def read(self) -> Json:
         kernel = self.kernel
-        views = [view for view in kernel.attempt("list of devices", lambda: device.all_devices(kernel), [])
-                 if self.only is None or kernel.attempt("device", lambda: device.number(view)) == self.only]
+        views = kernel.attempt("list of devices", lambda: device.all_devices(kernel), [])
         pairs = [(view, kernel.attempt("device", lambda: device.decode(kernel, view, self.all_tags)))
                  for view in views]
         devices = [(view, decoded) for view, decoded in pairs if decoded]
@@ -147,12 +145,12 @@ def drgn_version() -> str:
     return str(getattr(drgn, "__version__", "unknown"))
 
 
-def take(kernel: Kernel, only: int | None = None, all_tags: bool = False,
+def take(kernel: Kernel, all_tags: bool = False,
          stacks: dict[str, list[str]] | None = None) -> tuple[Json, dict[int, list[str]]]:
     """One sample and the stacks that were unwound for it."""
     kernel.errors.clear()
     try:
-        sample = Sample(kernel, only, all_tags, stacks)
+        sample = Sample(kernel, all_tags, stacks)
         document = sample.read()
     except Fault as fault:
         raise drgn.FaultError(str(fault), fault.address) from None

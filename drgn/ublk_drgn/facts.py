@@ -14,7 +14,7 @@ from .tasks import bare
 IDLE_WAITS = ("io_cqring_wait", "__io_cqring_wait_schedule", "io_cqring_schedule_timeout", "__do_sys_io_uring_enter",
               "ep_poll", "do_epoll_wait", "do_sys_poll", "do_poll", "do_select", "futex_do_wait", "futex_wait_queue",
               "__futex_wait", "futex_wait", "do_futex", "sigsuspend", "do_sigtimedwait", "hrtimer_nanosleep",
-              "do_wait", "anon_pipe_read", "pipe_read", "unix_stream_read_generic", "do_signal_stop")
+              "do_wait", "io_wq_worker", "anon_pipe_read", "pipe_read", "unix_stream_read_generic", "do_signal_stop")
 TEARDOWN_FREEZE = ("blk_mq_freeze_queue_wait", "ublk_stop_dev_unlocked", "__del_gendisk", "del_gendisk")
 
 

@@ -141,7 +141,7 @@ def queue_blocked(facts: Facts, device: Json) -> typing.Iterator[Finding]:
 
 def partition_scan(facts: Facts, device: Json) -> typing.Iterator[Finding]:
     for work in facts.works:
-        if work["work"] == "ublk_partition_scan_work_fn" and work["of"] == device["address"]:
+        if work["work"] == "ublk_partition_scan_work" and work["of"] == device["address"]:
             task = facts.task(work["task"])
             if task and task["state"] == "D" and (task["off_cpu_ns"] or 0) >= facts.limits.stuck_ns:
                 yield Finding("PARTITION_SCAN", cat.CONSEQUENCE, since_ns=task["off_cpu_ns"], evidence=[

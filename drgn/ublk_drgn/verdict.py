@@ -25,8 +25,20 @@ def judge(document: Json, earlier: Json | None = None, limits: Limits = Limits()
     document["samples"] = 2 if earlier else 1
     document["findings"] = [finding.json() for finding in found]
     document["wait_graph"] = wait_graph(document)
-    document["verdict"] = verdict(document, found)
+    document["verdict"] = verdict(document)
     return document
+
+
+def only_device(document: Json, number: int) -> None:
+    """Leaves what concerns one device: it, findings about it or about all, and the tasks of both."""
+    document["devices"] = [device for device in document["devices"] if device["id"] == number]
+    document["findings"] = [row for row in document["findings"] if row["device"] in (number, None)]
+    document["control_commands"] = [row for row in document["control_commands"] if row["device"] == number]
+    others = {edge[end] for edge in document["wait_graph"] for end in ("from", "to")
+              if edge[end].startswith(("tag:", "server:")) and int(edge[end].split(":")[1].split("/")[0]) != number}
+    document["wait_graph"] = [edge for edge in document["wait_graph"]
+                              if edge["from"] not in others and edge["to"] not in others]
+    document["verdict"] = verdict(document)
 
 
 def key(finding: Finding) -> tuple[str, int | None, int | None]:
@@ -36,7 +48,7 @@ def key(finding: Finding) -> tuple[str, int | None, int | None]:
 def evaluate(document: Json, limits: Limits) -> list[Finding]:
     facts = Facts(document, limits)
     found = [*rules_io.findings(facts), *rules_device.findings(facts), *rules_control.findings(facts)]
-    explained = {(finding.device, tag) for finding in found for tag in finding.tags}
+    explained = {(finding.device, tag) for finding in found if finding.severity in cat.STUCK for tag in finding.tags}
     found += unexplained(facts, explained)
     return found
 
@@ -142,15 +154,14 @@ def command_edges(edge: Edge, pids: dict[str, str], document: Json, device: Json
             edge(node, pids.get(row.get("task") or "", f"task:{row['pid']}" if row.get("pid") else None), "close")
 
 
-def verdict(document: Json, found: list[Finding]) -> Json:
-    stuck = [finding for finding in found if finding.severity in cat.STUCK]
-    slow = [finding for finding in found if finding.severity == cat.SLOW]
+def verdict(document: Json) -> Json:
+    """One line, and the exit code."""
+    stuck = [row for row in document["findings"] if row["severity"] in cat.STUCK]
     if stuck:
         state = "stuck"
-        line = "; ".join(dict.fromkeys(
-            f"device {finding.device}: {cat.CATALOGUE[finding.code].title}" if finding.device is not None else
-            cat.CATALOGUE[finding.code].title for finding in stuck if finding.severity != cat.CONSEQUENCE))
-    elif slow:
+        line = "; ".join(dict.fromkeys((f"device {row['device']}: " if row["device"] is not None else "") + row["title"]
+                                       for row in stuck if row["severity"] != cat.CONSEQUENCE or len(stuck) == 1))
+    elif any(row["severity"] == cat.SLOW for row in document["findings"]):
         state, line = "slow", "nothing is stuck; something is slow"
     else:
         state, line = "nothing stuck", "nothing is stuck"

@@ -184,7 +184,7 @@ class Server {
   int file_ = -1;
   const volatile ublksrv_io_desc* descriptors_ = nullptr;
   std::byte* buffers_ = nullptr;
-  io_uring ring_{}, second_{};
+  io_uring ring_{}, second_{}, third_{};
   io_uring_buf_ring* buffer_ring_ = nullptr;
   std::vector<std::uint16_t> fetched_tags_ = std::vector<std::uint16_t>(4096);
   std::vector<std::byte> elements_ = std::vector<std::byte>(std::size_t{4096} * 16);
@@ -292,6 +292,13 @@ class Server {
 
   void commit_held() {
     release_held = 0;
+    // Gives leaked buffers back; without that, killing this server wedges the kernel (CANCEL_LIVELOCK).
+    if (options_.register_only || !options_.leak.empty()) {
+      for (io_uring* ring : {&ring_, &second_, &third_}) {
+        if (ring->ring_fd > 0) io_uring_unregister_buffers(ring);
+      }
+      return;
+    }
     for (const unsigned tag : held_) finish(tag);
     held_.clear();
     options_.hold = 0;
@@ -301,13 +308,12 @@ class Server {
   void register_buffer(unsigned tag) {
     if (options_.leak == "thread") {
       std::thread([this, tag] {
-        static io_uring third{};
-        make_ring(third);
-        register_in(third, tag);
-        io_uring_submit_and_wait(&third, 1);
-        io_uring_sqe* const wake = io_uring_get_sqe(&third);
+        make_ring(third_);
+        register_in(third_, tag);
+        io_uring_submit_and_wait(&third_, 1);
+        io_uring_sqe* const wake = io_uring_get_sqe(&third_);
         io_uring_prep_msg_ring(wake, ring_.ring_fd, 0, static_cast<std::uint64_t>(Kind::buffer) << 32 | tag, 0);
-        io_uring_submit(&third);
+        io_uring_submit(&third_);
         while (true) pause();
       }).detach();
       return;

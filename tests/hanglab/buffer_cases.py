@@ -1,38 +1,50 @@
 # SPDX-License-Identifier: MIT
 """Cases of registered buffers, and of batch delivery's fetch commands and provided buffers."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import time
 
 from lab import Expectation, case
 
 
+def leaking(lab, *arguments):
+    """A server with a leaked buffer, and its client. The buffer goes back before the server ends."""
+    process, device = lab.bad_server("--flags", "zc", *arguments)
+    client = lab.blocked_read(device)
+    lab.undo.callback(settle, process, client)
+    return device
+
+
+def settle(process, client):
+    process.send_signal(signal.SIGUSR1)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        client.wait(3)
+
+
 @case("buffer registered on the daemon's ring and never unregistered")
 def leak_own(lab):
-    _process, device = lab.bad_server("--flags", "zc", "--leak", "own")
-    lab.blocked_read(device)
+    device = leaking(lab, "--leak", "own")
     return Expectation(device, "BUFFER_REFERENCE", ("1 reference(s) are left", "slot"))
 
 
 @case("buffer registered on another ring of the daemon and never unregistered")
 def leak_second_ring(lab):
-    _process, device = lab.bad_server("--flags", "zc", "--leak", "second")
-    lab.blocked_read(device)
+    device = leaking(lab, "--leak", "second")
     return Expectation(device, "BUFFER_REFERENCE", ("1 reference(s) are left", "slot"))
 
 
 @case("buffer registered by another thread and never unregistered")
 def leak_off_task(lab):
-    _process, device = lab.bad_server("--flags", "zc", "--leak", "thread", "--no-defer")
-    lab.blocked_read(device)
+    device = leaking(lab, "--leak", "thread", "--no-defer")
     return Expectation(device, "BUFFER_REFERENCE", ("1 reference(s) are left", "slot"))
 
 
 @case("buffer registered and the request never committed")
 def held_with_buffer(lab):
-    _process, device = lab.bad_server("--flags", "zc", "--register-only")
-    lab.blocked_read(device)
+    device = leaking(lab, "--register-only")
     return Expectation(device, "SERVER_HOLDS_IO", ("1 buffer reference(s)",))
 
 

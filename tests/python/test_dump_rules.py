@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Verdicts on documents made by hand: classes that Linux 7.3 cannot be brought into, and the seeds' three dumps."""
+
+import copy
+import json
+import unittest
+
+import dump_paths
+
+dump_paths.need("jsonschema", "drgn")
+
+import documents as make  # noqa: E402
+import jsonschema  # noqa: E402
+
+from ublk_drgn.catalogue import CATALOGUE  # noqa: E402
+from ublk_drgn.text import render  # noqa: E402
+from ublk_drgn.verdict import judge  # noqa: E402
+
+
+class Rules(unittest.TestCase):
+    def findings(self, document, earlier=None):
+        judged = judge(document, earlier)
+        jsonschema.validate(judged, json.loads(dump_paths.SCHEMA.read_text()))
+        self.assertIn("verdict:", render(judged))
+        return judged, {row["code"]: row for row in judged["findings"]}
+
+    def expect(self, code, document, *evidence, severity=None, catalogue=None):
+        judged, found = self.findings(document)
+        self.assertIn(code, found, found.keys())
+        row = found[code]
+        for word in evidence:
+            self.assertIn(word, " ".join(row["evidence"]))
+        if severity:
+            self.assertEqual(row["severity"], severity)
+        if catalogue:
+            self.assertEqual(row["catalogue"], catalogue)
+        self.assertEqual(judged["verdict"]["exit_code"], 1 if row["severity"] in ("defect", "hang") else 0)
+        return found
+
+    def served(self, *ios, daemon=None, **fields):
+        """A device whose server sleeps in its ring."""
+        daemon = daemon or make.task()
+        for entry in ios:
+            entry["task"] = daemon["address"]
+        return make.device([make.queue(list(ios))], **fields), daemon, make.ring([daemon["address"]])
+
+
+class Healthy(Rules):
+    def test_idle(self):
+        device, daemon, ring = self.served()
+        judged, found = self.findings(make.document([device], [daemon], [ring]))
+        self.assertEqual((found, judged["verdict"]["state"]), ({}, "nothing stuck"))
+
+    def test_young_request(self):
+        device, daemon, ring = self.served(make.io(0, asked=make.request(0, age_s=0.5)))
+        self.assertEqual(self.findings(make.document([device], [daemon], [ring]))[1], {})
+
+    def test_request_that_changed_between_the_samples(self):
+        device, daemon, ring = self.served(make.io(0))
+        first = make.document([device], [daemon], [ring])
+        second = copy.deepcopy(first)
+        second["devices"][0]["queues"][0]["ios"][0]["request"]["start_time_ns"] = 2
+        self.assertEqual(self.findings(second, first)[1], {})
+        self.assertIn("SERVER_HOLDS_IO", self.findings(copy.deepcopy(first), first)[1])
+
+    def test_starved_tags_are_no_hang(self):
+        device, daemon, ring = self.served()
+        device["queues"][0].update(tags_busy=8, tag_waiters=3)
+        judged, found = self.findings(make.document([device], [daemon], [ring]))
+        self.assertEqual(found["TAG_STARVATION"]["severity"], "info")
+        self.assertEqual(judged["verdict"]["exit_code"], 0)
+
+    def test_slow_target(self):
+        device, daemon, ring = self.served(make.io(0, asked=make.request(0, age_s=10)))
+        ring["inflight"][0]["requests"] = 1
+        found = self.expect("TARGET_SLOW", make.document([device], [daemon], [ring]), "1 request(s) of the target",
+                            severity="slow")
+        self.assertNotIn("SERVER_HOLDS_IO", found)
+        device["queues"][0]["ios"][0]["request"]["age_ns"] = 60 * 10**9
+        self.expect("TARGET_SLOW", make.document([device], [daemon], [ring]), severity="hang")
+
+    def test_stop_in_progress(self):
+        worker = make.task("iou-wrk-7", "D", "blk_mq_freeze_queue_wait", pid=8)
+        device, daemon, ring = self.served(frozen=1)
+        judged, found = self.findings(make.document([device], [daemon, worker], [ring],
+                                                    [make.command("STOP_DEV", worker["address"])]))
+        self.assertEqual(found["STOP_WAITS_IO"]["severity"], "slow")
+        self.assertEqual(judged["verdict"]["exit_code"], 0)
+
+
+class NotProvoked(Rules):
+    """What needs another kernel, or would not be safe to make."""
+
+    def test_h3_task_work_lost(self):
+        device, daemon, ring = self.served(make.io(0, "dispatched", ("ACTIVE",)), canceling=True)
+        self.expect("TASK_WORK_LOST", make.document([device], [daemon], [ring]), "no task work is pending",
+                    severity="defect", catalogue="H3")
+
+    def test_h3_not_if_work_is_pending(self):
+        device, daemon, ring = self.served(make.io(0, "dispatched", ("ACTIVE",)))
+        ring["task_work_pending"] = True
+        found = self.expect("SERVER_NOT_REAPING", make.document([device], [daemon], [ring]))
+        self.assertNotIn("TASK_WORK_LOST", found)
+
+    def test_h5_abort_in_the_wrong_order(self):
+        entry = make.io(0, "requeued", (), asked=make.request(0, "IDLE"))
+        device, daemon, ring = self.served(entry, frozen=1, canceling=True)
+        device["queues"][0]["booleans"]["force_abort"] = True
+        self.expect("ABORT_ORDER", make.document([device], [daemon], [ring]), "force_abort True", catalogue="H5")
+
+    def test_requeue_list_that_nobody_works_on(self):
+        entry = make.io(0, "requeued", ("ACTIVE",), asked=make.request(0, "IDLE"))
+        device, daemon, ring = self.served(entry)
+        self.expect("REQUEUE_NOT_KICKED", make.document([device], [daemon], [ring]))
+
+    def test_h8_command_that_no_worker_takes(self):
+        device, daemon, ring = self.served()
+        self.expect("COMMAND_NOT_STARTED", make.document([device], [daemon], [ring], [
+            make.command("ADD_DEV", queued=True)]), "ADD_DEV", catalogue="H8")
+
+    def test_h9_mutex_of_a_dead_task(self):
+        dead = make.task("iou-wrk-3", "X", None, [], pid=9)
+        device, daemon, ring = self.served()
+        self.expect("CONTROL_MUTEX_ORPHAN", make.document([device], [daemon, dead], [ring], control_mutex={
+            "address": make.address(), "owner": dead["address"], "waiters": True}), catalogue="H9")
+
+    def test_h10_server_waits_for_open_mutex(self):
+        udev = make.task("udevd", "D", "folio_wait_bit_common", pid=50, roles=["client"])
+        daemon = make.task("server", "D", "bdev_release", ["mutex_lock+0x1", "bdev_release+0x1", "task_work_run+0x1"],
+                           blocked_on={"mutex": make.address(), "owner": udev["address"]})
+        device, daemon, ring = self.served(make.io(0), daemon=daemon)
+        self.expect("OPEN_MUTEX_DEADLOCK", make.document([device], [daemon, udev], [ring]), "udevd", catalogue="H10")
+
+    def test_h11_exiting_server_flushes_its_own_device(self):
+        daemon = make.task("server", "D", "blkdev_issue_flush", ["blkdev_issue_flush+0x1", "cleanup_mnt+0x1",
+                                                                 "do_exit+0x1"])
+        device, daemon, ring = self.served(make.io(0), daemon=daemon)
+        self.expect("SERVER_EXIT_FLUSHES", make.document([device], [daemon], [ring]), "cleanup_mnt", catalogue="H11")
+
+    def test_h12_server_in_reclaim(self):
+        daemon = make.task("server", "D", "folio_wait_bit_common", ["folio_wait_bit_common+0x1", "shrink_folio_list+0x1",
+                                                                    "try_to_free_pages+0x1"])
+        device, daemon, ring = self.served(make.io(0), daemon=daemon)
+        self.expect("MEMORY_RECLAIM_LOOP", make.document([device], [daemon], [ring]), "PR_SET_IO_FLUSHER is not set",
+                    catalogue="H12")
+
+    def test_h12_server_is_its_own_client(self):
+        daemon = make.task("server", "D", "bio_await")
+        entry = make.io(0, asked=make.request(0, client=daemon["address"]))
+        device, daemon, ring = self.served(entry, daemon=daemon)
+        self.expect("SERVER_WAITS_FOR_ITSELF", make.document([device], [daemon], [ring]), catalogue="H12")
+
+    def test_h14_tags_stranded_in_the_fifo(self):
+        entry = make.io(3, "dispatched", ("ACTIVE",))
+        device, daemon, ring = self.served(entry, state="DEAD", state_bits=["USED"])
+        device["queues"][0].update(fifo={"count": 1, "size": 8, "tags": [3]}, fetch_commands=[])
+        self.expect("FIFO_STRANDED", make.document([device], [daemon], [ring]), catalogue="H14")
+
+    def test_h2_release_waits_for_a_reference(self):
+        entry = make.io(0, references_out=1, ref=0x40000000, daemon=None)
+        device = make.device([make.queue([entry])], ch_file=None, exit_work_pending=True)
+        keeper = make.task("keeper", pid=77)
+        ring = make.ring([keeper["address"]], buffers=[{
+            "slot": 4, "request": entry["request"]["address"], "bytes": 4096, "release": "ublk_io_release",
+            "node_refs": 1, "refs": 1}])
+        self.expect("RELEASE_WAITS_REFERENCE", make.document([device], [keeper], [ring]), "slot 4", "keeper",
+                    catalogue="H2")
+
+    def test_flags_that_are_in_no_table(self):
+        device, daemon, ring = self.served(make.io(0, "unknown", ("bit5?",), flags_raw="0x20"))
+        judged, found = self.findings(make.document([device], [daemon], [ring]))
+        self.assertIn("0x20", " ".join(found["BROKEN_INVARIANT"]["evidence"]))
+        self.assertIn("UNKNOWN", found)
+
+    def test_both_flags(self):
+        device, daemon, ring = self.served(make.io(0, flags=("ACTIVE", "OWNED_BY_SRV")))
+        self.assertIn("BROKEN_INVARIANT", self.findings(make.document([device], [daemon], [ring]))[1])
+
+    def test_frozen_queue_that_nobody_thaws(self):
+        device, daemon, ring = self.served(frozen=1)
+        self.expect("QUEUE_FROZEN", make.document([device], [daemon], [ring]), "freeze depth 1")
+
+
+class Seeds(Rules):
+    """The three dumps of the seed notes, as their authors printed them."""
+
+    def test_generic_004_requests_idle_under_abort(self):
+        # QUIESCED, force_abort and canceling true, io flags 80000001 and 6, requests IDLE; a removal waits.
+        ios = [make.io(0, "requeued", ("ACTIVE", "CANCELED"), asked=make.request(0, "IDLE"), flags_raw="0x80000001"),
+               make.io(1, "requeued", ("OWNED_BY_SRV", "ABORTED"), asked=make.request(1, "IDLE"), flags_raw="0x6")]
+        device = make.device([make.queue(ios, booleans={"force_abort": True, "canceling": True, "fail_io": False})],
+                             state="QUIESCED", state_bits=["USED"], canceling=True, frozen=1)
+        _judged, found = self.findings(make.document([device]))
+        self.assertEqual(found["WAITS_RECOVERY"]["severity"], "hang")
+        self.assertEqual(found["WAITS_RECOVERY"]["tags"], [0, 1])
+
+    def test_blktests_002_endless_cancel(self):
+        # LIVE, freeze depth 1, canceling 0; the io is OWNED_BY_SRV, and io_uring_try_cancel_requests() loops.
+        entry = make.io(0, ring=None)
+        device, daemon, ring = self.served(entry, frozen=1)
+        kworker = make.task("kworker/u8:1", "R", None, [], pid=33, roles=["io_ring_exit_work"])
+        ring["refs"]["dead"], ring["commands"] = True, [{"file": device["ch_file"], "count": 1}]
+        daemon["state"], daemon["flags"] = "X", ["EXITING"]
+        work = {"work": "io_ring_exit_work", "task": kworker["address"], "of": ring["address"], "state": "R"}
+        self.expect("ENDLESS_CANCEL", make.document([device], [daemon, kworker], [ring], works=[work]),
+                    "canceling False", catalogue="H4")
+
+    def test_lost_task_work(self):
+        # LIVE, quiesce depth 1, canceling True; tags 102 and 103 idle and canceled, 104 and 105 IN_FLIGHT and ACTIVE;
+        # the server exits and its io-wq worker is in ublk_stop_dev_unlocked().
+        ios = [make.io(102, "canceled", ("ACTIVE", "CANCELED"), asked=make.request(102, "IDLE")),
+               make.io(103, "canceled", ("ACTIVE", "CANCELED"), asked=make.request(103, "IDLE")),
+               make.io(104, "dispatched", ("ACTIVE",)), make.io(105, "dispatched", ("ACTIVE",))]
+        worker = make.task("iou-wrk-8381", "D", "ublk_stop_dev_unlocked", pid=8382)
+        device, daemon, ring = self.served(*ios, quiesced=1, canceling=True)
+        found = self.expect("TASK_WORK_LOST", make.document(
+            [device], [daemon, worker], [ring], [make.command("STOP_DEV", worker["address"])]), "canceling is True",
+            severity="defect")
+        self.assertEqual(found["TASK_WORK_LOST"]["tags"], [104, 105])
+        self.assertEqual(found["STOP_WAITS_IO"]["severity"], "consequence")
+
+
+class Catalogue(unittest.TestCase):
+    def test_every_code_of_the_rules_is_described(self):
+        import re
+
+        used = set()
+        for path in (dump_paths.ROOT / "drgn/ublk_drgn").glob("rules_*.py"):
+            used |= set(re.findall(r'Finding\(\s*"([A-Z_]+)"', path.read_text()))
+            used |= set(re.findall(r'code = "([A-Z_]+)"', path.read_text()))
+            used |= set(re.findall(r'else "([A-Z_]+)"', path.read_text()))
+        self.assertGreater(len(used), 25)
+        self.assertEqual(used - set(CATALOGUE), set())
+
+    def test_every_code_is_in_the_guide(self):
+        guide = (dump_paths.ROOT / "docs/ublk-dump.md").read_text()
+        self.assertEqual([code for code in CATALOGUE if f"`{code}`" not in guide], [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
