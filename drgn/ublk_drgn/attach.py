@@ -86,7 +86,7 @@ def attach_live(types: str = "auto", btf_path: str | None = None) -> Kernel:
                              "install the kernel's -dbg package, or leave --types away")
     vmlinux = read_blob(pathlib.Path(btf_path) if btf_path else BTF_FOLDER / "vmlinux")
     module = BTF_FOLDER / "ublk_drv"
-    modules = [read_blob(module, vmlinux)] if btf_path is None and module.exists() else []
+    modules = [read_blob(module, vmlinux)] if module.exists() else []
     return live(with_btf(raw, memory, symbols, vmlinux, modules, source="live", release=os.uname().release))
 
 
@@ -139,9 +139,23 @@ def require_driver(kernel: Kernel) -> None:
         raise NoDriver("find", "the ublk driver", "it is not loaded", NO_DRIVER_ADVICE)
     try:
         kernel.layout("ublk_device")
+        kernel.layout("request")
     except Exception as error:
         raise CannotRead("find", "struct ublk_device", str(error),
                          "the driver's BTF is missing or of another kernel") from error
+    require_fit(kernel)
+
+
+def require_fit(kernel: Kernel) -> None:
+    """Types of another kernel give plausible nonsense; the first task's name and number are known."""
+    try:
+        task = kernel.variable("init_task")
+        found = (task.text("comm"), task.get("pid")) if task else None
+    except Exception as error:  # whatever damaged types lead to
+        found = (str(error), None)
+    if found != ("swapper/0", 0) and found != ("swapper", 0):
+        raise CannotRead("check", "the type information", f"with it the first task reads as {found}",
+                         "it is damaged or of another kernel")
 
 
 def attach_vmcore(path: str, types: str = "auto", btf_path: str | None = None) -> Kernel:

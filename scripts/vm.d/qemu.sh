@@ -141,6 +141,7 @@ set_machine() {
     machine+=(-drive "if=none,id=scratch$i,file=/run/vm/scratch$i,format=raw,cache=unsafe,discard=unmap"
       -device "nvme,drive=scratch$i,serial=scratch$i")
   done
+  add_vmcore_devices
   machine+=(-append "$arguments${append:+ $append}")
 }
 
@@ -152,7 +153,8 @@ boot_once() {
   : >"$run_dir/console"
   start_shares
   set_machine
-  [[ $timeout == 0 ]] || options+=(-t "$timeout")
+  # With --vmcore our own timer comes first.
+  [[ $timeout == 0 ]] || options+=(-t "$((timeout + (${#vmcore} > 0 ? 600 : 0)))")
   [[ $interactive == no ]] || options+=(-i)
   [[ $accel == tcg ]] || kvm=(--dev-bind /dev/kvm /dev/kvm)
   if [[ $verbose == yes ]]; then
@@ -162,6 +164,7 @@ boot_once() {
   "$vm_pipe" host "${options[@]}" -- "${sandbox[@]}" "${kvm[@]}" --ro-bind "$kernel" /srv --bind "$run_dir" /run/vm \
     "${machine[@]}" <&0 &
   pipe_pid=$!
+  start_vmcore_timer
   # A signal that the traps below pass on interrupts wait; vm-pipe then ends by itself.
   while kill -0 $pipe_pid 2>/dev/null; do wait $pipe_pid || true; done
   pipe_pid=
@@ -193,10 +196,16 @@ cause_of_death() {
 # run_guest COMMAND...: boots, runs, returns the command's exit code.
 run_guest() {
   local attempt command_text="$*"
+  # shellcheck disable=SC2016 # expanded in the guest
+  [[ -z $vmcore ]] || set -- sh -c 'modprobe -q qemu_fw_cfg; exec "$@"' sh "$@"
   for ((attempt = 1; attempt <= boot_attempts; attempt++)); do
     set_guest_env
     write_guest_files "$@"
     boot_once
+    if keep_vmcore; then
+      say "ended after --timeout $timeout s; the guest's memory is in $vmcore"
+      return "$exit_timeout"
+    fi
     boot_seconds=$((boot_seconds * 2)) # a machine with much to do, or a hang: only time tells
     case $verdict in
     exit) return "$verdict_code" ;;
