@@ -67,7 +67,7 @@ def checked_blob(data: bytes, name: str, base: Blob | None = None) -> Blob:
                          "take the file of exactly this kernel") from error
 
 
-def attach_live(types: str = "auto", btf_path: str | None = None) -> Kernel:
+def attach_live(types: str = "auto", btf_path: str | None = None, dwarf_files: list[str] | None = None) -> Kernel:
     if not (pathlib.Path("/sys/module/ublk_drv").exists() or pathlib.Path("/dev/ublk-control").exists()):
         raise NoDriver("find", "the ublk driver", "it is not loaded", NO_DRIVER_ADVICE)
     raw = drgn.Program()
@@ -77,8 +77,9 @@ def attach_live(types: str = "auto", btf_path: str | None = None) -> Kernel:
         raise CannotRead("open", "/proc/kcore", errno_text(error), open_advice(error)) from error
     symbols = RememberedSymbols(kallsyms.live_symbols())
     memory = Memory(raw_memory(raw))
-    if btf_path is None and types != "btf":
-        dwarf = dwarf_program(memory, lambda prog: prog.set_kernel())
+    if dwarf_files or (btf_path is None and types != "btf"):
+        dwarf = given_dwarf(raw, memory, dwarf_files) if dwarf_files else \
+            dwarf_program(memory, lambda prog: prog.set_kernel())
         if dwarf:
             return live(Kernel(dwarf, memory, symbols, source="live", types_from="DWARF", release=os.uname().release))
         if types == "dwarf":
@@ -110,6 +111,25 @@ def with_btf(raw: drgn.Program, memory: Memory, symbols: RememberedSymbols, vmli
     prog = over(memory, raw.platform)
     finder = TypeFinder(prog, vmlinux, modules)
     return Kernel(prog, memory, symbols, source=source, types_from="BTF", release=release, finder=finder)
+
+
+def given_dwarf(raw: drgn.Program, memory: Memory, files: list[str]) -> drgn.Program:
+    """Types out of files that the user names; they need not be where a debug package puts them."""
+    logging.getLogger("drgn").setLevel(logging.CRITICAL)
+    assert raw.platform is not None
+    prog = over(memory, raw.platform)
+    try:
+        for number, file in enumerate(files):
+            prog.extra_module(file, number, create=True).try_file(file, force=True)
+    except (OSError, drgn.MissingDebugInfoError, ValueError) as error:
+        raise CannotRead("load", " ".join(files), str(error).replace("\n", "; "), "") from error
+    for name in ("struct request", "struct ublk_device"):
+        try:
+            prog.type(name)
+        except LookupError:
+            raise CannotRead("find", name, f"DWARF of {' '.join(files)} does not have it",
+                             "give vmlinux and ublk_drv.ko, each with debug information") from None
+    return prog
 
 
 def dwarf_program(memory: Memory, set_target: typing.Callable[[drgn.Program], None]) -> drgn.Program | None:
@@ -158,7 +178,8 @@ def require_fit(kernel: Kernel) -> None:
                          "it is damaged or of another kernel")
 
 
-def attach_vmcore(path: str, types: str = "auto", btf_path: str | None = None) -> Kernel:
+def attach_vmcore(path: str, types: str = "auto", btf_path: str | None = None,
+                  dwarf_files: list[str] | None = None) -> Kernel:
     raw = drgn.Program()
     try:
         raw.set_core_dump(path)
@@ -173,6 +194,10 @@ def attach_vmcore(path: str, types: str = "auto", btf_path: str | None = None) -
     try:
         builtin = kallsyms.BuiltinTables(memory, known[1], path).rows()
         symbols = RememberedSymbols(TableSymbols(builtin))
+        if dwarf_files:
+            given = Kernel(given_dwarf(raw, memory, dwarf_files), memory, symbols, source="vmcore", types_from="DWARF",
+                           release=known[0].get("OSRELEASE", "unknown"))
+            return finish_core(given, builtin)
         return core_kernel(raw, memory, symbols, builtin, known[0], path, types, btf_path)
     except (Fault, struct.error, ValueError, IndexError) as error:
         raise CannotRead("read", path, str(error), "the dump is truncated or damaged") from error

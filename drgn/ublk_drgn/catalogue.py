@@ -58,8 +58,6 @@ CATALOGUE = {
                                 "any new I/O to the device, or restarting the server, may kick the list"),
     "CHARDEV_HELD": Entry("H6", "the server is gone, but somebody still has its char device open", "teardown",
                           "end the processes named in the evidence, or close their descriptors"),
-    "RING_HELD": Entry("H6", "the server is gone, but somebody still has its ring open", "teardown",
-                       "end the processes named in the evidence, or close their descriptors"),
     "DELETE_WAITS_CLOSE": Entry("H17", "the deleted device waits for its last user", "teardown",
                                 "close what is named in the evidence; 'del' may be interrupted, the device goes by itself"),
     "START_WAITS_FETCH": Entry("H7", "START_DEV or END_USER_RECOVERY waits until all tags are fetched", "server",

@@ -65,10 +65,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--types", choices=("auto", "btf", "dwarf"), default="auto",
                         help="auto: DWARF if it is installed, else BTF")
     parser.add_argument("--btf", metavar="FILE", help="BTF of the kernel, if it is not where it should be")
+    parser.add_argument("--dwarf", metavar="FILE", action="append",
+                        help="debug information to take types from; repeatable (vmlinux, ublk_drv.ko)")
     parser.add_argument("--version", action="version", version=f"ublk-dump {VERSION}")
     options = parser.parse_args(arguments)
     if options.watch and (options.vmcore or options.replay):
         raise BadUsage("parse", "the command line", "--watch needs a running kernel", "leave --vmcore or --replay away")
+    if options.dwarf and options.btf:
+        raise BadUsage("parse", "the command line", "--dwarf and --btf are both given", "types come from one of them")
     if options.record and options.replay:
         raise BadUsage("parse", "the command line", "a recording is not recorded again", "copy the file")
     return options
@@ -118,8 +122,8 @@ def attach(options: argparse.Namespace) -> Kernel:
     from . import attach as attaching
 
     if options.vmcore:
-        return attaching.attach_vmcore(options.vmcore, options.types, options.btf)
-    return attaching.attach_live(options.types, options.btf)
+        return attaching.attach_vmcore(options.vmcore, options.types, options.btf, options.dwarf)
+    return attaching.attach_live(options.types, options.btf, options.dwarf)
 
 
 def document_of(options: argparse.Namespace) -> Json:

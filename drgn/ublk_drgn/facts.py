@@ -92,6 +92,10 @@ class Facts:
     def rings_of(self, task: Json) -> list[Json]:
         return [ring for ring in self.rings.values() if task["address"] in ring["users"]]
 
+    def progress(self, task: Json) -> bool:
+        """Whether the task used one of its rings between the samples."""
+        return any(ring.get("progress", False) for ring in self.rings_of(task))
+
     def target_io(self, task: Json) -> tuple[int, str]:
         """Requests of a task that are neither ublk commands nor waits for events: I/O of its target."""
         rings = self.rings_of(task)

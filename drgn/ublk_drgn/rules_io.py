@@ -165,25 +165,27 @@ def ring_trouble(facts: Facts, daemons: list[Json]) -> Finding | None:
 
 def target(facts: Facts, daemons: list[Json], io: Json, device: Json) -> Finding | None:
     """I/O of the server's own in flight, or a thread of it at work: slow at first, stuck when it is too long."""
-    evidence = []
-    for task in daemons:
-        count, text = facts.target_io(task)
-        if count:
-            evidence.append(f"{task['comm']} (pid {task['pid']}) has {text}")
+    evidence, addresses = [], {task["address"] for task in daemons}
+    old = sum(1 for queue in device["queues"] for entry in old_enough(facts, in_state(queue, "owned_by_server"))
+              if entry["task"] in addresses or entry["task"] is None)
+    counts = [(task, *facts.target_io(task)) for task in daemons]
+    if sum(count for _task, count, _text in counts) >= old:  # with fewer, some request has no I/O behind it
+        evidence += [f"{task['comm']} (pid {task['pid']}) has {text}" for task, count, text in counts if count]
     for task in facts.server_tasks(device):
-        if task["state"] in "DR" and not facts.idle(task):
+        if task["state"] in "DR" and not (task["state"] == "R" and facts.progress(task)):
             evidence.append(f"{task['comm']} (pid {task['pid']}) is in state {task['state']}"
                             + (f" in {task['waits_in']}" if task["waits_in"] else ""))
     if not evidence:
         return None
-    seconds = (io["request"] or {}).get("age_ns")
-    severity = cat.HANG if seconds is None or seconds >= facts.limits.slow_ns else cat.SLOW
+    age_ns = (io["request"] or {}).get("age_ns")
+    severity = cat.HANG if age_ns is None or age_ns >= facts.limits.slow_ns else cat.SLOW
     return Finding("TARGET_SLOW", severity, evidence=evidence)
 
 
 def held(facts: Facts, daemons: list[Json], io: Json) -> Finding:
-    evidence = [f"daemon {task['comm']} (pid {task['pid']}) sleeps in {task['waits_in'] or task['state']} and has no "
-                "I/O of its target in flight" for task in daemons]
+    evidence = [f"daemon {task['comm']} (pid {task['pid']}) " + (
+        "goes on with other requests" if facts.progress(task) else
+        f"sleeps in {task['waits_in'] or task['state']} and has no I/O of its target in flight") for task in daemons]
     if "NEED_GET_DATA" in io["flags"]:
         evidence.append("the driver waits for NEED_GET_DATA to be answered")
     if (io["references_out"] or 0) > (1 if "AUTO_BUF_REG" in io["flags"] else 0):

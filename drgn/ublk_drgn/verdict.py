@@ -18,7 +18,9 @@ def judge(document: Json, earlier: Json | None = None, limits: Limits = Limits()
     found = evaluate(document, limits)
     if earlier:
         before = {key(finding) for finding in evaluate(earlier, limits)}
-        found = [finding for finding in found if key(finding) in before or finding.severity == cat.INFO]
+        # Requests were confirmed one by one; what has none must be found in both samples.
+        found = [finding for finding in found
+                 if finding.tags or key(finding) in before or finding.severity == cat.INFO]
     settle(found)
     found.sort(key=lambda finding: (cat.ORDER.index(finding.severity), -1 if finding.device is None else
                                     finding.device, finding.code))
@@ -81,6 +83,9 @@ def confirm(document: Json, earlier: Json) -> None:
         for queue in device["queues"]:
             for io in queue["ios"]:
                 io["confirmed"] = before.get((device["id"], queue["id"], io["tag"])) == identity(io)
+    places = {ring["address"]: (ring["cached_sq_head"], ring["cached_cq_tail"]) for ring in earlier["rings"]}
+    for ring in document["rings"]:
+        ring["progress"] = places.get(ring["address"]) not in (None, (ring["cached_sq_head"], ring["cached_cq_tail"]))
     for part, fields in (("control_commands", ("command", "device", "worker", "issuer")), ("works", ("work", "of"))):
         known = {tuple(row[field] for field in fields) for row in earlier[part]}
         for row in document[part]:

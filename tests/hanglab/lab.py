@@ -115,10 +115,12 @@ class Lab:
             kill(process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
+        if process.stdout:
+            process.stdout.close()
 
     def bad_server(self, *arguments, verb=("serve",), ready="ready"):
         """A running bad_server and its device; waits for the line that begins with `ready`."""
-        log = (self.folder / f"server{len(self.devices)}.log").open("w")
+        log = self.undo.enter_context((self.folder / f"server{len(self.devices)}.log").open("w"))
         process = self.start(BAD_SERVER, *verb, *arguments, stdout=subprocess.PIPE, stderr=log)
         device = None
         for line in process.stdout:
@@ -172,9 +174,12 @@ class Lab:
         for verb in ("stop", "del_async"):
             process = subprocess.Popen([str(BAD_SERVER), "ctl", verb, str(device)], stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(10)
-            kill(process.pid)
+            except subprocess.TimeoutExpired:
+                kill(process.pid)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
 
     def control(self, verb, device, *data):
         """A control command in the background."""

@@ -14,23 +14,23 @@ def info(lab, device):
     return json.loads(lab.control_result("info", device))
 
 
-def killed(lab, process, device, state):
-    os.kill(process.pid, signal.SIGKILL)
+def killed(lab, pid, device, state):
+    os.kill(pid, signal.SIGKILL)
     wait_until(lambda: info(lab, device)["state"] == state, f"device is in state {state}")
 
 
-@case("server killed, no recovery: the device is dead, nothing hangs")
+@case("server killed, no recovery: the device is dead, nothing hangs", servers=("bad", "kublk"))
 def killed_fail(lab):
-    process, device = lab.bad_server()
+    pid, device = lab.any_server()
     lab.read(device).wait(20)
-    killed(lab, process, device, 0)
+    killed(lab, pid, device, 0)
     return Expectation(device, None)
 
 
-@case("server killed with USER_RECOVERY: new I/O waits for recovery")
+@case("server killed with USER_RECOVERY: new I/O waits for recovery", servers=("bad", "kublk"))
 def killed_recovery(lab):
-    process, device = lab.bad_server("--flags", "recovery")
-    killed(lab, process, device, 2)
+    pid, device = lab.any_server(bad=("--flags", "recovery"), kublk=("-t", "null", "-r", "1"))
+    killed(lab, pid, device, 2)
     lab.blocked_read(device)
     return Expectation(device, "WAITS_RECOVERY", ("QUIESCED",))
 
@@ -39,22 +39,22 @@ def killed_recovery(lab):
 def killed_reissue(lab):
     process, device = lab.bad_server("--flags", "reissue", "--hold", "-1")
     lab.blocked_read(device)
-    killed(lab, process, device, 2)
+    killed(lab, process.pid, device, 2)
     return Expectation(device, "WAITS_RECOVERY", ("1 request(s) on the requeue list",))
 
 
-@case("server killed with USER_RECOVERY_FAIL_IO: I/O fails, nothing hangs")
+@case("server killed with USER_RECOVERY_FAIL_IO: I/O fails, nothing hangs", servers=("bad", "kublk"))
 def killed_fail_io(lab):
-    process, device = lab.bad_server("--flags", "fail_io")
-    killed(lab, process, device, 3)
+    pid, device = lab.any_server(bad=("--flags", "fail_io"), kublk=("-t", "null", "-r", "1", "-e", "1"))
+    killed(lab, pid, device, 3)
     assert lab.read(device).wait(20) != 0
     return Expectation(device, None)
 
 
-@case("server killed, recovery: nothing waits yet")
+@case("server killed, recovery: nothing waits yet", servers=("bad", "kublk"))
 def recovery_idle(lab):
-    process, device = lab.bad_server("--flags", "recovery")
-    killed(lab, process, device, 2)
+    pid, device = lab.any_server(bad=("--flags", "recovery"), kublk=("-t", "null", "-r", "1"))
+    killed(lab, pid, device, 2)
     return Expectation(device, None)
 
 
@@ -62,7 +62,7 @@ def recovery_idle(lab):
 def recovery_half(lab):
     process, device = lab.bad_server("--flags", "reissue", "--hold", "-1")
     lab.blocked_read(device)
-    killed(lab, process, device, 2)
+    killed(lab, process.pid, device, 2)
     lab.bad_server("--fetch", "2", verb=("recover", str(device)), ready="added")
     time.sleep(2)
     return Expectation(device, "START_WAITS_FETCH", ("2 of 4 tags",), also=("RECOVERY_UNFINISHED",))
@@ -75,9 +75,9 @@ def start_waits(lab):
     return Expectation(device, "START_WAITS_FETCH", ("3 of 4 tags",))
 
 
-@case("delete waits for a client that has the block device open")
+@case("delete waits for a client that has the block device open", servers=("bad", "ours", "kublk"))
 def opener(lab):
-    _process, device = lab.bad_server()
+    _pid, device = lab.any_server()
     with open(f"/dev/ublkb{device}", "rb") as disk:
         client = subprocess.Popen(["sleep", "1000"], stdin=disk)
     lab.undo.callback(client.wait)

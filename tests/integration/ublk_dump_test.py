@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 
 import ublk
 from ublk import run, wait_until
@@ -168,6 +169,36 @@ class Oracles(ublk.TestCase):
             document.pop("taken_at")
         live["source"]["kind"] = again["source"]["kind"]
         self.assertEqual(live, again)
+
+
+@unittest.skipUnless(ublk.LONG, "ctest -C Long: compiles all of the kernel's types")
+class Dwarf(ublk.TestCase):
+    def test_dwarf_and_btf_give_the_same_dump(self):
+        """The kernel's own -dbg package is 2 GB; a compiler makes DWARF of the same types from C that bpftool prints."""
+        with tempfile.TemporaryDirectory() as folder, Lab() as lab:
+            source, debug = pathlib.Path(folder) / "types.c", pathlib.Path(folder) / "types.debug"
+            source.write_text(ublk.succeed("bpftool", "-B", "/sys/kernel/btf/vmlinux", "btf", "dump", "file",
+                                           "/sys/kernel/btf/ublk_drv", "format", "c"))
+            ublk.succeed("gcc", "-g", "-w", "-shared", "-nostdlib", "-fPIC", "-fno-eliminate-unused-debug-types",
+                         "-Wl,--build-id", "-o", debug, source, timeout_s=600)
+            _server, number = lab.bad_server("--hold", "-1", "--flags", "zc")
+            lab.blocked_read(number)
+            time.sleep(2.5)
+            documents = [dump("--samples", "1", *words) for words in (("--types", "btf"), ("--dwarf", debug))]
+        self.assertEqual([document["source"].pop("types") for document in documents], ["BTF", "DWARF"])
+        for document in documents:
+            for name in ("taken_at", "now_ns"):
+                document.pop(name)
+            for task in document["tasks"]:
+                task.pop("off_cpu_ns")
+            for part in document["findings"]:
+                part.pop("since_ns")
+            for device in document["devices"]:
+                for queue in device["queues"]:
+                    for io in queue["ios"]:
+                        io["request"].pop("age_ns")
+                        io["request"].pop("age_jiffies")
+        self.assertEqual(documents[0], documents[1])
 
 
 class Refusals(ublk.TestCase):

@@ -132,6 +132,21 @@ test_timeout() {
     expect_text out started && expect_text err "waiting for: sh"
 }
 
+# The memory of a guest that hangs says the same as ublk-dump did in it.
+test_vmcore() {
+  local server=$clone/build/vm-release/tests/hanglab/bad_server
+  [[ -x $server ]] || { problem "build first: scripts/vm build" && return 1; }
+  expect_code 2 "$vm" run --timeout 0 --vmcore "$scratch/core" -- true && expect_text err "needs a --timeout" || return 1
+  expect_code 124 "$vm" run --mem 1G --timeout 90 --vmcore "$scratch/core" -- bash -c "
+    modprobe ublk_drv; $server serve --hold -1 --id 3 >/tmp/ready &
+    until grep -q ready /tmp/ready; do sleep 0.2; done
+    dd if=/dev/ublkb3 of=/dev/null bs=4k count=1 iflag=direct & sleep 4
+    python3 $clone/drgn/ublk-dump --dev 3; sleep 1000" &&
+    expect_text out SERVER_HOLDS_IO && expect_text err "memory is in $scratch/core" || return 1
+  (cd "$scratch" && expect_code 1 "$vm" root -- python3 "$clone/drgn/ublk-dump" --vmcore "$scratch/core") &&
+    expect_text out "vmcore, types from BTF" && expect_text out SERVER_HOLDS_IO
+}
+
 test_panic() {
   expect_code 125 "$vm" run -- sh -c 'echo c >/proc/sysrq-trigger' && expect_text err "sysrq triggered crash"
   expect_code 125 "$vm" run -- sh -c 'echo o >/proc/sysrq-trigger; sleep 100' && expect_text err "without an exit code"

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Recordings of real hangs of Linux 7.3.4, replayed through the whole program: decoding, rules, text, exit code."""
+
+import json
+import lzma
+import random
+import subprocess
+import sys
+import tempfile
+import pathlib
+import unittest
+
+import dump_paths
+
+dump_paths.need("jsonschema", "drgn")
+
+import jsonschema  # noqa: E402
+
+# What each recording of the hang lab must say; None: nothing is stuck.
+TRUTH = {
+    "never_commits-bad": ("SERVER_HOLDS_IO", "server"),
+    "stopped_batch-ours": ("SERVER_STOPPED", "server"),
+    "killed_reissue-bad": ("WAITS_RECOVERY", "recovery"),
+    "held_by_ring-bad": ("CHARDEV_HELD", "teardown"),
+    "quiesce_missed-bad": ("QUIESCE_MISSED", "driver"),
+    "leak_second_ring-bad": ("BUFFER_REFERENCE", "buffer reference"),
+    "no_fetch-bad": ("NO_FETCH_COMMAND", "driver fifo"),
+    "cancel_livelock-bad": ("CANCEL_LIVELOCK", "driver"),
+    "stop_waits-bad": ("SERVER_HOLDS_IO", "server"),
+    "slow-bad": (None, None),
+}
+
+
+def replay(path, *arguments):
+    return subprocess.run([sys.executable, str(dump_paths.DUMP), "--replay", str(path), "--age", "1", *arguments],
+                          capture_output=True, text=True, timeout=120)
+
+
+class Recordings(unittest.TestCase):
+    def test_there_is_one_for_each_truth(self):
+        self.assertEqual({path.stem for path in dump_paths.RECORDINGS.glob("*.xz")}, set(TRUTH))
+
+    def test_verdicts(self):
+        schema = json.loads(dump_paths.SCHEMA.read_text())
+        for name, (code, owner) in TRUTH.items():
+            with self.subTest(recording=name):
+                done = replay(dump_paths.RECORDINGS / f"{name}.xz", "--json")
+                self.assertEqual(done.stderr, "")
+                document = json.loads(done.stdout)
+                jsonschema.validate(document, schema)
+                self.assertEqual(document["source"]["kernel"][:5], "7.3.4")
+                self.assertEqual((document["missing"], document["errors"]), ([], []))
+                stuck = [row for row in document["findings"] if row["severity"] in ("hang", "defect")]
+                if code is None:
+                    self.assertEqual((stuck, done.returncode), ([], 0))
+                    continue
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual({(row["code"], row["owner"]) for row in stuck}, {(code, owner)})
+
+    def test_text(self):
+        for name, (code, _owner) in TRUTH.items():
+            with self.subTest(recording=name):
+                done = replay(dump_paths.RECORDINGS / f"{name}.xz")
+                self.assertEqual(done.stderr, "")
+                self.assertIn("verdict: nothing is stuck" if code is None else code, done.stdout)
+                self.assertIn("device 0: ", done.stdout)
+
+    def test_one_device_that_is_not_there(self):
+        done = replay(dump_paths.RECORDINGS / "never_commits-bad.xz", "--dev", "55")
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
+
+    def test_all_tags(self):
+        done = replay(dump_paths.RECORDINGS / "never_commits-bad.xz", "--json", "--all-tags")
+        queue = json.loads(done.stdout)["devices"][0]["queues"][0]
+        self.assertEqual([io["tag"] for io in queue["ios"]], list(range(queue["depth"])))
+
+
+class Damaged(unittest.TestCase):
+    """Memory that changed under the dump, or was never right: what can be read is shown, the rest is listed."""
+
+    def change(self, change):
+        with lzma.open(dump_paths.RECORDINGS / "leak_second_ring-bad.xz") as file:
+            data = json.load(file)
+        change(data)
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "changed.xz"
+            with lzma.open(path, "wb", preset=0) as file:
+                file.write(json.dumps(data).encode())
+            done = replay(path, "--json")
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertLessEqual(done.stderr.count("\n"), 1)
+        return done
+
+    def test_lost_pages(self):
+        chance = random.Random(5)
+        codes = set()
+        for _round in range(12):
+            def lose(data):
+                for sample in data["samples"]:
+                    for number in chance.sample(sorted(sample["pages"]), len(sample["pages"]) // 6):
+                        del sample["pages"][number]
+            done = self.change(lose)
+            codes.add(done.returncode)
+            if done.returncode == 4:
+                document = json.loads(done.stdout)
+                self.assertTrue(document["verdict"]["partial"])
+                self.assertIn("cannot read", " ".join(document["errors"]))
+        self.assertIn(4, codes)
+        self.assertLessEqual(codes, {1, 3, 4})
+
+    def test_garbled_pages(self):
+        import base64
+
+        chance = random.Random(6)
+        codes = set()
+        for _round in range(12):
+            def garble(data):
+                for sample in data["samples"]:
+                    for number in chance.sample(sorted(sample["pages"]), 12):
+                        mask, text = sample["pages"][number]
+                        if text != "-":
+                            page = bytearray(base64.b64decode(text))
+                            for _byte in range(20):
+                                page[chance.randrange(len(page))] = chance.randrange(256)
+                            sample["pages"][number] = [mask, base64.b64encode(page).decode()]
+            codes.add(self.change(garble).returncode)
+        self.assertLessEqual(codes, {0, 1, 3, 4})
+
+    def test_damaged_types(self):
+        done = self.change(lambda data: data.update(types=data["types"][:400]))
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1)
+
+    def test_no_sample(self):
+        done = self.change(lambda data: data.update(samples=[]))
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (3, 1))
+        self.assertIn("no sample", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
