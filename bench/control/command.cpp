@@ -31,11 +31,43 @@ Result<Fd> open_control() {
           "boots a kernel that has it"));
     case EACCES:
     case EPERM:
-      return std::unexpected(fd.error().with_hint("run as root"));
+      return std::unexpected(fd.error().with_hint(
+          "run as root; docs/life-cycle.md has the udev rule that lets other users in"));
     default:
       return fd;
   }
 }
+
+/// What the driver reads and writes: the payload, behind the device's path where it wants one.
+class Message {
+ public:
+  explicit Message(const Command& command) : payload_(command.payload) {
+    const std::string& path = command.device_path;
+    path_bytes_ = path.size();
+    if (path.empty()) return;
+    bytes_.resize(path.size() + payload_.size());
+    std::memcpy(bytes_.data(), path.data(), path.size());
+    if (!payload_.empty())
+      std::memcpy(bytes_.data() + path.size(), payload_.data(), payload_.size());
+  }
+
+  void put_into(ublksrv_ctrl_cmd& header) {
+    const std::span<std::byte> all = bytes_.empty() ? payload_ : std::span(bytes_);
+    if (all.empty()) return;
+    header.addr = reinterpret_cast<std::uintptr_t>(all.data());
+    header.len = static_cast<std::uint16_t>(all.size());
+    header.dev_path_len = static_cast<std::uint16_t>(path_bytes_);
+  }
+  void take_payload() {
+    if (!bytes_.empty() && !payload_.empty())
+      std::memcpy(payload_.data(), bytes_.data() + path_bytes_, payload_.size());
+  }
+
+ private:
+  std::span<std::byte> payload_;
+  std::size_t path_bytes_ = 0;
+  std::vector<std::byte> bytes_;
+};
 
 /// The negative errno or non-negative result that the driver answers with.
 Result<int> submit_and_wait(const Command& command) {
@@ -50,10 +82,8 @@ Result<int> submit_and_wait(const Command& command) {
   sqe->fd = fd->get();
   sqe->cmd_op = command.op;
   ublksrv_ctrl_cmd header = command.header;
-  if (!command.payload.empty()) {
-    header.addr = reinterpret_cast<std::uintptr_t>(command.payload.data());
-    header.len = static_cast<std::uint16_t>(command.payload.size());
-  }
+  Message message(command);
+  message.put_into(header);
   std::memcpy(sqe->cmd, &header, sizeof(header));
 
   int result = -EINTR;
@@ -66,6 +96,7 @@ Result<int> submit_and_wait(const Command& command) {
       completed = true;
     });
   }
+  message.take_payload();
   return result;
 }
 

@@ -18,6 +18,9 @@ struct Command {
   std::string name;              ///< for errors: "START_DEV"
   ublksrv_ctrl_cmd header{};     ///< addr and len are filled from `payload`
   std::span<std::byte> payload;  ///< in and out
+  /// Sent in front of the payload for an unprivileged device: whoever may read and write this node
+  /// may send the command (ublk_ctrl_uring_cmd_permission). Empty for all other devices.
+  std::string device_path;
 };
 
 /// Issues the command in this process; for the four commands that never sleep in the driver.

@@ -22,6 +22,8 @@ namespace {
 constexpr std::uint64_t owner_magic = 0x75626e63ULL << 32;
 constexpr std::uint64_t owner_magic_mask = 0xffffffffULL << 32;
 
+std::string char_path(int id) { return std::format("/dev/ublkc{}", id); }
+
 std::string device_name(int id) { return std::format("ublk device {}", id); }
 
 Command command_for(int id, std::uint32_t op, std::string name) {
@@ -44,7 +46,9 @@ Result<int> checked(const Command& command, Result<int> answer) {
   switch (errnum) {
     case EPERM:
     case EACCES:
-      return failed(command.name, object, errnum, "needs CAP_SYS_ADMIN: run as root");
+      return failed(command.name, object, errnum,
+                    "needs CAP_SYS_ADMIN (run as root), or an unprivileged device of your own "
+                    "(add --unprivileged)");
     case ENODEV:
       return std::unexpected(failed(command.name, object, errnum, "there is no such device")
                                  .error()
@@ -54,8 +58,24 @@ Result<int> checked(const Command& command, Result<int> answer) {
   }
 }
 
-Result<int> bounded(const Command& command, std::uint64_t timeout_ns = default_timeout_ns) {
-  return checked(command, issue_bounded(command, timeout_ns));
+/// Whether the driver's answer may mean that it wants the path of the device's node.
+bool may_want_path(const Result<int>& answer) {
+  return answer && (*answer == -EINVAL || *answer == -EPERM || *answer == -EACCES);
+}
+
+bool is_unprivileged(int id) {
+  const auto device = info(id);
+  return device && (device->flags & UBLK_F_UNPRIVILEGED_DEV) != 0;
+}
+
+Result<int> bounded(Command command, std::uint64_t timeout_ns = default_timeout_ns) {
+  auto answer = issue_bounded(command, timeout_ns);
+  const int id = static_cast<int>(command.header.dev_id);
+  if (command.op != UBLK_U_CMD_ADD_DEV && may_want_path(answer) && is_unprivileged(id)) {
+    command.device_path = char_path(id);
+    answer = issue_bounded(command, timeout_ns);
+  }
+  return checked(command, std::move(answer));
 }
 
 Result<> done(Result<int> answer) {
@@ -94,6 +114,9 @@ std::string ungranted(const DeviceSpec& spec, const ublksrv_ctrl_dev_info& grant
   if (granted.nr_hw_queues != spec.queues)
     return std::format("{} queues: the driver gives at most one per CPU, here {}", spec.queues,
                        granted.nr_hw_queues);
+  if (spec.io_desc_bytes != 0 && granted.io_desc_size != spec.io_desc_bytes)
+    return std::format("{} bytes per io descriptor (granted {})", spec.io_desc_bytes,
+                       granted.io_desc_size);
   if (granted.queue_depth != spec.depth)
     return std::format("depth {} (granted {})", spec.depth, granted.queue_depth);
   if (granted.max_io_buf_bytes != spec.max_io_bytes)
@@ -139,6 +162,7 @@ Result<ublksrv_ctrl_dev_info> add(const DeviceSpec& spec) {
   info.nr_hw_queues = spec.queues;
   info.queue_depth = spec.depth;
   info.max_io_buf_bytes = spec.max_io_bytes;
+  info.io_desc_size = spec.io_desc_bytes;
   info.flags = spec.flags | UBLK_F_CMD_IOCTL_ENCODE;
   info.ublksrv_flags = owner_magic | static_cast<std::uint32_t>(::getpid());
 
@@ -176,8 +200,9 @@ Result<> start(int id, pid_t server, std::uint64_t timeout_ns) {
   return done(bounded(command, timeout_ns));
 }
 
-Result<int> register_shared_memory(int id, std::span<std::byte> memory) {
+Result<int> register_shared_memory(int id, std::span<std::byte> memory, bool read_only) {
   ublk_shmem_buf_reg region{};
+  if (read_only) region.flags = UBLK_SHMEM_BUF_READ_ONLY;
   region.addr = reinterpret_cast<std::uintptr_t>(memory.data());
   region.len = memory.size();
   auto command = command_for(id, UBLK_U_CMD_REG_BUF, "REG_BUF");
@@ -193,16 +218,68 @@ Result<> stop(int id, std::uint64_t timeout_ns) {
   return done(bounded(command_for(id, UBLK_U_CMD_STOP_DEV, "STOP_DEV"), timeout_ns));
 }
 
+Result<> try_stop(int id, std::uint64_t timeout_ns) {
+  auto stopped =
+      done(bounded(command_for(id, UBLK_U_CMD_TRY_STOP_DEV, "TRY_STOP_DEV"), timeout_ns));
+  if (!stopped && stopped.error().errnum == EBUSY)
+    return std::unexpected(stopped.error().with_hint("somebody has the block device open"));
+  return stopped;
+}
+
 Result<> remove(int id, std::uint64_t timeout_ns) {
   return done(bounded(command_for(id, UBLK_U_CMD_DEL_DEV, "DEL_DEV"), timeout_ns));
+}
+
+Result<> remove_async(int id, std::uint64_t timeout_ns) {
+  return done(bounded(command_for(id, UBLK_U_CMD_DEL_DEV_ASYNC, "DEL_DEV_ASYNC"), timeout_ns));
+}
+
+Result<> resize(int id, std::uint64_t bytes) {
+  auto command = command_for(id, UBLK_U_CMD_UPDATE_SIZE, "UPDATE_SIZE");
+  command.header.data[0] = bytes >> 9;
+  return done(bounded(command));
+}
+
+Result<> quiesce_once(int id, std::uint64_t timeout_ns) {
+  auto command = command_for(id, UBLK_U_CMD_QUIESCE_DEV, "QUIESCE_DEV");
+  // In the driver 0 means for ever.
+  command.header.data[0] = std::max<std::uint64_t>(timeout_ns / 1'000'000, 1);
+  auto quiesced = done(bounded(command, timeout_ns + 5'000'000'000));
+  if (!quiesced && quiesced.error().errnum == EOPNOTSUPP)
+    return std::unexpected(quiesced.error().with_hint(
+        "the device was added without UBLK_F_QUIESCE: add it with --recovery (Linux 6.16)"));
+  return quiesced;
+}
+
+Result<> start_recovery(int id) {
+  return done(bounded(command_for(id, UBLK_U_CMD_START_USER_RECOVERY, "START_USER_RECOVERY")));
+}
+
+Result<> end_recovery(int id, pid_t server, std::uint64_t timeout_ns) {
+  auto command = command_for(id, UBLK_U_CMD_END_USER_RECOVERY, "END_USER_RECOVERY");
+  command.header.data[0] = static_cast<std::uint64_t>(server);
+  return done(bounded(command, timeout_ns));
+}
+
+bool recoverable(const ublksrv_ctrl_dev_info& device) {
+  return (device.flags & UBLK_F_USER_RECOVERY) != 0;
+}
+
+bool waits_for_recovery(const ublksrv_ctrl_dev_info& device) {
+  return device.state == UBLK_S_DEV_QUIESCED || device.state == UBLK_S_DEV_FAIL_IO;
 }
 
 Result<ublksrv_ctrl_dev_info> info(int id) {
   ublksrv_ctrl_dev_info info{};
   auto command = command_for(id, UBLK_U_CMD_GET_DEV_INFO, "GET_DEV_INFO");
   command.payload = payload_of(info);
-  if (auto answer = checked(command, issue_inline(command)); !answer)
-    return std::unexpected(answer.error());
+  auto answer = issue_inline(command);
+  if (may_want_path(answer)) {
+    command.op = UBLK_U_CMD_GET_DEV_INFO2;
+    command.device_path = char_path(id);
+    answer = issue_inline(command);
+  }
+  if (answer = checked(command, std::move(answer)); !answer) return std::unexpected(answer.error());
   return info;
 }
 
@@ -211,8 +288,12 @@ Result<std::vector<int>> queue_affinity(int id, int queue) {
   auto command = command_for(id, UBLK_U_CMD_GET_QUEUE_AFFINITY, "GET_QUEUE_AFFINITY");
   command.header.data[0] = static_cast<std::uint64_t>(queue);
   command.payload = payload_of(mask);
-  if (auto answer = checked(command, issue_inline(command)); !answer)
-    return std::unexpected(answer.error());
+  auto answer = issue_inline(command);
+  if (may_want_path(answer) && is_unprivileged(id)) {
+    command.device_path = char_path(id);
+    answer = issue_inline(command);
+  }
+  if (answer = checked(command, std::move(answer)); !answer) return std::unexpected(answer.error());
   std::vector<int> cpus;
   for (std::size_t cpu = 0; cpu < mask.size() * 64; ++cpu)
     if ((mask[cpu / 64] >> (cpu % 64)) & 1) cpus.push_back(static_cast<int>(cpu));
@@ -246,7 +327,9 @@ std::vector<int> orphans() {
     const auto device = info(id);
     if (!device) continue;
     const auto pid = owner(*device);
-    if (pid && !process_alive(*pid)) found.push_back(id);
+    // The owner of a recovered device is the process that made it, long gone.
+    const bool served = device->state == UBLK_S_DEV_LIVE && device->ublksrv_pid > 0;
+    if (pid && !process_alive(*pid) && !served && !waits_for_recovery(*device)) found.push_back(id);
   }
   return found;
 }

@@ -34,7 +34,8 @@ struct DeviceSpec {
   std::uint16_t queues = 1;
   std::uint16_t depth = 128;
   std::uint32_t max_io_bytes = 1U << 20;
-  std::uint64_t flags = 0;  ///< UBLK_F_* requested
+  std::uint64_t flags = 0;          ///< UBLK_F_* requested
+  std::uint16_t io_desc_bytes = 0;  ///< with UBLK_F_IO_DESC_SIZE
 };
 
 /// Creates the device. Requested flags, queues and depth are compared with what was granted; a
@@ -49,13 +50,38 @@ Result<> start(int id, pid_t server, std::uint64_t timeout_ns = default_timeout_
 
 /// REG_BUF: pins `memory`, which this process must have mapped shared, and matches requests' pages
 /// against it. Returns the index that io descriptors will name it by.
-Result<int> register_shared_memory(int id, std::span<std::byte> memory);
+/// A `read_only` region serves writes only, whose data the server reads.
+Result<int> register_shared_memory(int id, std::span<std::byte> memory, bool read_only = false);
 
 /// Takes the disk away and cancels the server's commands.
 Result<> stop(int id, std::uint64_t timeout_ns = default_timeout_ns);
 
+/// As stop(), unless somebody has the block device open: then EBUSY, and nothing changes.
+Result<> try_stop(int id, std::uint64_t timeout_ns = default_timeout_ns);
+
 /// Removes the device; waits until its number is free again.
 Result<> remove(int id, std::uint64_t timeout_ns = default_timeout_ns);
+
+/// Removes the device as soon as its last user lets go of it, and does not wait for that.
+Result<> remove_async(int id, std::uint64_t timeout_ns = default_timeout_ns);
+
+/// The block device has `bytes` from now on; what the server stores is not this command's business.
+Result<> resize(int id, std::uint64_t bytes);
+
+/// One QUIESCE_DEV: takes back the io commands that are with the driver at this moment. Those that
+/// the server commits later stay with it, so one is not enough under load: see quiesce_device().
+Result<> quiesce_once(int id, std::uint64_t timeout_ns);
+
+/// A new server may open the device: EBUSY as long as the old one's files are open.
+Result<> start_recovery(int id);
+
+/// The I/O goes on with process `server`, whose io commands all are with the driver.
+Result<> end_recovery(int id, pid_t server, std::uint64_t timeout_ns = default_timeout_ns);
+
+/// Whether the device outlives its server.
+bool recoverable(const ublksrv_ctrl_dev_info& device);
+/// Whether its server is gone and another one is awaited.
+bool waits_for_recovery(const ublksrv_ctrl_dev_info& device);
 
 /// Never blocks in the driver (ublk_ctrl_uring_cmd_may_sleep).
 Result<ublksrv_ctrl_dev_info> info(int id);
@@ -71,7 +97,7 @@ std::vector<int> device_ids();
 /// crash cannot lose it.
 std::optional<pid_t> owner(const ublksrv_ctrl_dev_info& info);
 
-/// Devices of this suite whose owner is dead.
+/// Devices of this suite whose owner is dead, that no process serves and that await none.
 std::vector<int> orphans();
 
 /// "LIVE", "DEAD", "QUIESCED", "FAIL_IO" or "state 7".
