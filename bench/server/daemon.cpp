@@ -14,7 +14,8 @@ std::vector<IoSlot> make_slots(std::vector<QueueView>& queues) {
     QueueView& queue = queues[index];
     queue.first_slot = static_cast<std::uint32_t>(slots.size());
     for (unsigned tag = queue.first_tag; tag < queue.depth; tag += queue.tag_step)
-      slots.push_back({.descriptor = queue.descriptors + tag,
+      slots.push_back({.descriptor = reinterpret_cast<const ublksrv_io_desc*>(
+                           queue.descriptors + tag * queue.descriptor_bytes),
                        .buffer = queue.buffers + tag * queue.buffer_bytes,
                        .chain = {},
                        .queue_id = queue.id,

@@ -33,8 +33,9 @@ struct QueueView {
   std::uint16_t id = 0;
   std::uint16_t depth = 0;
   std::uint32_t first_slot = 0;
-  const ublksrv_io_desc* descriptors = nullptr;  ///< mapped from /dev/ublkcN, written by the driver
-  std::byte* buffers = nullptr;                  ///< `depth` buffers, or nullptr without copies
+  const std::byte* descriptors = nullptr;  ///< mapped from /dev/ublkcN, written by the driver
+  std::size_t descriptor_bytes = sizeof(ublksrv_io_desc);  ///< from one to the next
+  std::byte* buffers = nullptr;  ///< `depth` buffers, or nullptr without copies
   std::size_t buffer_bytes = 0;
   std::uint16_t first_tag = 0;  ///< this daemon's tags: first_tag, first_tag + tag_step...
   std::uint16_t tag_step = 1;   ///< above 1 where daemons share the queue's tags

@@ -9,6 +9,7 @@
 #include "bench/server/data_paths/mixed.hpp"
 #include "bench/server/data_paths/shared_memory.hpp"
 #include "bench/server/data_paths/user_copy.hpp"
+#include "bench/server/data_paths/user_copy_metadata.hpp"
 #include "bench/server/data_paths/zero_copy.hpp"
 #include "bench/server/offload_daemon.hpp"
 #include "bench/server/queue_daemon.hpp"
@@ -50,6 +51,10 @@ Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
     case BufferMode::get_data:
       return make_with_path<DeliveryOf>(mode, std::move(setup), GetDataPath{});
     case BufferMode::user_copy:
+      if (setup.metadata != nullptr) {
+        const UserCopyMetadataPath path(device, setup.metadata, setup.max_io_bytes);
+        return make_with_path<DeliveryOf>(mode, std::move(setup), path);
+      }
       return make_with_path<DeliveryOf>(mode, std::move(setup), UserCopyPath(device));
     case BufferMode::zc:
       return make_with_path<DeliveryOf>(mode, std::move(setup), ZeroCopyPath{});
@@ -58,7 +63,8 @@ Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
       return make_with_path<DeliveryOf>(mode, std::move(setup), path);
     }
     case BufferMode::mixed:
-      return make_with_path<DeliveryOf>(mode, std::move(setup), MixedPath(device, mode.mixed_bytes));
+      return make_with_path<DeliveryOf>(mode, std::move(setup),
+                                        MixedPath(device, mode.mixed_bytes));
     case BufferMode::auto_zc: {
       if (!setup.auto_zc_fallback)
         return make_with_path<DeliveryOf>(mode, std::move(setup), AutoZeroCopyPath{});

@@ -15,7 +15,7 @@ unsigned ServeOptions::daemon_count() const {
 }
 
 std::uint64_t ServeOptions::flags(std::uint64_t granted) const {
-  std::uint64_t wanted = mode.flags();
+  std::uint64_t wanted = mode.flags() | device.flags(granted);
   if (auto_zc_fallback) wanted |= UBLK_F_SUPPORT_ZERO_COPY;
   // Without the flag the scan cannot be kept away (before Linux 7.0), and that is no error.
   if (!partition_scan) wanted |= granted & UBLK_F_NO_AUTO_PART_SCAN;
@@ -47,7 +47,35 @@ Result<> validate_waiting(const ServeOptions& options) {
   return {};
 }
 
+/// What the mode and what is asked of the device forbid each other.
+Result<> validate_device(const ServeOptions& options) {
+  const BufferMode buffer = options.mode.buffer;
+  const DeviceOptions& device = options.device;
+  // ublk_ctrl_add_dev()
+  if (device.metadata.bytes != 0 && buffer != BufferMode::user_copy)
+    return bad_input(std::format("metadata with mode {}", options.mode.name()),
+                     "the driver hands metadata over with mode user_copy only");
+  if (device.unprivileged && buffer != BufferMode::copy && buffer != BufferMode::get_data)
+    return bad_input(std::format("--unprivileged with mode {}", options.mode.name()),
+                     "the driver trusts ordinary users with copy and get_data only");
+  if (device.recovery != Recovery::none && buffer == BufferMode::shmem_zc &&
+      options.shared_memory_file.empty())
+    return bad_input("--recovery with shmem_zc and no --shared-memory FILE",
+                     "the next server must find the memory that this one registers");
+  return {};
+}
+
+/// Bytes of one io command's buffer: its data, and where there is metadata that behind it.
+std::size_t metadata_bytes(const ServeOptions& options) {
+  return static_cast<std::size_t>(options.max_io_bytes / 512) * options.device.metadata.bytes;
+}
+
 }  // namespace
+
+std::size_t ServeOptions::buffer_bytes() const {
+  constexpr std::size_t page = 4096;
+  return max_io_bytes + (metadata_bytes(*this) + page - 1) / page * page;
+}
 
 Result<> validate(const ServeOptions& options) {
   if (options.depth < 1 || options.depth > UBLK_MAX_QUEUE_DEPTH)
@@ -67,16 +95,18 @@ Result<> validate(const ServeOptions& options) {
     return bad_input(
         std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
         "only batch and per_io_daemon let daemons share a queue");
-  if (options.daemon_count() > options.queues && options.daemon_count() % options.queues != 0)
+  if (options.mode.delivery == DeliveryMode::batch && options.daemon_count() > options.queues &&
+      options.daemon_count() % options.queues != 0)
     return bad_input(
         std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
         "give a multiple of the queues");
   if (options.mode.placement == PlacementMode::per_io_daemon &&
-      options.daemon_count() / options.queues > options.depth)
-    return bad_input(std::format("{} daemons for each queue of depth {}",
-                                 options.daemon_count() / options.queues, options.depth),
-                     "a daemon needs at least one tag");
+      options.daemon_count() > options.queues && options.daemon_count() > options.depth)
+    return bad_input(
+        std::format("{} daemons for queues of depth {}", options.daemon_count(), options.depth),
+        "a daemon needs at least one tag of each queue");
   if (auto waits = validate_waiting(options); !waits) return waits;
+  if (auto fits = validate_device(options); !fits) return fits;
   if (options.pinning == Pinning::list && options.cpus.empty())
     return bad_input("no CPUs to pin the daemons to");
   if (options.auto_zc_fallback && options.mode.buffer != BufferMode::auto_zc)
@@ -142,24 +172,33 @@ ublk_params device_params(const ServeOptions& options, const DeviceShape& shape)
     params.discard.max_discard_sectors = shape.discard ? largest_sectors : 0;
     params.discard.max_write_zeroes_sectors = shape.write_zeroes ? largest_sectors : 0;
   }
+  apply(options.device, params);
   return params;
 }
 
+bool spreads_tags(const ServeOptions& options) {
+  return options.mode.placement == PlacementMode::per_io_daemon &&
+         options.daemon_count() > options.queues;
+}
+
 std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigned index) {
+  std::vector<std::uint16_t> queues;
+  if (spreads_tags(options)) {
+    for (unsigned queue = 0; queue < options.queues; ++queue)
+      queues.push_back(static_cast<std::uint16_t>(queue));
+    return queues;
+  }
   if (options.daemon_count() > options.queues)
     return {static_cast<std::uint16_t>(index % options.queues)};
-  std::vector<std::uint16_t> queues;
   for (unsigned queue = index; queue < options.queues; queue += options.daemon_count())
     queues.push_back(static_cast<std::uint16_t>(queue));
   return queues;
 }
 
 TagShare tags_of_daemon(const ServeOptions& options, unsigned index) {
-  if (options.mode.placement != PlacementMode::per_io_daemon ||
-      options.daemon_count() <= options.queues)
-    return {};
-  return {.first = static_cast<std::uint16_t>(index / options.queues),
-          .step = static_cast<std::uint16_t>(options.daemon_count() / options.queues)};
+  if (!spreads_tags(options)) return {};
+  return {.first = static_cast<std::uint16_t>(index),
+          .step = static_cast<std::uint16_t>(options.daemon_count())};
 }
 
 }  // namespace ublkbench

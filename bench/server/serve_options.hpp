@@ -8,6 +8,7 @@
 
 #include "bench/base/result.hpp"
 #include "bench/control/control.hpp"
+#include "bench/server/device_options.hpp"
 #include "bench/server/mode.hpp"
 #include "bench/server/waiting.hpp"
 #include "bench/targets/target.hpp"
@@ -39,12 +40,23 @@ struct ServeOptions {
   /// shmem_zc: the file that client and server share, on tmpfs or hugetlbfs; empty: a memfd.
   std::string shared_memory_file;
   std::uint64_t shared_memory_bytes = 64U << 20;
+  bool shared_memory_read_only = false;
+  DeviceOptions device;
+  /// The user's own words for all this, to be remembered for a server that takes over; empty for a
+  /// device that nobody takes over.
+  std::vector<std::string> words;
+  /// Recovery: serve whatever data the target holds, even if it is not what the device had.
+  bool accept_other_data = false;
+  /// For tests: the server process kills itself when some of its io commands are with the driver.
+  bool die_while_fetching = false;
 
   [[nodiscard]] unsigned daemon_count() const;
   /// Threads that serve: daemons, and with placement offload a worker for each.
   [[nodiscard]] unsigned task_count() const {
     return daemon_count() * (mode.placement == PlacementMode::offload ? 2 : 1);
   }
+  /// Of one io command's buffer.
+  [[nodiscard]] std::size_t buffer_bytes() const;
   /// UBLK_F_* to request on a kernel that grants `granted`.
   [[nodiscard]] std::uint64_t flags(std::uint64_t granted) const;
 };
@@ -61,12 +73,13 @@ Result<> validate(const ServeOptions& options, const DeviceShape& shape);
 /// Limits that follow from both the options and the target's shape.
 ublk_params device_params(const ServeOptions& options, const DeviceShape& shape);
 
-/// Queues that daemon `index` serves: several where there are fewer daemons than queues, one that
-/// it shares with others where there are more (batch delivery, or per_io_daemon).
+/// Queues that daemon `index` serves: several where there are fewer daemons than queues. With more
+/// daemons than queues, batch delivery lets several share one queue, and per_io_daemon deals out
+/// each queue's tags to all daemons, so that a load on one queue occupies them all.
 std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigned index);
 
-/// Tags of its queue that daemon `index` serves: `first`, `first` + `step`... Without per_io_daemon
-/// all.
+/// Tags of each of its queues that daemon `index` serves: `first`, `first` + `step`... Without
+/// per_io_daemon all.
 struct TagShare {
   std::uint16_t first = 0;
   std::uint16_t step = 1;

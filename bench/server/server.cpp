@@ -7,12 +7,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <format>
 #include <new>
 #include <utility>
 
 #include "bench/base/clock.hpp"
 #include "bench/server/daemon.hpp"
+#include "bench/server/device_record.hpp"
 #include "bench/server/server_process.hpp"
 
 namespace ublkbench {
@@ -28,10 +30,11 @@ void prepare_child(pid_t supervisor) {
   if (::getppid() != supervisor) ::_exit(1);
 }
 
-/// add_disk() makes the node before START_DEV returns where devtmpfs does it; udev may take longer.
-Result<> wait_for_block_device(const std::string& path) {
+/// The driver makes the node before its command returns where devtmpfs does it; udev may take
+/// longer.
+Result<> wait_for_node(const std::string& path, int access) {
   const std::uint64_t deadline_ns = now_ns() + 10'000'000'000;
-  while (::access(path.c_str(), R_OK) != 0) {
+  while (::access(path.c_str(), access) != 0) {
     if (now_ns() > deadline_ns)
       return failed("wait for", path, ETIMEDOUT, "devtmpfs or udev did not make the node in 10 s");
     ::usleep(1000);
@@ -39,36 +42,61 @@ Result<> wait_for_block_device(const std::string& path) {
   return {};
 }
 
+// Kernels before 6.5 cannot be asked; they have none of the flags that would be asked for.
+std::uint64_t granted_features() { return control::features().value_or(0); }
+
 }  // namespace
 
-Result<Server> Server::start(const ServeOptions& options) {
+Result<std::unique_ptr<Target>> open_target(const ServeOptions& options) {
   if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
   if (auto present = control::driver_present(); !present) return std::unexpected(present.error());
-  // Kernels before 6.5 cannot be asked; they have none of the flags that would be asked for.
-  const std::uint64_t granted = control::features().value_or(0);
-  if (auto can = usable(options.mode, granted); !can) return std::unexpected(can.error());
+  if (auto can = usable(options.mode, granted_features()); !can)
+    return std::unexpected(can.error());
   auto target = make_target(options.target);
-  if (!target) return std::unexpected(target.error());
-
+  if (!target) return target;
   const DeviceShape shape = (*target)->shape();
   if (auto fits = validate(options, shape); !fits) return std::unexpected(fits.error());
+  if (auto valid = validate(options.device, shape, options.max_io_bytes); !valid)
+    return std::unexpected(valid.error());
   if (options.mode.reaping != ReapMode::interrupt)
     if (auto can = (*target)->pollable(data_place(options.mode)); !can)
       return std::unexpected(can.error());
+  return target;
+}
 
-  auto device = control::add({.id = options.id,
-                              .queues = static_cast<std::uint16_t>(options.queues),
-                              .depth = static_cast<std::uint16_t>(options.depth),
-                              .max_io_bytes = options.max_io_bytes,
-                              .flags = options.flags(granted) | shape_flags(shape)});
+Result<Server> Server::start(const ServeOptions& options) {
+  auto target = open_target(options);
+  if (!target) return std::unexpected(target.error());
+  const DeviceShape shape = (*target)->shape();
+  const std::uint64_t granted = granted_features();
+
+  auto device = control::add(
+      {.id = options.id,
+       .queues = static_cast<std::uint16_t>(options.queues),
+       .depth = static_cast<std::uint16_t>(options.depth),
+       .max_io_bytes = options.max_io_bytes,
+       .flags = options.flags(granted) | shape_flags(shape),
+       .io_desc_bytes = static_cast<std::uint16_t>(options.device.io_desc_bytes.value_or(0))});
   if (!device) return std::unexpected(device.error());
   Server server;
   server.device_ = *device;
   server.id_ = static_cast<int>(device->dev_id);
-  if (auto set = control::set_params(server.id_, device_params(options, shape)); !set)
-    return std::unexpected(set.error());
+  if (options.device.unprivileged)
+    if (auto mine = wait_for_node(std::format("/dev/ublkc{}", server.id_), R_OK | W_OK); !mine)
+      return std::unexpected(mine.error().with_hint(
+          "udev must give the node to its owner: docs/life-cycle.md has the rule"));
+  const ublk_params params = device_params(options, shape);
+  if (auto set = control::set_params(server.id_, params); !set) return std::unexpected(set.error());
   if (options.mode.buffer == BufferMode::shmem_zc)
-    if (auto shared = server.share_memory(options); !shared) return std::unexpected(shared.error());
+    if (auto shared = server.share_memory(options, Registration::make); !shared)
+      return std::unexpected(shared.error());
+  if (auto opened = server.open_metadata(options, params); !opened)
+    return std::unexpected(opened.error());
+  if (!options.words.empty()) {
+    // A device that somebody can take over is not made without a record.
+    auto saved = save(server.record(options, **target));
+    if (!saved && options.device.recovery != Recovery::none) return std::unexpected(saved.error());
+  }
   if (auto spawned = server.spawn(options, std::move(*target)); !spawned)
     return std::unexpected(spawned.error());
   if (auto up = server.bring_up(); !up) return std::unexpected(up.error());
@@ -91,8 +119,10 @@ Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> targ
   if (process_ == 0) {
     prepare_child(supervisor);
     channel->reader = ChannelReader();
-    const int code = run_server_process(options, device_, *target, counters_, shared_memory_.data(),
-                                        channel->writer);
+    const ServerResources resources{.shared_memory = shared_memory_.data(),
+                                    .metadata = metadata_ ? &*metadata_ : nullptr};
+    const int code =
+        run_server_process(options, device_, *target, counters_, resources, channel->writer);
     ::_exit(code);
   }
   channel_ = std::move(channel->reader);
@@ -101,7 +131,7 @@ Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> targ
 
 /// Mapped shared before the server process is forked, so that both have it at one address, and so
 /// has the child that issues REG_BUF.
-Result<> Server::share_memory(const ServeOptions& options) {
+Result<> Server::share_memory(const ServeOptions& options, Registration registration) {
   const std::string& name = options.shared_memory_file;
   if (name.empty()) {
     shared_memory_file_ = Fd(::memfd_create("ublkbench-shared", MFD_CLOEXEC));
@@ -114,11 +144,15 @@ Result<> Server::share_memory(const ServeOptions& options) {
   if (::ftruncate(shared_memory_file_.get(), static_cast<off_t>(options.shared_memory_bytes)) != 0)
     return failed("ftruncate", name.empty() ? "shared memory" : name, errno,
                   "on hugetlbfs the size must be a multiple of its pages");
-  auto mapping = Mapping::map(options.shared_memory_bytes, PROT_READ | PROT_WRITE,
-                              MAP_SHARED | MAP_POPULATE, shared_memory_file_.get());
+  const bool read_only = options.shared_memory_read_only;
+  auto mapping =
+      Mapping::map(options.shared_memory_bytes, read_only ? PROT_READ : PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_POPULATE, shared_memory_file_.get());
   if (!mapping) return std::unexpected(mapping.error());
   shared_memory_ = std::move(*mapping);
-  auto index = control::register_shared_memory(id_, shared_memory_.bytes());
+  // The driver holds the pages of a region until the device is removed.
+  if (registration == Registration::keep) return {};
+  auto index = control::register_shared_memory(id_, shared_memory_.bytes(), read_only);
   if (!index) return std::unexpected(index.error());
   // SharedMemoryPath knows one region; a device that is new has no other.
   if (*index != 0) return failed("REG_BUF", std::format("gave index {}", *index), EPROTO);
@@ -130,10 +164,29 @@ std::string Server::shared_memory_path() const {
   return std::format("/proc/{}/fd/{}", ::getpid(), shared_memory_file_.get());
 }
 
+Result<> Server::open_metadata(const ServeOptions& options, const ublk_params& params) {
+  if (options.device.metadata.bytes == 0) return {};
+  auto store = MetadataStore::open(options.device.metadata, params);
+  if (!store) return std::unexpected(store.error());
+  metadata_ = std::move(*store);
+  return {};
+}
+
+DeviceRecord Server::record(const ServeOptions& options, const Target& target) const {
+  std::error_code error;
+  return {.id = id_,
+          .owner = control::owner(device_).value_or(-1),
+          .folder = std::filesystem::current_path(error).string(),
+          .words = options.words,
+          .target = options.target,
+          .files = file_identities(target, metadata_ ? &*metadata_ : nullptr),
+          .target_bytes = target.shape().bytes};
+}
+
 Result<> Server::bring_up() {
   if (auto ready = channel_.next(ready_timeout_ns); !ready) return ready;
   if (auto started = control::start(id_, process_); !started) return started;
-  return wait_for_block_device(block_path());
+  return wait_for_node(block_path(), R_OK);
 }
 
 std::string Server::block_path() const { return std::format("/dev/ublkb{}", id_); }
@@ -177,7 +230,7 @@ Result<> Server::stop(std::uint64_t timeout_ns) {
   }
   auto removed = control::remove(id_, timeout_ns);
   if (!removed && removed.error().errnum != ENODEV) return removed;
-  id_ = -1;
+  forget_record(std::exchange(id_, -1));
   return {};
 }
 
@@ -188,6 +241,7 @@ Result<> Server::kill(std::uint64_t timeout_ns) {
   }
   if (id_ < 0) return {};
   (void)control::stop(id_, timeout_ns);
+  forget_record(id_);
   auto removed = control::remove(std::exchange(id_, -1), timeout_ns);
   if (!removed && removed.error().errnum != ENODEV) return removed;
   return {};
@@ -202,6 +256,7 @@ Server& Server::operator=(Server&& other) noexcept {
   std::swap(shared_, other.shared_);
   std::swap(shared_memory_file_, other.shared_memory_file_);
   std::swap(shared_memory_, other.shared_memory_);
+  std::swap(metadata_, other.metadata_);
   std::swap(counters_, other.counters_);
   std::swap(channel_, other.channel_);
   return *this;

@@ -6,21 +6,34 @@
 // fork() for a bounded control command never copies the daemons' memory.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 
 #include "bench/base/fd.hpp"
 #include "bench/server/channel.hpp"
 #include "bench/server/counters.hpp"
+#include "bench/server/device_record.hpp"
 #include "bench/server/serve_options.hpp"
 
 namespace ublkbench {
+
+/// Makes the target, after all that can be said of the options before there is a device.
+Result<std::unique_ptr<Target>> open_target(const ServeOptions& options);
+
+/// What Server::recover() would refuse, as far as it can be seen while the old server lives.
+Result<> check_takeover(const ServeOptions& options);
 
 class Server {
  public:
   /// Adds the device, starts the process and waits until /dev/ublkbN can be opened. Whatever fails,
   /// no device and no process is left.
   static Result<Server> start(const ServeOptions& options);
+
+  /// Serves a device that waits for a server, or will within `timeout_ns`. Refuses a target that is
+  /// not what the device had. Whatever fails, the device goes on waiting.
+  static Result<Server> recover(const ServeOptions& options,
+                                std::uint64_t timeout_ns = control::default_timeout_ns);
 
   Server(Server&&) noexcept;
   Server& operator=(Server&&) noexcept;
@@ -39,6 +52,9 @@ class Server {
   /// Waits for the process to end by itself; its error if it failed. For `ublk-server add`.
   Result<> wait();
 
+  /// Leaves the device as it is; for one that waits for another server, or has it already.
+  void let_go() { id_ = -1; }
+
   [[nodiscard]] int id() const { return id_; }
   [[nodiscard]] std::string block_path() const;
   [[nodiscard]] pid_t process() const { return process_; }
@@ -52,8 +68,14 @@ class Server {
 
  private:
   Server() = default;
+  Result<> open_metadata(const ServeOptions& options, const ublk_params& params);
+  [[nodiscard]] DeviceRecord record(const ServeOptions& options, const Target& target) const;
+  Result<> take_over(const ServeOptions& options, std::unique_ptr<Target> target,
+                     std::uint64_t deadline_ns);
   Result<> spawn(const ServeOptions& options, std::unique_ptr<Target> target);
-  Result<> share_memory(const ServeOptions& options);
+  /// Whether the driver is told of the shared memory, or knows it from the server before.
+  enum class Registration : std::uint8_t { make, keep };
+  Result<> share_memory(const ServeOptions& options, Registration registration);
   Result<> bring_up();
   Result<> reap(std::uint64_t timeout_ns);
 
@@ -63,6 +85,7 @@ class Server {
   Mapping shared_;         ///< the counters
   Fd shared_memory_file_;  ///< shmem_zc
   Mapping shared_memory_;
+  std::optional<MetadataStore> metadata_;
   std::span<DaemonCounters> counters_;
   ChannelReader channel_;
 };

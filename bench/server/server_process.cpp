@@ -2,6 +2,7 @@
 #include "bench/server/server_process.hpp"
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -44,16 +45,18 @@ struct QueueMemory {
 Result<QueueMemory> map_queue(const ServeOptions& options, int char_device, std::uint16_t queue) {
   QueueMemory memory;
   // ublk_ch_mmap: queue q's descriptors are at q times the size of the deepest queue's.
-  const std::size_t stride = page_align(UBLK_MAX_QUEUE_DEPTH * sizeof(ublksrv_io_desc));
-  const std::size_t bytes = page_align(options.depth * sizeof(ublksrv_io_desc));
+  const std::size_t descriptor_bytes =
+      options.device.io_desc_bytes.value_or(sizeof(ublksrv_io_desc));
+  const std::size_t stride = page_align(UBLK_MAX_QUEUE_DEPTH * descriptor_bytes);
+  const std::size_t bytes = page_align(options.depth * descriptor_bytes);
   auto descriptors = Mapping::map(bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, char_device,
                                   static_cast<off_t>(UBLKSRV_CMD_BUF_OFFSET + queue * stride));
   if (!descriptors) return std::unexpected(descriptors.error());
   memory.descriptors = std::move(*descriptors);
   if (!needs_buffers(options.mode)) return memory;
 
-  auto buffers = Mapping::map(static_cast<std::size_t>(options.depth) * options.max_io_bytes,
-                              PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  auto buffers = Mapping::map(options.depth * options.buffer_bytes(), PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
   if (!buffers) return std::unexpected(buffers.error());
   memory.buffers = std::move(*buffers);
   return memory;
@@ -112,13 +115,13 @@ class Crew {
 class ServerProcess {
  public:
   ServerProcess(const ServeOptions& options, const ublksrv_ctrl_dev_info& device, Target& target,
-                std::span<DaemonCounters> counters, std::byte* shared_memory,
+                std::span<DaemonCounters> counters, const ServerResources& resources,
                 ChannelWriter& channel)
       : options_(options),
         id_(static_cast<int>(device.dev_id)),
         target_(target),
         counters_(counters),
-        shared_memory_(shared_memory),
+        resources_(resources),
         channel_(channel),
         crew_(options.daemon_count()) {}
 
@@ -167,16 +170,17 @@ class ServerProcess {
                       .batch = options_.batch,
                       .auto_zc_fallback = options_.auto_zc_fallback,
                       .force_fallback_every = options_.force_fallback_every,
-                      .shared_memory = shared_memory_};
+                      .shared_memory = resources_.shared_memory,
+                      .metadata = resources_.metadata};
     for (const std::uint16_t queue : queues)
       setup.queues.push_back(
           {.id = queue,
            .depth = static_cast<std::uint16_t>(options_.depth),
            .first_slot = 0,
-           .descriptors =
-               reinterpret_cast<const ublksrv_io_desc*>(memory_[queue].descriptors.data()),
+           .descriptors = memory_[queue].descriptors.data(),
+           .descriptor_bytes = options_.device.io_desc_bytes.value_or(sizeof(ublksrv_io_desc)),
            .buffers = memory_[queue].buffers.data(),
-           .buffer_bytes = memory_[queue].buffers.valid() ? options_.max_io_bytes : 0,
+           .buffer_bytes = memory_[queue].buffers.valid() ? options_.buffer_bytes() : 0,
            .first_tag = tags.first,
            .tag_step = tags.step,
            .introduce = index < options_.queues});
@@ -192,9 +196,14 @@ class ServerProcess {
     if (auto pinned = pin(options_, id_, index, queues); !pinned)
       return std::unexpected(pinned.error());
     counters_[index].task_id = ::gettid();
-    auto daemon = make_daemon(options_.mode, setup_for(index, queues));
+    DaemonSetup setup = setup_for(index, queues);
+    if (options_.die_while_fetching)
+      for (QueueView& queue : setup.queues)
+        queue.depth = static_cast<std::uint16_t>((queue.depth + 1) / 2);
+    auto daemon = make_daemon(options_.mode, std::move(setup));
     if (!daemon) return daemon;
     if (auto armed = (*daemon)->arm(); !armed) return std::unexpected(armed.error());
+    if (options_.die_while_fetching) ::kill(::getpid(), SIGKILL);
     return daemon;
   }
 
@@ -218,7 +227,7 @@ class ServerProcess {
   int id_;
   Target& target_;
   std::span<DaemonCounters> counters_;
-  std::byte* shared_memory_;
+  ServerResources resources_;
   ChannelWriter& channel_;
   Crew crew_;
   Fd char_device_;
@@ -228,9 +237,9 @@ class ServerProcess {
 }  // namespace
 
 int run_server_process(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
-                       Target& target, std::span<DaemonCounters> counters, std::byte* shared_memory,
-                       ChannelWriter& channel) {
-  return ServerProcess(options, device, target, counters, shared_memory, channel).run();
+                       Target& target, std::span<DaemonCounters> counters,
+                       const ServerResources& resources, ChannelWriter& channel) {
+  return ServerProcess(options, device, target, counters, resources, channel).run();
 }
 
 }  // namespace ublkbench

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bench/base/units.hpp"
+#include "bench/tools/device_cli.hpp"
 
 namespace ublkbench {
 
@@ -30,13 +31,38 @@ void ServerCli::add_options(CLI::App& app) {
   app.add_option("--force-fallback-every", values_.force_fallback_every,
                  "With --auto-zc-fallback: make registration fail for every N-th tag");
   add_waiting_options(app, values_);
-  app.add_option("--shared-memory", values_.shared_memory_file,
-                 "shmem_zc: the file on tmpfs or hugetlbfs that the client shares (default: a memfd, "
-                 "named by 'add --json')");
+  app.add_option(
+      "--shared-memory", values_.shared_memory_file,
+      "shmem_zc: the file on tmpfs or hugetlbfs that the client shares (default: a memfd, "
+      "named by 'add --json')");
   app.add_option("--shared-memory-size", shared_memory_, "shmem_zc: its size")
       ->capture_default_str();
   app.add_flag("--no-partition-scan", no_partition_scan_,
                "Do not look for partitions on the new disk (Linux 7.0)");
+  app.add_flag("--shared-memory-read-only", values_.shared_memory_read_only,
+               "shmem_zc: the server only reads it, so reads of the device are copied");
+  add_device_options(app, values_.device);
+  for (CLI::Option* const option : app.get_options()) {
+    // Words that are parsed again may be followed by newer ones.
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    if (!option->get_lnames().empty() && option->get_lnames().front() != "help" &&
+        option->get_lnames().front() != "id")
+      remembered_.push_back(option);
+  }
+  app.add_flag("--die-while-fetching", values_.die_while_fetching,
+               "For tests: the server process kills itself when half of its io commands are with "
+               "the driver")
+      ->group("");
+}
+
+std::vector<std::string> ServerCli::words() const {
+  std::vector<std::string> words;
+  for (const CLI::Option* option : remembered_) {
+    if (option->count() == 0) continue;
+    const std::string name = "--" + option->get_lnames().front();
+    words.push_back(option->get_expected_min() == 0 ? name : name + '=' + option->results().back());
+  }
+  return words;
 }
 
 void add_waiting_options(CLI::App& app, ServeOptions& options, const std::string& group) {
@@ -79,6 +105,7 @@ Result<ServeOptions> ServerCli::options() const {
   options.shared_memory_bytes = *shared_memory;
   options.partition_scan = !no_partition_scan_;
   if (auto parsed = parse_pinning(cpus_, options); !parsed) return std::unexpected(parsed.error());
+  options.words = words();
   if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
   return options;
 }

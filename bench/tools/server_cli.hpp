@@ -14,6 +14,8 @@ class ServerCli {
   void add_options(CLI::App& app);
   /// The options as typed; bad words give an error.
   [[nodiscard]] Result<ServeOptions> options() const;
+  /// What was typed, one word an option, for parsing it again.
+  [[nodiscard]] std::vector<std::string> words() const;
 
  private:
   ServeOptions values_;
@@ -22,6 +24,7 @@ class ServerCli {
   std::string cpus_ = "queue";
   std::string shared_memory_ = "64M";
   bool no_partition_scan_ = false;
+  std::vector<CLI::Option*> remembered_;
 };
 
 /// How daemons wait and fetch: the options that `ublkbench run` has too.

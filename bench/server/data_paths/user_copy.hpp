@@ -40,13 +40,15 @@ class UserCopyPath : public PlainDataPath {
       chain.set_result(copied < 0 ? -errno : -EIO);
   }
 
- private:
+ protected:
+  [[nodiscard]] int char_device() const { return char_device_; }
   static off_t offset(const IoSlot& slot) {
     return static_cast<off_t>(UBLKSRV_IO_BUF_OFFSET +
                               (static_cast<std::uint64_t>(slot.queue_id) << UBLK_QID_OFF) +
                               (static_cast<std::uint64_t>(slot.tag) << UBLK_TAG_OFF));
   }
 
+ private:
   int char_device_;
 };
 static_assert(DataPath<UserCopyPath>);

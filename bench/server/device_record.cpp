@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include "bench/server/device_record.hpp"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <format>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "bench/base/atomic_file.hpp"
+
+namespace ublkbench {
+namespace {
+
+constexpr const char* records_folder = "/run/ublkbench";
+constexpr int record_version = 1;
+
+std::string record_path(int id) { return std::format("{}/ublk{}.json", records_folder, id); }
+
+std::string identity(int file) {
+  struct stat status{};
+  if (::fstat(file, &status) != 0) return "unknown";
+  if (S_ISBLK(status.st_mode))
+    return std::format("block device {}:{}", major(status.st_rdev), minor(status.st_rdev));
+  // A connection is not the server at its other end.
+  if (S_ISSOCK(status.st_mode)) return "connection";
+  return std::format("file {} of file system {}:{}", status.st_ino, major(status.st_dev),
+                     minor(status.st_dev));
+}
+
+}  // namespace
+
+std::vector<std::string> file_identities(const Target& target, const MetadataStore* metadata) {
+  std::vector<std::string> identities;
+  for (const int file : target.files()) identities.push_back(identity(file));
+  if (metadata != nullptr) identities.push_back("metadata in " + identity(metadata->file()));
+  return identities;
+}
+
+Result<> save(const DeviceRecord& record) {
+  if (::mkdir(records_folder, 0755) != 0 && errno != EEXIST)
+    return failed("mkdir", records_folder, errno);
+  const nlohmann::json json = {{"version", record_version}, {"id", record.id},
+                               {"owner_pid", record.owner}, {"folder", record.folder},
+                               {"words", record.words},     {"target", record.target},
+                               {"files", record.files},     {"target_bytes", record.target_bytes}};
+  return write_file_atomically(record_path(record.id), json.dump(2) + '\n');
+}
+
+std::optional<DeviceRecord> load_record(const ublksrv_ctrl_dev_info& device) {
+  const int id = static_cast<int>(device.dev_id);
+  std::ifstream file(record_path(id));
+  const auto json = nlohmann::json::parse(file, nullptr, false);
+  if (!json.is_object() || json.value("version", 0) != record_version) return std::nullopt;
+  const DeviceRecord record{.id = id,
+                            .owner = json.value("owner_pid", -1),
+                            .folder = json.value("folder", ""),
+                            .words = json.value("words", std::vector<std::string>{}),
+                            .target = json.value("target", ""),
+                            .files = json.value("files", std::vector<std::string>{}),
+                            .target_bytes = json.value("target_bytes", std::uint64_t{0})};
+  if (control::owner(device) != record.owner) return std::nullopt;
+  return record;
+}
+
+void forget_record(int id) { ::unlink(record_path(id).c_str()); }
+
+}  // namespace ublkbench

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// What is remembered of a device beside the device: the words that made it, and which files held
+// its data. A server that takes over needs the former and must not get the latter wrong.
+//
+// The driver keeps 64 bits for us, so this is a file in /run/ublkbench: gone with the next boot,
+// as the device is.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+#include "bench/control/control.hpp"
+#include "bench/server/metadata_store.hpp"
+#include "bench/targets/target.hpp"
+
+namespace ublkbench {
+
+struct DeviceRecord {
+  int id = -1;
+  pid_t owner = -1;                ///< control::owner(): tells this device from a later namesake
+  std::string folder;              ///< that relative paths in `words` start from
+  std::vector<std::string> words;  ///< options of `ublk-server add`
+  std::string target;
+  std::vector<std::string> files;  ///< file_identities() of the target
+  std::uint64_t target_bytes = 0;
+};
+
+/// Which files these are, whatever their names: one line each.
+std::vector<std::string> file_identities(const Target& target, const MetadataStore* metadata);
+
+Result<> save(const DeviceRecord& record);
+
+/// The record of this very device; nothing when there is none.
+std::optional<DeviceRecord> load_record(const ublksrv_ctrl_dev_info& device);
+
+void forget_record(int id);
+
+}  // namespace ublkbench

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Where the metadata of a device's blocks is kept: `bytes` for each block, block after block.
+//
+// Never written metadata reads as 0xff, which the block layer's integrity code takes for "do not
+// check" (block/t10-pi.c, the escape values of application and reference tag).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "bench/base/fd.hpp"
+#include "bench/base/result.hpp"
+#include "bench/server/device_options.hpp"
+
+namespace ublkbench {
+
+class MetadataStore {
+ public:
+  /// The file that the options name, made long enough for the device; or memory.
+  static Result<MetadataStore> open(const MetadataOptions& options, const ublk_params& params);
+
+  MetadataStore() = default;
+
+  [[nodiscard]] std::size_t bytes_for(std::uint64_t data_bytes) const {
+    return static_cast<std::size_t>(data_bytes >> block_shift_) * bytes_per_block_;
+  }
+  [[nodiscard]] int file() const { return file_.get(); }
+
+  /// Metadata of the blocks from `offset` of the device on. 0 or a negative errno. `metadata` is
+  /// scratch space afterwards.
+  int write(std::uint64_t offset, std::span<std::byte> metadata, bool durable) const;
+  int read(std::uint64_t offset, std::span<std::byte> metadata) const;
+  /// The blocks lost their data: as if their metadata were never written.
+  int forget(std::uint64_t offset, std::uint64_t data_bytes) const;
+  [[nodiscard]] int flush() const;
+
+ private:
+  [[nodiscard]] off_t position(std::uint64_t offset) const {
+    return static_cast<off_t>(bytes_for(offset));
+  }
+
+  Fd file_;
+  unsigned block_shift_ = 9;
+  std::size_t bytes_per_block_ = 0;
+  bool in_memory_ = false;  ///< kept inverted, so that what was never written needs no memory
+};
+
+}  // namespace ublkbench

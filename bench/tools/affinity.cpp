@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include "bench/tools/affinity.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <filesystem>
+#include <format>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <print>
+
+#include "bench/control/control.hpp"
+#include "bench/tools/server_cli.hpp"
+
+namespace ublkbench {
+namespace {
+
+std::optional<unsigned> number_after(std::string_view text, std::string_view prefix) {
+  unsigned number = 0;
+  if (!text.starts_with(prefix)) return std::nullopt;
+  text.remove_prefix(prefix.size());
+  if (std::from_chars(text.data(), text.data() + text.size(), number).ec != std::errc{})
+    return std::nullopt;
+  return number;
+}
+
+/// Daemons by their number, and the task of each: server processes name their threads so.
+std::map<unsigned, pid_t> daemons_of(pid_t server) {
+  std::map<unsigned, pid_t> daemons;
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::format("/proc/{}/task", server), error)) {
+    std::ifstream comm(entry.path() / "comm");
+    std::string name;
+    std::getline(comm, name);
+    const auto index = number_after(name, "ublk-d");
+    const auto task = number_after(entry.path().filename().string(), "");
+    if (index && task) daemons[*index] = static_cast<pid_t>(*task);
+  }
+  return daemons;
+}
+
+std::vector<int> all_cpus() {
+  std::vector<int> cpus(static_cast<std::size_t>(::sysconf(_SC_NPROCESSORS_CONF)));
+  for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) cpus[cpu] = static_cast<int>(cpu);
+  return cpus;
+}
+
+Result<std::vector<int>> cpus_for(const ServeOptions& placing, const ublksrv_ctrl_dev_info& device,
+                                  unsigned daemon, std::size_t daemons) {
+  if (placing.pinning == Pinning::list)
+    return std::vector{placing.cpus[daemon % placing.cpus.size()]};
+  if (placing.pinning == Pinning::queue && daemons == device.nr_hw_queues)
+    return control::queue_affinity(static_cast<int>(device.dev_id), static_cast<int>(daemon));
+  return all_cpus();
+}
+
+std::string words(const std::vector<int>& cpus) {
+  std::string text;
+  for (const int cpu : cpus) text += std::format("{}{}", text.empty() ? "" : ",", cpu);
+  return text;
+}
+
+}  // namespace
+
+Result<> set_affinity(int id, const std::string& cpus) {
+  ServeOptions placing;
+  if (auto parsed = parse_pinning(cpus, placing); !parsed) return parsed;
+  const auto device = control::info(id);
+  if (!device) return std::unexpected(device.error());
+  const auto daemons =
+      device->ublksrv_pid > 0 ? daemons_of(device->ublksrv_pid) : std::map<unsigned, pid_t>{};
+  if (daemons.empty())
+    return bad_input(std::format("device {} has no daemons of ublk-server", id),
+                     device->ublksrv_pid > 0 ? "another program serves it" : "nobody serves it");
+  for (const auto& [index, task] : daemons) {
+    const auto list = cpus_for(placing, *device, index, daemons.size());
+    if (!list) return std::unexpected(list.error());
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const int cpu : *list) CPU_SET(cpu, &set);
+    if (::sched_setaffinity(task, sizeof(set), &set) != 0)
+      return std::unexpected(failed("move daemon", std::format("{} to CPU {}", index, words(*list)),
+                                    errno, "no such CPU, or it is not ours to use")
+                                 .error()
+                                 .with_exit(ExitCode::usage));
+    std::println("daemon {} (task {}): CPU {}", index, task, words(*list));
+  }
+  return {};
+}
+
+}  // namespace ublkbench
