@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Servers that die or are replaced under load: nothing acknowledged is lost, errors are errors."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import clients
+import ublk
+from ublk import LONG, Device, devices, process_ended, run, succeed, wait_until
+
+MODES = ("copy", "auto_zc", "batch,auto_zc", "user_copy") if not LONG else (
+    "copy", "get_data", "user_copy", "zc", "auto_zc", "batch", "batch,zc", "batch,auto_zc",
+    "per_io_daemon", "offload,zc")
+ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", 20 if LONG else 2))  # of kills or upgrades a mode
+BYTES = 64 << 20
+
+
+def recover(device, *words):
+    return json.loads(succeed(ublk.SERVER, "recover", "-n", device.id, "--json", *words))
+
+
+def kill_server(device):
+    pid = devices()[device.id]["server_pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: process_ended(pid), "killed server ended")
+
+
+class Recovery(ublk.TestCase):
+    def check_clean(self, reports):
+        self.assertTrue(reports)
+        self.assertEqual(clients.errors(reports), 0)
+        self.assertEqual(clients.bad_blocks(reports), 0, reports)
+        for report in reports:
+            self.assertTrue(report["checked_blocks"] > 0)
+
+    def under_load(self, mode, policy, disturb):
+        """Runs disturb(device) ROUNDS times while two clients write; the clients, stopped."""
+        with ublk.scratch_folder() as folder:
+            backing = ublk.sparse_file(folder, "backing", BYTES)
+            with Device("-m", mode, "-t", f"loop:{backing}", "-r", policy) as device:
+                load = clients.VerifyingLoad(device.path)
+                recorder = clients.Recorder(device.path)
+                for _ in range(ROUNDS):
+                    time.sleep(random.uniform(0.05, 1.0))
+                    disturb(device)
+                reports = load.stop()
+                recorder.stop()
+                faults = recorder.faults(device.path)
+            # What was acknowledged is in the file, not only in a server that is gone.
+            return reports, recorder, faults + recorder.faults(backing)
+
+    def test_reissue_loses_nothing(self):
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                def disturb(device):
+                    kill_server(device)
+                    recover(device)
+                reports, recorder, faults = self.under_load(mode, "reissue", disturb)
+                self.check_clean(reports)
+                self.assertEqual(recorder.errors, 0)
+                self.assertGreater(len(recorder.durable), 0)
+                self.assertEqual(faults, [])
+
+    def test_upgrade_loses_nothing(self):
+        blackouts = []
+        for mode in MODES:
+            with self.subTest(mode=mode):
+                def disturb(device):
+                    before = devices()[device.id]["server_pid"]
+                    done = json.loads(succeed(ublk.SERVER, "upgrade", "-n", device.id, "--json"))
+                    self.assertNotEqual(done["server_pid"], before)
+                    self.assertEqual(done["upgrade"]["client_errors"], 0)
+                    blackouts.append(done["upgrade"]["client_longest_read_ns"] / 1e6)
+                reports, recorder, faults = self.under_load(mode, "reissue", disturb)
+                self.check_clean(reports)
+                self.assertEqual(recorder.errors, 0)
+                self.assertEqual(faults, [])
+        blackouts.sort()
+        print(f"blackout of {len(blackouts)} upgrades in ms: median "
+              f"{blackouts[len(blackouts) // 2]:.1f}, longest {blackouts[-1]:.1f}")
+
+    def test_fail_and_fail_io_give_errors_never_wrong_data(self):
+        for policy in ("fail", "fail-io"):
+            for mode in MODES:
+                with self.subTest(policy=policy, mode=mode):
+                    def disturb(device):
+                        kill_server(device)
+                        time.sleep(0.1)
+                        recover(device)
+                    reports, recorder, faults = self.under_load(mode, policy, disturb)
+                    self.assertEqual(clients.bad_blocks(reports), 0, reports)
+                    self.assertEqual(faults, [])
+                    self.assertEqual([report["hang"] for report in reports if report.get("hang")], [])
+                    if policy == "fail-io":
+                        self.assertGreater(clients.errors(reports) + recorder.errors, 0)
+
+    def test_states_that_a_client_meets(self):
+        for policy, state in (("fail", "QUIESCED"), ("reissue", "QUIESCED"), ("fail-io", "FAIL_IO")):
+            with self.subTest(policy=policy), ublk.scratch_folder() as folder:
+                backing = ublk.sparse_file(folder, "backing", BYTES)
+                with Device("-t", f"loop:{backing}", "-r", policy) as device:
+                    kill_server(device)
+                    wait_until(lambda: devices()[device.id]["state"] == state, state)
+                    self.assertEqual(succeed(ublk.SERVER, "del", "--orphans"), "")
+                    read = run("timeout", "2", "dd", f"if={device.path}", "of=/dev/null", "bs=4k",
+                               "count=1", "iflag=direct")
+                    self.assertNotEqual(read.returncode, 0)
+                    recover(device)
+                    self.assertEqual(devices()[device.id]["state"], "LIVE")
+                    succeed("dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=1",
+                            "iflag=direct")
+
+    def test_a_wrong_target_is_refused(self):
+        with ublk.scratch_folder() as folder:
+            backing = ublk.sparse_file(folder, "backing", BYTES)
+            other = ublk.sparse_file(folder, "other", BYTES)
+            small = ublk.sparse_file(folder, "small", BYTES // 2)
+            with Device("-t", f"loop:{backing}", "-r", "fail") as device:
+                kill_server(device)
+                wait_until(lambda: devices()[device.id]["state"] == "QUIESCED", "quiesced")
+                for words, says in ((("-t", f"loop:{other}"), "is not what device"),
+                                    (("-t", f"loop:{small}"), "cannot hold"),
+                                    (("-t", "null"), "is not what device"),
+                                    (("-m", "auto_zc"), "was added with"),
+                                    (("-m", "batch"), "was added with")):
+                    refused = run(ublk.SERVER, "recover", "-n", device.id, *words)
+                    self.assertEqual(refused.returncode, 2, refused.stderr)
+                    self.assertIn(says, refused.stderr)
+                    self.assertEqual(refused.stderr.count("\n"), 1, refused.stderr)
+                    self.assertEqual(devices()[device.id]["state"], "QUIESCED")
+                recover(device, "-t", f"loop:{other}", "--accept-other-data")
+                again = run(ublk.SERVER, "recover", "-n", device.id, "--timeout", "1s")
+                self.assertEqual(again.returncode, 2)
+                self.assertIn("ublk-server upgrade", again.stderr)
+
+    def test_memory_dies_with_its_server(self):
+        with Device("-t", "mem:16M", "-r", "reissue") as device:
+            kill_server(device)
+            refused = run(ublk.SERVER, "recover", "-n", device.id)
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("lost with its server", refused.stderr)
+            recover(device, "--accept-other-data")
+            self.assertEqual(devices()[device.id]["state"], "LIVE")
+
+    def test_a_server_that_dies_while_it_takes_over(self):
+        with Device("-t", "null", "-q", 2, "-r", "fail") as device:
+            kill_server(device)
+            failed = run(ublk.SERVER, "recover", "-n", device.id, "--die-while-fetching")
+            self.assertNotEqual(failed.returncode, 0)
+            self.assertIn("signal 9", failed.stderr)
+            recover(device)
+            self.assertEqual(devices()[device.id]["state"], "LIVE")
+
+    def test_quiesce_under_load_and_without_recovery(self):
+        with Device("-t", "null") as device:
+            refused = run(ublk.SERVER, "quiesce", "-n", device.id)
+            self.assertEqual(refused.returncode, 5)
+            self.assertIn("--recovery", refused.stderr)
+        for mode in MODES:
+            with self.subTest(mode=mode), Device("-m", mode, "-t", "null", "-r", "fail") as device:
+                load = clients.fio(device.path, runtime_s=6)
+                time.sleep(1)
+                succeed(ublk.SERVER, "quiesce", "-n", device.id)
+                self.assertEqual(devices()[device.id]["state"], "QUIESCED")
+                recover(device)
+                output, _ = load.communicate(timeout=60)
+                self.assertEqual(load.returncode, 0, output)
+
+    def test_resize_stop_and_affinity_under_load(self):
+        with ublk.scratch_folder() as folder:
+            backing = ublk.sparse_file(folder, "backing", BYTES)
+            with Device("-t", f"loop:{backing}", "-q", 2) as device:
+                load = clients.fio(device.path, "--size=16M", runtime_s=6)
+                time.sleep(0.5)
+                for bytes_ in (BYTES // 2, BYTES):
+                    succeed(ublk.SERVER, "resize", "-n", device.id, "-s", bytes_)
+                    self.assertEqual(int(succeed("blockdev", "--getsize64", device.path)), bytes_)
+                refused = run(ublk.SERVER, "resize", "-n", device.id, "-s", 2 * BYTES)
+                self.assertEqual(refused.returncode, 2)
+                os.truncate(backing, 2 * BYTES)
+                succeed(ublk.SERVER, "resize", "-n", device.id, "-s", 2 * BYTES)
+                moved = succeed(ublk.SERVER, "set-affinity", "-n", device.id, "--server-cpus", "1")
+                for line in moved.splitlines():
+                    task = int(line.split("task ")[1].split(")")[0])
+                    self.assertEqual(os.sched_getaffinity(task), {1})
+                busy = run(ublk.SERVER, "stop", "-n", device.id, "--safe")
+                self.assertEqual(busy.returncode, 5)
+                self.assertIn("open", busy.stderr)
+                output, _ = load.communicate(timeout=60)
+                self.assertEqual(load.returncode, 0, output)
+                succeed(ublk.SERVER, "stop", "-n", device.id, "--safe")
+                wait_until(lambda: device.id not in devices(), "supervisor removed the device")
+
+    def test_asynchronous_removal(self):
+        device = Device("-t", "null")
+        with open(device.path, "rb"):
+            began = time.monotonic()
+            succeed(ublk.SERVER, "del", "--async", "-n", device.id)
+            self.assertLess(time.monotonic() - began, 10)
+        wait_until(lambda: device.id not in devices(), "device gone after its opener")
+
+
+if __name__ == "__main__":
+    ublk.main()
