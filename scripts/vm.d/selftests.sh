@@ -1,0 +1,63 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # scripts/vm and its parts share their variables
+# The kernel's own ublk selftests, from Debian's linux-source package: never part of this repository.
+
+# Unpacks them to $1, for the kernel series $2 (7.3).
+unpack_selftests() {
+  local target=$1 series=$2 temporary
+  [[ -d $target ]] && return
+  update_lists
+  say "fetching the source of Linux $series for its ublk selftests"
+  guest_apt apt-get -q download "linux-source-$series" >"$cache/apt.log" 2>&1 ||
+    die "$exit_environment" "download of linux-source-$series failed: $(tail -n 3 "$cache/apt.log")"
+  temporary=$(mktemp -d "$cache/tmp.XXXXXX")
+  # shellcheck disable=SC2016 # expanded inside the sandbox
+  "${sandbox[@]}" --bind "$cache/apt/archives" /srv --bind "$temporary" /mnt --chdir /mnt bash -euo pipefail -c '
+    dpkg-deb --fsys-tarfile /srv/linux-source-"$1"_*.deb |
+      tar -xO --wildcards "./usr/src/linux-source-*.tar.xz" |
+      tar -xJ --strip-components=5 --wildcards "*/tools/testing/selftests/ublk/*"
+    rm -f /srv/linux-source-"$1"_*.deb
+    gcc -O2 -o metadata_size metadata_size.c' bash "$series"
+  chmod 755 "$temporary"
+  mkdir -p "${target%/*}"
+  mv "$temporary" "$target"
+}
+
+kernel_series() { sed -E 's/^([0-9]+\.[0-9]+).*/\1/' <<<"$1"; }
+
+# Makes the selftests of the guest's kernel if they are not there.  Sets $selftests (a folder in the cache).
+prepare_selftests() {
+  local series
+  series=$(kernel_series "$kernel_release")
+  selftests=$cache/selftests/$series
+  run_locked selftests unpack_selftests "$selftests" "$series"
+}
+
+# Puts the selftests where the guest sees them. A kernel without such a package has none, and its tests say so.
+share_selftests() {
+  local folder=$clone/build/kernel-selftests
+  prepare_root
+  prepare_kernel "$kernel_wanted"
+  rm -rf "$folder"
+  if (prepare_selftests); then
+    selftests=$cache/selftests/$(kernel_series "$kernel_release")
+    mkdir -p "${folder%/*}"
+    cp -r "$selftests" "$folder"
+  else
+    say "going on without the kernel's selftests"
+  fi
+}
+
+# Each group in a guest of its own: an emulator that breaks one does not cost the others.
+selftest_groups=(batch generic integrity loop null params part recover shmemzc stress_01_03 stress_04_05 stress_06_09 stripe)
+
+test_selftests() {
+  local group code=0 result
+  for group in "${selftest_groups[@]}"; do
+    say "kernel selftests: $group"
+    result=0
+    (verb_run ctest --test-dir "$clone/build/vm-$preset" --output-on-failure -C Long \
+      -R "^kernel-selftests\\.$group\$" "$@") || result=$?
+    [[ $result -eq 0 ]] || code=$result
+  done
+  return $code
+}
