@@ -94,8 +94,7 @@ struct LaneSetup {
   Unparker* unparker = nullptr;  ///< how a parked request goes on
   unsigned index = 0;            ///< which of the device's tasks this is
   std::vector<IoTag> tags;       ///< of each slot
-  /// Zoned devices: where a request's answer says at which sector its data went, by slot; 0 for
-  /// all but appends.
+  /// Zoned devices: where an append's answer says at which sector its data went, by slot.
   std::uint64_t* append_sectors = nullptr;
   TargetCounters* counters = nullptr;
 };

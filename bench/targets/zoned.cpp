@@ -23,7 +23,6 @@ class ZonedLane final : public TargetLane {
       : target_(target), zones_(target.zones()), append_sectors_(append_sectors) {}
 
   void queue(const Request& request, const Data& data, Chain& chain) noexcept override {
-    answer_position(chain, 0);
     switch (request.op) {
       case Op::read:
         return transfer(request, data, chain);
@@ -41,11 +40,6 @@ class ZonedLane final : public TargetLane {
   }
 
  private:
-  /// The driver takes it with the result of an append, and wants 0 with all others.
-  void answer_position(Chain& chain, std::uint64_t offset) {
-    if (append_sectors_ != nullptr) append_sectors_[chain.slot()] = offset >> 9;
-  }
-
   void go_on(ZoneStates::Outcome outcome, const Request& request, const Data& data, Chain& chain) {
     if (outcome != 0) return chain.complete(outcome);
     transfer(request, data, chain);
@@ -55,7 +49,7 @@ class ZonedLane final : public TargetLane {
     Request write = request;
     write.op = Op::write;
     const auto outcome = zones_.append(request.offset, request.bytes, write.offset);
-    answer_position(chain, write.offset);
+    if (append_sectors_ != nullptr) append_sectors_[chain.slot()] = write.offset >> 9;
     go_on(outcome, write, data, chain);
   }
 

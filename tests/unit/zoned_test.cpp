@@ -180,7 +180,23 @@ TEST_F(ZonedTargetTest, DataIsReadBackAndAResetForgetsIt) {
   EXPECT_TRUE(back.all(1)) << "conventional zones keep their data";
 }
 
-TEST_F(ZonedTargetTest, AnAppendAnswersItsSectorAndOthersZero) {
+TEST(ZonedPath, AnswersAreZeroUntilAnAppendSaysOtherwise) {
+  std::uint64_t sectors[] = {7, 7};
+  const ZonedPath<ZeroCopyPath> path(ZeroCopyPath{}, sectors);
+  Ring ring = *Ring::create({.sq_entries = 4});
+  const ChainRings rings{.io = &ring, .service = &ring};
+  IoSlot slot;
+  Chain chain(rings, slot.chain, 1);
+  const auto counters = std::make_unique<DaemonCounters>();
+  path.acquire({.op = Op::flush}, slot, 1, chain, *counters);
+  EXPECT_EQ(path.append_sector(0), 7U);
+  EXPECT_EQ(path.append_sector(1), 0U);
+  const Request append{.op = Op::zone_append, .bytes = 4096};
+  EXPECT_EQ(path.data(append, slot, 1).place, Data::Place::registered);
+  EXPECT_EQ(path.data({.op = Op::zone_reset}, slot, 1).place, Data::Place::none);
+}
+
+TEST_F(ZonedTargetTest, AnAppendAnswersItsSector) {
   const Pages ones(4096, 1);
   const Data data{.place = Data::Place::memory, .memory = ones.bytes().data()};
   const Request append{.op = Op::zone_append, .bytes = 4096, .offset = 2 * zone_bytes};
@@ -188,8 +204,6 @@ TEST_F(ZonedTargetTest, AnAppendAnswersItsSectorAndOthersZero) {
   EXPECT_EQ(rig_.append_sector(0), 2 * zone_bytes >> 9);
   ASSERT_EQ(rig_.serve(append, data), 4096);
   EXPECT_EQ(rig_.append_sector(0), (2 * zone_bytes >> 9) + 8);
-  ASSERT_EQ(rig_.read(2 * zone_bytes, ones.bytes()), 4096);
-  EXPECT_EQ(rig_.append_sector(0), 0U);
 }
 
 TEST_F(ZonedTargetTest, AReportIsTheSameInMemoryAndInARegisteredBuffer) {

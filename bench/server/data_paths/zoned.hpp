@@ -12,8 +12,9 @@ class ZonedPath : public Base {
  public:
   static constexpr bool zoned = true;
 
-  /// `append_sectors` is one entry an io command, which the target's lane writes.
-  ZonedPath(const Base& base, const std::uint64_t* append_sectors)
+  /// `append_sectors` is one entry an io command, which the target's lane writes for an append; for
+  /// all else the driver wants 0 (ublk_check_commit_and_fetch).
+  ZonedPath(const Base& base, std::uint64_t* append_sectors)
       : Base(base), append_sectors_(append_sectors) {}
 
   [[nodiscard]] std::uint64_t append_sector(std::uint32_t index) const {
@@ -21,6 +22,7 @@ class ZonedPath : public Base {
   }
   void acquire(const Request& request, const IoSlot& slot, std::uint32_t index, Chain& chain,
                DaemonCounters& counters) const {
+    append_sectors_[index] = 0;
     Base::acquire(as_transfer(request), slot, index, chain, counters);
   }
   [[nodiscard]] Data data(const Request& request, const IoSlot& slot, std::uint32_t index) const {
@@ -39,7 +41,7 @@ class ZonedPath : public Base {
     return transfer;
   }
 
-  const std::uint64_t* append_sectors_;
+  std::uint64_t* append_sectors_;
 };
 
 }  // namespace ublkbench
