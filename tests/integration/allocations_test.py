@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -32,24 +33,43 @@ class Allocations(ublk.TestCase):
         return struct.unpack("Q", self.file.read_bytes())[0]
 
     def load(self, path, ios):
-        succeed(LOAD, path, "--rw", "randrw", "--destructive", "--depth", 16, "--ios", ios, "--no-latency")
+        succeed(LOAD, path, "--rw", "randrw", "--destructive", "--bs", "32k", "--depth", 16, "--ios", ios, "--no-latency")
+
+    def check(self, mode, target):
+        environment = dict(os.environ, LD_PRELOAD=str(COUNTER.resolve()), UBLKBENCH_ALLOCATIONS=str(self.file))
+        with self.subTest(mode=mode, target=target):
+            added = json.loads(subprocess.run(
+                [SERVER, "add", "--json", "-m", mode, "-t", target], env=environment, check=True,
+                stdin=subprocess.DEVNULL, capture_output=True, timeout=60).stdout)
+            try:
+                self.load(added["block_device"], 1000)
+                before = self.count()
+                self.assertGreater(before, 0, "the counter counts")
+                self.load(added["block_device"], 10000)
+                self.assertEqual(self.count() - before, 0)
+            finally:
+                succeed(SERVER, "del", "-n", added["id"])
 
     def test_no_mode_allocates_per_io(self):
-        environment = dict(os.environ, LD_PRELOAD=str(COUNTER.resolve()), UBLKBENCH_ALLOCATIONS=str(self.file))
         for mode in MODES:
             for target in ("null", "mem:64M"):
-                with self.subTest(mode=mode, target=target):
-                    added = json.loads(subprocess.run(
-                        [SERVER, "add", "--json", "-m", mode, "-t", target], env=environment, check=True,
-                        stdin=subprocess.DEVNULL, capture_output=True, timeout=60).stdout)
-                    try:
-                        self.load(added["block_device"], 1000)
-                        before = self.count()
-                        self.assertGreater(before, 0, "the counter counts")
-                        self.load(added["block_device"], 10000)
-                        self.assertEqual(self.count() - before, 0)
-                    finally:
-                        succeed(SERVER, "del", "-n", added["id"])
+                self.check(mode, target)
+
+    def test_no_target_allocates_per_io(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        members = [str(ublk.sparse_file(folder, f"member{number}", 32 << 20)) for number in range(3)]
+        socket = folder / "socket"
+        targets = [f"stripe:{','.join(members)}:chunk=4k",
+                   "mem:64M+fault:delay=exp:1us@50%,error=EIO@0%,torn=512@0%"]
+        if shutil.which("nbdkit"):
+            serving = subprocess.Popen(["nbdkit", "-f", "-U", socket, "memory", "64M"])
+            self.addCleanup(serving.wait)
+            self.addCleanup(serving.kill)
+            ublk.wait_until(socket.is_socket, "nbdkit listens")
+            targets.append(f"nbd:unix:{socket}")
+        for target in targets:
+            for mode in ("copy", "batch,auto_zc"):
+                self.check(mode, target)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,28 @@ SERVER_ROWS = [
     Row(("add", "-t", "loop:{folder}"), USAGE, r"{folder} is a directory; give a regular file"),
     Row(("add", "-t", "loop:{folder}/small"), USAGE, r"{folder}/small is too small: .*; it needs at least"),
     Row(("add", "-t", "loop:/dev/null"), USAGE, r"/dev/null is neither a regular file nor a block device"),
+    Row(("add", "-t", "stripe:{folder}/disk"), USAGE, r"stripe of 1 members; give two or more"),
+    Row(("add", "-t", "stripe:{folder}/disk,{folder}/none"), USAGE, r"{folder}/none: No such file"),
+    Row(("add", "-t", "stripe:{folder}/disk,{folder}/disk"), USAGE, r"has {folder}/disk twice"),
+    Row(("add", "-t", "stripe:{folder}/disk,{folder}/disk2:chunk=1000"), USAGE,
+        r"chunk of 1000 bytes; give 512 to 1G"),
+    Row(("add", "-t", "stripe:{folder}/disk,{folder}/disk2:chunk=512M"), USAGE,
+        r"chunk of 512M; it is larger than the smallest member"),
+    Row(("add", "-d", "4096", "--max-io", "32M", "-t", "stripe:{folder}/disk,{folder}/disk2:chunk=4k"),
+        USAGE, r"4096 I/Os of 32M in flight; use larger chunks"),
+    Row(("add", "-t", "zoned"), USAGE, r"zoned needs a size; for instance"),
+    Row(("add", "-t", "zoned:64M:zone=3M"), USAGE, r"zones of bytes 3145728; give a power of two"),
+    Row(("add", "-t", "zoned:64M"), USAGE, r"zoned target with mode 'copy'; the driver takes UBLK_F_ZONED"),
+    Row(("add", "-t", "zoned:64M", "-m", "auto_zc"), USAGE, r"no such data path: use user_copy or zc"),
+    Row(("add", "-t", "nbd:localhost"), USAGE, r"give nbd:HOST:PORT/NAME"),
+    Row(("add", "-t", "nbd:unix:{folder}/none"), USAGE, r"no such socket; start the server first"),
+    Row(("add", "-t", "nbd:localhost:1"), ENVIRONMENT, r"localhost:1: .*; is it running"),
+    Row(("add", "-t", "null+fault:"), USAGE, r"\+fault: without a fault; for instance"),
+    Row(("add", "-t", "null+fault:slow=1ms"), USAGE, r"fault 'slow'; use delay, stall"),
+    Row(("add", "-t", "null+fault:error=EVIL"), USAGE, r"fault 'EVIL'; the block layer tells apart EIO"),
+    Row(("add", "-t", "null+fault:delay=1ms@often"), USAGE, r"fault 'often'; after '@' goes"),
+    Row(("add", "-t", "null+fault:cache=volatile"), USAGE, r"it needs one file .*mem:SIZE or loop:PATH"),
+    Row(("add", "-t", "loop:{folder}/disk", "-m", "iopoll"), ENVIRONMENT, r"polled I/O on {folder}/disk; "),
     Row(("del",), USAGE, r"no device named; give -n ID"),
     Row(("del", "-n", "999"), USAGE, r"ublk device 999: .*there is no such device"),
 ]
@@ -68,6 +90,8 @@ class BadInput(ublk.TestCase):
     def check_rows(self, program, rows):
         with ublk.tempfile.TemporaryDirectory(prefix="ublkbench.") as folder:
             ublk.sparse_file(folder, "small", 4096)
+            for name in ("disk", "disk2"):
+                ublk.sparse_file(folder, name, 16 << 20)
             for row in rows:
                 words = [word.replace("{folder}", folder) for word in row.words]
                 with self.subTest(words=" ".join(words)):
