@@ -162,7 +162,8 @@ void apply_segments(const DeviceOptions& options, ublk_params& params) {
   params.seg.max_segments = static_cast<std::uint16_t>(options.max_segments.value_or(UINT16_MAX));
   params.seg.max_segment_size = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(options.max_segment_bytes.value_or(UINT32_MAX), UINT32_MAX));
-  params.seg.seg_boundary_mask = options.segment_boundary_bytes.value_or(0) - 1;
+  // The block layer's own limit; the driver wants a power of two here, so 2^64 is none.
+  params.seg.seg_boundary_mask = options.segment_boundary_bytes.value_or(1ULL << 32) - 1;
 }
 
 void apply_discard(const DeviceOptions& options, ublk_params& params) {

@@ -140,7 +140,11 @@ Result<> Server::take_over(const ServeOptions& options, std::unique_ptr<Target> 
   const auto left_ns = [deadline_ns] {
     return std::max<std::uint64_t>(deadline_ns - std::min(deadline_ns, now_ns()), 1'000'000'000);
   };
-  if (auto ready = channel_.next(left_ns()); !ready) return ready;
+  if (auto ready = channel_.next(left_ns()); !ready) {
+    if (ready.error().errnum != ECHILD) return ready;
+    const auto how = wait();  // a signal, say
+    return how ? ready : how;
+  }
   if (auto ended = control::end_recovery(id_, process_, left_ns()); !ended) return ended;
   if (auto device = control::info(id_)) device_ = *device;
   return save(taken_over);

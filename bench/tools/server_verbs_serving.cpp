@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +53,7 @@ struct ServingVerb {
   bool json = false;
   bool keep = false;
   bool accept_other_data = false;
+  bool accept_errors = false;
   std::string timeout = "30s";
 
   int serve(const ServingJob& job) const {
@@ -138,8 +140,56 @@ struct Upgrade {
   Blackout blackout;
 };
 
+bool is_batch(const ublksrv_ctrl_dev_info& device) { return (device.flags & UBLK_F_BATCH_IO) != 0; }
+
+/// Why clients would see errors, however well the hand-over goes; nothing when they need not.
+std::optional<std::string> unavoidable_errors(const ublksrv_ctrl_dev_info& device) {
+  if ((device.flags & UBLK_F_USER_RECOVERY_FAIL_IO) != 0)
+    return "it was added with --recovery fail-io: I/O fails while there is no server";
+  if (is_batch(device) && (device.flags & UBLK_F_USER_RECOVERY_REISSUE) == 0)
+    return "with batch the driver fails what is under way, unless the device was added with "
+           "--recovery reissue";
+  return std::nullopt;
+}
+
+Result<> check_upgrade(const ServeOptions& options, bool accept_errors) {
+  if (auto possible = check_takeover(options); !possible) return possible;
+  const auto device = control::info(options.id);
+  if (!device) return std::unexpected(device.error());
+  if (device->state != UBLK_S_DEV_LIVE)
+    return bad_input(std::format("device {} has no server", options.id), "use 'recover'");
+  const auto why = unavoidable_errors(*device);
+  if (why && !accept_errors)
+    return bad_input(std::format("upgrading device {} would show its clients errors", options.id),
+                     std::format("{}; --accept-errors does it nevertheless", *why));
+  return {};
+}
+
+/// QUIESCE_DEV makes the driver fail all I/O of a batch device until the next server is there
+/// (Linux 7.3, ublk_batch_cancel_queue() sets force_abort). The death of the server does not, and
+/// what it had in hand is issued again.
+Result<control::Quiesced> take_server_away(const ublksrv_ctrl_dev_info& device,
+                                           std::uint64_t timeout_ns) {
+  const int id = static_cast<int>(device.dev_id);
+  if (!is_batch(device)) return control::quiesce(id, timeout_ns);
+  const std::uint64_t began_ns = now_ns();
+  if (::kill(device.ublksrv_pid, SIGKILL) != 0)
+    return failed("kill", std::format("server process {}", device.ublksrv_pid), errno);
+  for (;;) {
+    const auto now = control::info(id);
+    if (!now) return std::unexpected(now.error());
+    const std::uint64_t took_ns = now_ns() - began_ns;
+    if (control::waits_for_recovery(*now)) return control::Quiesced{.took_ns = took_ns};
+    if (took_ns > timeout_ns)
+      return failed("wait for", std::format("the end of server process {}", device.ublksrv_pid),
+                    ETIMEDOUT);
+    ::usleep(200);
+  }
+}
+
 Result<Server> upgrade(const ServeOptions& options, std::uint64_t timeout_ns, Upgrade& report) {
-  if (auto possible = check_takeover(options); !possible) return std::unexpected(possible.error());
+  const auto device = control::info(options.id);
+  if (!device) return std::unexpected(device.error());
   const auto params = control::get_params(options.id);
   if (!params) return std::unexpected(params.error());
   auto client = BlackoutClient::start(std::format("/dev/ublkb{}", options.id),
@@ -147,7 +197,7 @@ Result<Server> upgrade(const ServeOptions& options, std::uint64_t timeout_ns, Up
   if (!client) return std::unexpected(client.error());
 
   client->begin();
-  const auto quiesced = control::quiesce(options.id, timeout_ns);
+  const auto quiesced = take_server_away(*device, timeout_ns);
   if (!quiesced) return std::unexpected(quiesced.error());
   report.quiesced = *quiesced;
   const std::uint64_t began_ns = now_ns();
@@ -166,9 +216,10 @@ Result<Server> upgrade(const ServeOptions& options, std::uint64_t timeout_ns, Up
 std::string described_upgrade(const Upgrade& upgrade) {
   const auto time = [](std::uint64_t ns) { return format_ns(static_cast<double>(ns)); };
   return std::format(
-      "quiesced in {} ({} commands), taken over in {}; a client's longest read took {} "
-      "({} before), {} of its {} reads failed\n",
-      time(upgrade.quiesced.took_ns), upgrade.quiesced.rounds, time(upgrade.handover_ns),
+      "{} in {}, taken over in {}; a client's longest read took {} ({} before), {} of its {} reads "
+      "failed\n",
+      upgrade.quiesced.rounds != 0 ? "quiesced" : "old server ended",
+      time(upgrade.quiesced.took_ns), time(upgrade.handover_ns),
       time(upgrade.blackout.longest_read_ns), time(upgrade.blackout.usual_read_ns),
       upgrade.blackout.errors, upgrade.blackout.reads);
 }
@@ -188,6 +239,8 @@ int upgrade_device(const ServingVerb& verb) {
   if (!timeout_ns) return report(timeout_ns.error());
   const auto options = options_again(verb);
   if (!options) return report(options.error());
+  if (auto possible = check_upgrade(*options, verb.accept_errors); !possible)
+    return report(possible.error());
   Upgrade outcome;
   return verb.serve({.start = [&] { return upgrade(*options, *timeout_ns, outcome); },
                      .describe =
@@ -236,6 +289,8 @@ void add_serving_verbs(CLI::App& app, int& code) {
                "Replace the server of a device in use by this program: quiesce, take over, go on.\n"
                "A client that reads meanwhile measures for how long nobody served");
   add_takeover_options(*upgrade);
+  upgrade->app->add_flag("--accept-errors", upgrade->accept_errors,
+                         "Go on even where clients cannot be spared errors");
   upgrade->app->callback([upgrade, &code] { code = upgrade_device(*upgrade); });
 }
 
