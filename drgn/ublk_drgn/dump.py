@@ -88,8 +88,11 @@ class Sample:
         """Rings of servers, of io commands, of workers that tear rings down, and any other that knows ublk."""
         kernel = self.kernel
         users = kernel.attempt("rings", lambda: rings.users(kernel, self.tasks), {})
-        for _task, _fd, file in self.files.of_kind("io_uring_fops"):
-            users.setdefault((self.files.row(file) or {}).get("private") or 0, [])
+        fds: dict[int, list[Json]] = {}
+        for task, fd, file in self.files.of_kind("io_uring_fops"):
+            address = (self.files.row(file) or {}).get("private") or 0
+            users.setdefault(address, [])
+            fds.setdefault(address, []).append({"pid": task["tgid"], "comm": task.comm, "fd": fd})
         servers = {address for address, roles in self.roles.of.items() if roles & {"server", "daemon"}}
         named = {int(io["ring"], 16) for decoded in devices for queue in decoded["queues"] for io in queue["ios"]
                  if io["ring"]} | {int(work["of"], 16) for work in running if work["work"] == "io_ring_exit_work"}
@@ -101,6 +104,8 @@ class Sample:
                 continue
             ring = rings.safe_decode(kernel, address, users.get(address, []))
             wanted = address in named or any(task.address in servers for task in users.get(address, []))
+            if ring:
+                ring["fds"] = fds.get(address, [])
             if ring and (wanted or rings.concerns_ublk(ring, ublk_files)):
                 result.append(ring)
                 for task in users.get(address, []):

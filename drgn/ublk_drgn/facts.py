@@ -137,9 +137,15 @@ class Facts:
 
     def buffers_of(self, request: str | None) -> list[str]:
         """Where a request's buffer is registered."""
-        return [f"ring {ring['address']} slot {row['slot']} (used by "
-                f"{', '.join(self.name(user) for user in ring['users']) or 'no living task'})"
+        return [f"ring {ring['address']} slot {row['slot']} ({self.ring_users(ring)})"
                 for ring in self.rings.values() for row in ring["buffers"] if row["request"] == request]
+
+    def ring_users(self, ring: Json) -> str:
+        """Living tasks that use a ring or have it open."""
+        names = [self.name(user) for user in ring["users"] if self.alive(self.task(user))]
+        names += [f"{row['comm']} (pid {row['pid']}) by fd {row['fd']}" for row in ring["fds"]
+                  if not any(f"(pid {row['pid']})" in name for name in names)]
+        return f"used by {', '.join(names)}" if names else "used by no living task"
 
 
 def age(ios: typing.Iterable[Json]) -> int | None:

@@ -74,9 +74,9 @@ def holders(facts: Facts, device: Json) -> list[str]:
     result = []
     for row in (device["openers"] or {}).get("char", ()):
         if row["how"] == "registered file":
-            names = [facts.name(user) for user in row["users"] if facts.alive(facts.task(user))]
+            ring = facts.rings.get(row["ring"])
             result.append(f"registered file {row['slot']} of ring {row['ring']}"
-                          + (f" ({', '.join(names)})" if names else ", which no living task uses"))
+                          + (f", {facts.ring_users(ring)}" if ring else ""))
         elif row["state"] not in "ZX":
             result.append(f"{row['comm']} (pid {row['pid']}) by {row['how']}"
                           + (f" {row['fd']}" if row["fd"] is not None else ""))

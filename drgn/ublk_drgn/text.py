@@ -126,12 +126,14 @@ def references(ref: int | None, registered: int | None, io: Json) -> str:
 
 def opener_lines(document: Json, device: Json) -> list[str]:
     names = {task["address"]: f"{task['comm']}({task['pid']})" for task in document["tasks"]}
+    rings = {ring["address"]: [f"{row['comm']}({row['pid']})" for row in ring["fds"]] for ring in document["rings"]}
     openers = device["openers"] or {"char": [], "block": [], "mounts": []}
     lines = []
     for kind, path in (("char", f"/dev/ublkc{device['id']}"), ("block", f"/dev/ublkb{device['id']}")):
         rows = [f"{row['comm']}({row['pid']}) {row['how']}" + (f" {row['fd']}" if row["fd"] is not None else "")
                 if row["how"] != "registered file" else
-                f"registered file {row['slot']} of {', '.join(names.get(user, '?') for user in row['users']) or 'nobody'}"
+                f"registered file {row['slot']} of the ring of "
+                + (', '.join([names.get(user, '?') for user in row['users']] or rings.get(row['ring'], [])) or 'nobody')
                 for row in openers[kind]]
         if rows:
             lines.append(f"  {path} is open: {'; '.join(rows[:8])}" + (f"; {len(rows) - 8} more" if len(rows) > 8 else ""))

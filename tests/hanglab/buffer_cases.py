@@ -68,6 +68,7 @@ def cancel_livelock(lab):
     process, device = lab.bad_server("--flags", "zc", "--leak", "own")
     lab.blocked_read(device)
     lab.leave_it()
+    time.sleep(1)  # killed before its commit, the server is cleaned up after as it should be
     os.kill(process.pid, signal.SIGKILL)
     time.sleep(1)
     return Expectation(device, "CANCEL_LIVELOCK", ("slot", "being torn down"), also=("QUEUE_FROZEN",))

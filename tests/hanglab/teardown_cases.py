@@ -127,7 +127,7 @@ def held_by_ring(lab):
     lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(20)
-    return Expectation(device, "CHARDEV_HELD", ("registered file",))
+    return Expectation(device, "CHARDEV_HELD", ("registered file", "keeper"))
 
 
 @case("device stopped while the server holds a request; a second command waits for the mutex",

@@ -50,7 +50,7 @@ def ring(users=(), **fields):
             "queues": {"sq": {"head": 8, "tail": 8, "entries": 8, "unsubmitted": 0},
                        "cq": {"head": 0, "tail": 0, "entries": 16, "unreaped": 0}, "overflow": 0, "dropped": 0,
                        "sq_flags": []},
-            "commands": [], "polls": [], "files": [], "file_slots": 1, "buffers": [], "buffer_slots": 0,
+            "commands": [], "polls": [], "files": [], "file_slots": 1, "buffers": [], "buffer_slots": 0, "fds": [],
             "inflight": [{"task": user, "requests": 0, "task_work_pending": False, "fallback_work_pending": False,
                           "in_cancel": 0} for user in users], **fields}
 
