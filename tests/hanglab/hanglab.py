@@ -41,7 +41,7 @@ def chosen(options):
     names = options.cases or [name for name, case in CASES.items() if not case.wedges or options.wedge]
     pairs = [(CASES[name], server) for name in names for server in CASES[name].servers
              if not options.server or server in options.server]
-    return sorted(pairs, key=lambda pair: pair[0].wedges)
+    return sorted(pairs, key=lambda pair: (pair[0].wedges, pair[0].make.__module__ == "near_misses"))
 
 
 def run(case, server, options):
@@ -99,8 +99,8 @@ def main():
         wrong += bool(row["complaint"])
         print(f"{'WRONG' if row['complaint'] else 'ok   '} {case.name} ({server}): {row['complaint'] or row['expected']}"
               f" [{row['seconds']:.1f} s]", flush=True)
-    if options.table:
-        options.table.write_text("\n".join(table(rows)) + "\n")
+        if options.table:  # after each, so that a run that is cut short has its rows
+            options.table.write_text("\n".join(table(rows)) + "\n")
     print(f"{len(rows)} case(s), {wrong} wrong")
     return 1 if wrong or not rows else 0
 

@@ -8,9 +8,9 @@ import time
 from lab import AGE_S, Expectation, case, wait_until
 
 
-@case("server never commits a request")
+@case("server never commits a request", servers=("bad", "ours"))
 def never_commits(lab):
-    server, device = lab.bad_server("--hold", "-1")
+    _pid, device = lab.any_server(bad=("--hold", "-1"), ours=("-t", "null+fault:hang=0", "-d", "1"))
     lab.blocked_read(device)
     return Expectation(device, "SERVER_HOLDS_IO", ("OWNED_BY_SRV", "io_cqring_wait"))
 
