@@ -89,7 +89,7 @@ def requeue_list(kernel: Kernel, queue: View) -> list[int]:
 def mutex_owner(view: View, path: str) -> str | None:
     """Address of the task that holds a mutex."""
     word = view.get(f"{path}.owner.counter")
-    return hexadecimal(word & ~c.MUTEX_FLAGS) if word and word & ~c.MUTEX_FLAGS else None
+    return hexadecimal(c.mutex_task(word) or None) if word else None
 
 
 class Tags:

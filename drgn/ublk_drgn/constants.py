@@ -95,6 +95,12 @@ TASK_FLAGS = Flags(
 PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000  # PR_SET_IO_FLUSHER sets both
 MUTEX_FLAGS = 7
 
+
+def mutex_task(owner: int) -> int:
+    """The task in a mutex's owner word, which is a signed long with three bits for flags."""
+    return owner & ((1 << 64) - 1) & ~MUTEX_FLAGS
+
+
 # include/linux/blkdev.h
 DISK_STATE = Flags("6.1..7.3.4", *(Bit(1 << number, name) for number, name in enumerate((
     "NEED_PART_SCAN", "READ_ONLY", "DEAD", "NATIVE_CAPACITY", "ADDED", "SUPPRESS_PART_SCAN", "OWNS_QUEUE",

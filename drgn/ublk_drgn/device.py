@@ -124,7 +124,7 @@ def control_mutex(kernel: Kernel) -> Json | None:
         return None
     view = kernel.view("mutex", address)
     word = view.need("owner.counter")
-    return {"address": hexadecimal(address), "owner": hexadecimal(word & ~c.MUTEX_FLAGS or None),
+    return {"address": hexadecimal(address), "owner": hexadecimal(c.mutex_task(word) or None),
             "waiters": bool(word & 1)}
 
 

@@ -161,7 +161,7 @@ class TaskTable:
         if not address:
             return None
         try:
-            owner = self.kernel.view("mutex", address).need("owner.counter") & ~c.MUTEX_FLAGS
+            owner = c.mutex_task(self.kernel.view("mutex", address).need("owner.counter"))
         except Fault:
             return None
         return {"mutex": hexadecimal(address), "owner": hexadecimal(owner or None)}

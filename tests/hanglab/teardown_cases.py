@@ -138,8 +138,8 @@ def stop_waits(lab):
     lab.control("stop", device)
     time.sleep(0.5)
     lab.control("stop", device)
-    time.sleep(1.5)
-    return Expectation(device, "SERVER_HOLDS_IO", ("OWNED_BY_SRV",), also=("STOP_WAITS_IO", "CONTROL_WAITS_MUTEX"))
+    time.sleep(2.5)
+    return Expectation(device, "CONTROL_WAITS_MUTEX", ("that iou-wrk",), also=("STOP_WAITS_IO", "SERVER_HOLDS_IO"))
 
 
 @case("device with recovery deleted while its server holds a request: waits quiesced")

@@ -62,6 +62,10 @@ class Decoding(unittest.TestCase):
         self.assertFalse(c.io_flags_known(0x20))
         self.assertTrue(c.io_flags_known(0x8000001F))
 
+    def test_owner_of_a_mutex_is_signed_in_memory(self):
+        self.assertEqual(c.mutex_task(-0xDF2D4BFE72B97F), 0xFF20D2B4018D4680)
+        self.assertEqual(c.mutex_task(0), 0)
+
     def test_task_states(self):
         for state, exit_state, letter in ((0, 0, "R"), (1, 0, "S"), (2, 0, "D"), (0x402, 0, "I"), (0x104, 0, "T"),
                                           (8, 0, "t"), (0x80, 0x20, "Z"), (0x80, 0x10, "X"), (0x8000, 0, "F"),

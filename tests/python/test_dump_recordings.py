@@ -21,13 +21,10 @@ import jsonschema  # noqa: E402
 TRUTH = {
     "never_commits-bad": ("SERVER_HOLDS_IO", "server"),
     "stopped_batch-ours": ("SERVER_STOPPED", "server"),
-    "killed_reissue-bad": ("WAITS_RECOVERY", "recovery"),
-    "held_by_ring-bad": ("CHARDEV_HELD", "teardown"),
-    "quiesce_missed-bad": ("QUIESCE_MISSED", "driver"),
+    "stopped-kublk": ("SERVER_STOPPED", "server"),
     "leak_second_ring-bad": ("BUFFER_REFERENCE", "buffer reference"),
     "no_fetch-bad": ("NO_FETCH_COMMAND", "driver fifo"),
     "cancel_livelock-bad": ("CANCEL_LIVELOCK", "driver"),
-    "stop_waits-bad": ("SERVER_HOLDS_IO", "server"),
     "slow-bad": (None, None),
 }
 
@@ -69,6 +66,11 @@ class Recordings(unittest.TestCase):
     def test_one_device_that_is_not_there(self):
         done = replay(dump_paths.RECORDINGS / "never_commits-bad.xz", "--dev", "55")
         self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1))
+
+    def test_owners_of_mutexes_are_tasks_of_the_dump(self):
+        document = json.loads(replay(dump_paths.RECORDINGS / "cancel_livelock-bad.xz", "--json").stdout)
+        worker = next(task for task in document["tasks"] if "io_ring_exit_work" in task["roles"])
+        self.assertEqual(document["rings"][0]["uring_lock_owner"], worker["address"])
 
     def test_all_tags(self):
         done = replay(dump_paths.RECORDINGS / "never_commits-bad.xz", "--json", "--all-tags")
