@@ -11,7 +11,7 @@
 namespace ublkbench {
 namespace {
 
-constexpr std::uint64_t max_iovec_bytes = 1ULL << 30;
+constexpr std::uint64_t max_iovec_bytes = 1ULL << 28;
 
 /// Holds the iovecs of the requests in flight: the kernel copies them when it takes the SQE, which
 /// is after queue() has returned.

@@ -126,7 +126,7 @@ class BadInput(ublk.TestCase):
         os.chmod("/dev/ublk-control", 0o666)
         try:
             self.check(run("setpriv", "--reuid=nobody", "--clear-groups", ublk.SERVER, "add"),
-                       Row((), ENVIRONMENT, r"ADD_DEV.*needs CAP_SYS_ADMIN: run as root"))
+                       Row((), ENVIRONMENT, r"ADD_DEV.*needs CAP_SYS_ADMIN \(run as root\)"))
         finally:
             os.chmod("/dev/ublk-control", mode & 0o777)
 
