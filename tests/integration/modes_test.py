@@ -40,10 +40,10 @@ class Modes(ublk.TestCase):
         return document
 
     def test_all_modes_keep_data_in_memory(self):
-        self.check_all("--target", "mem:64M", "--verify", "--qd", 32, "--queues", 2, "--ios", 500)
+        self.check_all("--target", "mem:64M", "--verify", "--qd", 32, "--queues", 2, "--ios", 200)
 
     def test_all_modes_complete(self):
-        self.check_all("--target", "null", "--verify", "off", "--qd", 1, "--ios", 300, contents=False)
+        self.check_all("--target", "null", "--verify", "off", "--qd", 1, "--ios", 100, contents=False)
 
     @unittest.skipUnless(LONG, "long")
     def test_all_modes_at_all_depths(self):

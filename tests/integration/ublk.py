@@ -22,6 +22,7 @@ UBLKBENCH = BUILD / "bench/tools/ublkbench"
 LONG = os.environ.get("UBLKBENCH_LONG") == "1"
 IN_VM = os.environ.get("UBLKBENCH_VM") == "1"
 
+# Enough to compose every delivery and both ways to address data; modes_test.py runs all there are.
 MODES = ("copy", "auto_zc", "batch", "batch,auto_zc")
 FLAGS = {"auto_zc": "UBLK_F_AUTO_BUF_REG", "batch": "UBLK_F_BATCH_IO"}
 
