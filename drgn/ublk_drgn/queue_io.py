@@ -34,8 +34,8 @@ class QueueReader:
         depth = queue.need("q_depth")
         rows = list(array(self.kernel, self.columns, self._ios(queue), depth))
         tags = Tags(self.kernel, tags_view) if tags_view else None
-        requests = self._requests(tags, depth)
         busy = self.kernel.attempt("tag bitmap", tags.busy, None) if tags else None
+        requests = self._requests(tags, rows, busy)
         fifo = self.kernel.attempt("event fifo", lambda: self.fifo(queue), None)
         result: Json = {
             "id": queue.get("q_id"), "address": hexadecimal(queue.address), "depth": depth,
@@ -53,12 +53,16 @@ class QueueReader:
     def _ios(self, queue: View) -> int:
         return queue.address + queue.layout.locate("ios")[0] // 8
 
-    def _requests(self, tags: Tags | None, depth: int) -> list[tuple[int, Row | None]]:
-        """Request of each tag; (0, None) where a tag was never used."""
+    def _requests(self, tags: Tags | None, rows: list[Row], busy: set[int] | None) -> list[tuple[int, Row | None]]:
+        """Request of each tag, decoded where the tag is taken or the io command says that there is one."""
         if tags is None:
-            return [(0, None)] * depth
-        addresses = self.kernel.attempt("requests of the tags", tags.requests, [0] * depth)[:depth]
-        known = dict(self.requests.rows(address for address in addresses if address))
+            return [(0, None)] * len(rows)
+        addresses = self.kernel.attempt("requests of the tags", tags.requests, [0] * len(rows))[:len(rows)]
+        addresses += [0] * (len(rows) - len(addresses))
+        known = dict(self.requests.rows(
+            address for tag, (address, row) in enumerate(zip(addresses, rows))
+            if address and (self.all_tags or busy is None or tag in busy or row["ref"]
+                            or (row["flags"] or 0) & c.IO_OWNED_BY_SRV)))
         return [(address, known.get(address)) for address in addresses]
 
     def hctx(self, hctx: View) -> Json:

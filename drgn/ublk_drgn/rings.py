@@ -106,14 +106,13 @@ def commands(kernel: Kernel, ring: View) -> list[Json]:
     """io_uring commands that can be canceled: FETCH commands that wait, by file."""
     if not ring.has("cancelable_uring_cmd"):
         return []
-    found: dict[str, Json] = {}
-    node_offset = kernel.layout("io_kiocb").locate("hash_node")[0] // 8
+    found: dict[int, int] = {}
+    layout = kernel.layout("io_kiocb")
+    distance = layout.locate("file")[0] // 8 - layout.locate("hash_node")[0] // 8
     for node in kernel.memory.chain(ring.get("cancelable_uring_cmd.first") or 0):
-        request = kernel.view("io_kiocb", node - node_offset)
-        file = request.get("file") or 0
-        row = found.setdefault(f"{file:#x}", {"file": hexadecimal(file), "count": 0})
-        row["count"] += 1
-    return list(found.values())
+        file = kernel.memory.word(node + distance)
+        found[file] = found.get(file, 0) + 1
+    return [{"file": hexadecimal(file), "count": count} for file, count in found.items()]
 
 
 def polls(kernel: Kernel, ring: View) -> list[Json]:
