@@ -97,7 +97,7 @@ class Damaged(unittest.TestCase):
     def test_lost_pages(self):
         chance = random.Random(5)
         codes = set()
-        for _round in range(12):
+        for _round in range(5):
             def lose(data):
                 for sample in data["samples"]:
                     for number in chance.sample(sorted(sample["pages"]), len(sample["pages"]) // 6):
@@ -116,7 +116,7 @@ class Damaged(unittest.TestCase):
 
         chance = random.Random(6)
         codes = set()
-        for _round in range(12):
+        for _round in range(5):
             def garble(data):
                 for sample in data["samples"]:
                     for number in chance.sample(sorted(sample["pages"]), 12):
