@@ -19,13 +19,12 @@ constexpr int record_version = 1;
 
 std::string record_path(int id) { return std::format("{}/ublk{}.json", records_folder, id); }
 
+/// Empty for what is no file of this machine: a connection is not the server at its other end.
 std::string identity(int file) {
   struct stat status{};
-  if (::fstat(file, &status) != 0) return "unknown";
+  if (::fstat(file, &status) != 0 || S_ISSOCK(status.st_mode)) return {};
   if (S_ISBLK(status.st_mode))
     return std::format("block device {}:{}", major(status.st_rdev), minor(status.st_rdev));
-  // A connection is not the server at its other end.
-  if (S_ISSOCK(status.st_mode)) return "connection";
   return std::format("file {} of file system {}:{}", status.st_ino, major(status.st_dev),
                      minor(status.st_dev));
 }
@@ -34,7 +33,8 @@ std::string identity(int file) {
 
 std::vector<std::string> file_identities(const Target& target, const MetadataStore* metadata) {
   std::vector<std::string> identities;
-  for (const int file : target.files()) identities.push_back(identity(file));
+  for (const int file : target.files())
+    if (std::string name = identity(file); !name.empty()) identities.push_back(std::move(name));
   if (metadata != nullptr) identities.push_back("metadata in " + identity(metadata->file()));
   return identities;
 }
