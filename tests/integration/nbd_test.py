@@ -19,7 +19,7 @@ from ublk import Device, run, succeed, wait_until
 from zeroes_test import read_direct, write_direct
 
 MODES = ("copy", "get_data", "user_copy", "zc", "auto_zc", "batch", "batch,auto_zc", "batch,zc",
-         "copy,offload", "zc,offload")
+         "copy,offload", "zc,offload") if ublk.LONG else ("copy", "zc", "batch,auto_zc", "zc,offload")
 PORT = 10899
 
 

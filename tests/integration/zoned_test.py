@@ -16,7 +16,7 @@ import ublk
 from ublk import Device, run, succeed
 from zeroes_test import read_direct, write_direct
 
-MODES = ("user_copy", "zc", "batch,user_copy", "batch,zc")
+MODES = ("user_copy", "zc", "batch,user_copy", "batch,zc") if ublk.LONG else ("user_copy", "batch,zc")
 ZONE = 4 << 20
 
 
