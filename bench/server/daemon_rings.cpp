@@ -50,10 +50,10 @@ Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs
   // Its REGISTER and UNREGISTER go to one ring and its commits to another, which must not be
   // submitted first because it is full.
   if (reaping == ReapMode::iopoll_split && needs.buffer_slots > max_sq_entries / 2)
-    return bad_input(std::format("{} io commands in one daemon with zero copy and iopoll_split",
-                                 needs.buffer_slots),
-                     std::format("at most {} fit: use more daemons or a smaller depth",
-                                 max_sq_entries / 2));
+    return bad_input(
+        std::format("{} io commands in one daemon with zero copy and iopoll_split",
+                    needs.buffer_slots),
+        std::format("at most {} fit: use more daemons or a smaller depth", max_sq_entries / 2));
   const unsigned all = needs.commands + needs.steps;
   const bool split = reaping == ReapMode::iopoll_split;
   DaemonRings rings;
@@ -66,8 +66,7 @@ Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs
   rings.commands_ = rings.first_.get();
   if (reaping == ReapMode::interrupt) return rings;
 
-  auto second =
-      make_ring({.entries = needs.steps, .iopoll = split, .buffer_table = split}, needs);
+  auto second = make_ring({.entries = needs.steps, .iopoll = split, .buffer_table = split}, needs);
   if (!second) return std::unexpected(second.error());
   rings.second_ = std::move(*second);
   rings.polled_ = split ? rings.second_.get() : rings.first_.get();

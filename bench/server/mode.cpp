@@ -116,8 +116,9 @@ std::string Mode::name() const {
 std::uint64_t Mode::flags() const {
   // A worker registers buffers that another task fetched.
   const bool off_daemon = buffer == BufferMode::zc && placement == PlacementMode::offload;
-  return (off_daemon ? UBLK_F_BUF_REG_OFF_DAEMON : 0) | row_of(buffer_words, buffer).flags | row_of(delivery_words, delivery).flags |
-         row_of(reap_words, reaping).flags | row_of(placement_words, placement).flags;
+  return (off_daemon ? UBLK_F_BUF_REG_OFF_DAEMON : 0) | row_of(buffer_words, buffer).flags |
+         row_of(delivery_words, delivery).flags | row_of(reap_words, reaping).flags |
+         row_of(placement_words, placement).flags;
 }
 
 Result<Mode> parse_mode(std::string_view words) {
@@ -150,7 +151,8 @@ std::optional<std::string> refusal(const Mode& mode) {
 
 std::optional<std::string> unserved(const Mode& mode) {
   if (mode.placement == PlacementMode::offload && mode.reaping != ReapMode::interrupt)
-    return "the worker of offload sleeps in its ring until it is woken, and a ring that polls never "
+    return "the worker of offload sleeps in its ring until it is woken, and a ring that polls "
+           "never "
            "sleeps";
   return std::nullopt;
 }

@@ -168,8 +168,8 @@ Result<> check_locked_memory(const RunOptions& options) {
   rlimit limit{};
   if (!options.load.fixed_buffers || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return {};
   if (limit.rlim_cur == RLIM_INFINITY || may_lock_memory()) return {};
-  const std::uint64_t needed = options.load.jobs * std::ranges::max(options.depths) *
-                               std::ranges::max(options.block_bytes);
+  const std::uint64_t needed =
+      options.load.jobs * std::ranges::max(options.depths) * std::ranges::max(options.block_bytes);
   if (needed <= limit.rlim_cur) return {};
   return unsupported(
       std::format("locked-memory limit of {} bytes; the load's registered buffers need {}",

@@ -143,8 +143,7 @@ json Sampler::verify(const Cell& cell, const Server& server) {
     return {{"status", "failed"},
             {"reason", outcome.error().message()},
             {"exit", static_cast<int>(outcome.error().exit)}};
-  if (outcome->value("status", "") == "passed")
-    verified_.insert(verified_key(cell));
+  if (outcome->value("status", "") == "passed") verified_.insert(verified_key(cell));
   return *outcome;
 }
 

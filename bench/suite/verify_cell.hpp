@@ -14,7 +14,6 @@ namespace ublkbench {
 /// "report"}, with "reason" and "exit" (an ExitCode) unless it passed. Of a target that stores
 /// nothing only completions can be checked. Overwrites the head of the device.
 Result<nlohmann::json> verify_cell(const RunOptions& options, const Cell& cell,
-                                   const std::string& path,
-                                         const std::string& buffer_file);
+                                   const std::string& path, const std::string& buffer_file);
 
 }  // namespace ublkbench

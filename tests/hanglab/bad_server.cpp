@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// A ublk server that misbehaves on request, so that ublk-dump's verdicts have a known truth. One queue, one thread.
+// A ublk server that misbehaves on request, so that ublk-dump's verdicts have a known truth. One
+// queue, one thread.
 //
 //   bad_server serve [OPTION...]    add a device and serve it; prints 'ready N' when it is live
 //   bad_server recover ID [OPTION...]
-//   bad_server ctl COMMAND ID [DATA]  one control command, waited for without a bound; prints its result
+//   bad_server ctl COMMAND ID [DATA]  one control command, waited for without a bound; prints its
+//   result
 //
 // It stands apart from bench/ on purpose: it does what that server must never do.
 #include <linux/ublk_cmd.h>
@@ -41,10 +43,11 @@ struct Options {
   long delay_ms = 0;   // a slow target: commits after a timeout in the ring
   unsigned fetch = 0;  // fetch only so many tags; 0: all
   unsigned cq = 0;     // size of the completion queue
-  std::string idle = "wait";  // once live: wait, nap (never reaps), spin, unsubmitted (commits are not submitted)
-  std::string leak;    // commit with the buffer registered: own, second (ring), thread
-  std::string keep;    // what a child process keeps: fds (char device and ring), char, ring
-  std::string batch;   // fetch command: ok, none, starved
+  std::string idle =
+      "wait";  // once live: wait, nap (never reaps), spin, unsubmitted (commits are not submitted)
+  std::string leak;            // commit with the buffer registered: own, second (ring), thread
+  std::string keep;            // what a child process keeps: fds (char device and ring), char, ring
+  std::string batch;           // fetch command: ok, none, starved
   bool register_only = false;  // register the buffer and hold the request
   bool defer = true;
 };
@@ -60,7 +63,8 @@ int control(std::uint32_t op, int id, void* buffer, std::uint16_t length, std::u
   io_uring ring{};
   io_uring_params parameters{};
   parameters.flags = IORING_SETUP_SQE128;
-  if (int error = io_uring_queue_init_params(4, &ring, &parameters); error != 0) fail("control ring", error);
+  if (int error = io_uring_queue_init_params(4, &ring, &parameters); error != 0)
+    fail("control ring", error);
   const int file = open("/dev/ublk-control", O_RDWR | O_CLOEXEC);
   if (file < 0) fail("open /dev/ublk-control", errno);
   io_uring_sqe* const sqe = io_uring_get_sqe(&ring);
@@ -97,23 +101,27 @@ class Server {
     info.max_io_buf_bytes = max_io_bytes;
     info.dev_id = static_cast<std::uint32_t>(options_.id);
     info.flags = options_.flags | UBLK_F_CMD_IOCTL_ENCODE;
-    if (int error = control(UBLK_U_CMD_ADD_DEV, options_.id, &info, sizeof info, 0); error != 0) fail("ADD_DEV", error);
+    if (int error = control(UBLK_U_CMD_ADD_DEV, options_.id, &info, sizeof info, 0); error != 0)
+      fail("ADD_DEV", error);
     options_.id = static_cast<int>(info.dev_id);
     flags_ = info.flags;
     ublk_params parameters{};
     parameters.len = sizeof parameters;
     parameters.types = UBLK_PARAM_TYPE_BASIC;
     parameters.basic.logical_bs_shift = 9;
-    parameters.basic.physical_bs_shift = parameters.basic.io_opt_shift = parameters.basic.io_min_shift = 12;
+    parameters.basic.physical_bs_shift = parameters.basic.io_opt_shift =
+        parameters.basic.io_min_shift = 12;
     parameters.basic.max_sectors = max_io_bytes >> 9;
     parameters.basic.dev_sectors = 256 << 11;
-    if (int error = control(UBLK_U_CMD_SET_PARAMS, options_.id, &parameters, sizeof parameters, 0); error != 0)
+    if (int error = control(UBLK_U_CMD_SET_PARAMS, options_.id, &parameters, sizeof parameters, 0);
+        error != 0)
       fail("SET_PARAMS", error);
   }
 
   void take_over() {
     ublksrv_ctrl_dev_info info{};
-    if (int error = control(UBLK_U_CMD_GET_DEV_INFO, options_.id, &info, sizeof info, 0); error != 0)
+    if (int error = control(UBLK_U_CMD_GET_DEV_INFO, options_.id, &info, sizeof info, 0);
+        error != 0)
       fail("GET_DEV_INFO", error);
     depth_ = info.queue_depth;
     flags_ = info.flags;
@@ -123,15 +131,18 @@ class Server {
 
   void open_device() {
     const std::string path = "/dev/ublkc" + std::to_string(options_.id);
-    for (int attempt = 0; (file_ = open(path.c_str(), O_RDWR | O_CLOEXEC)) < 0 && attempt < 500; ++attempt)
+    for (int attempt = 0; (file_ = open(path.c_str(), O_RDWR | O_CLOEXEC)) < 0 && attempt < 500;
+         ++attempt)
       usleep(10'000);
     if (file_ < 0) fail("open the char device", errno);
     const std::size_t bytes = (depth_ * sizeof(ublksrv_io_desc) + 4095) / 4096 * 4096;
-    void* const mapped = mmap(nullptr, bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, file_, UBLKSRV_CMD_BUF_OFFSET);
+    void* const mapped =
+        mmap(nullptr, bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, file_, UBLKSRV_CMD_BUF_OFFSET);
     if (mapped == MAP_FAILED) fail("map io descriptors", errno);
     descriptors_ = static_cast<const volatile ublksrv_io_desc*>(mapped);
-    buffers_ = static_cast<std::byte*>(mmap(nullptr, std::size_t{depth_} * max_io_bytes, PROT_READ | PROT_WRITE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    buffers_ =
+        static_cast<std::byte*>(mmap(nullptr, std::size_t{depth_} * max_io_bytes,
+                                     PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     make_ring(ring_);
     if (options_.leak == "second") make_ring(second_);
   }
@@ -160,8 +171,11 @@ class Server {
       }
     }
     while (true) {
-      if (options_.idle != "unsubmitted") io_uring_submit(&ring_);
-      else io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);  // as far as the kernel can see
+      if (options_.idle != "unsubmitted")
+        io_uring_submit(&ring_);
+      else
+        io_uring_smp_store_release(ring_.sq.ktail,
+                                   ring_.sq.sqe_tail);  // as far as the kernel can see
       io_uring_cqe* cqe = nullptr;
       const int error = io_uring_wait_cqe(&ring_, &cqe);
       if (release_held != 0) commit_held();
@@ -202,10 +216,14 @@ class Server {
     parameters.flags = IORING_SETUP_CQSIZE;
     if (options_.defer) parameters.flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
     parameters.cq_entries = options_.cq != 0 ? options_.cq : 2 * std::max(depth_, 4U);
-    const unsigned entries = options_.cq != 0 ? std::min(options_.cq, std::max(depth_, 4U)) : std::max(depth_, 4U);
-    if (int error = io_uring_queue_init_params(entries, &ring, &parameters); error != 0) fail("io_uring", error);
-    if (int error = io_uring_register_files(&ring, &file_, 1); error != 0) fail("register file", error);
-    if (int error = io_uring_register_buffers_sparse(&ring, depth_); error != 0) fail("register buffers", error);
+    const unsigned entries =
+        options_.cq != 0 ? std::min(options_.cq, std::max(depth_, 4U)) : std::max(depth_, 4U);
+    if (int error = io_uring_queue_init_params(entries, &ring, &parameters); error != 0)
+      fail("io_uring", error);
+    if (int error = io_uring_register_files(&ring, &file_, 1); error != 0)
+      fail("register file", error);
+    if (int error = io_uring_register_buffers_sparse(&ring, depth_); error != 0)
+      fail("register buffers", error);
   }
 
   io_uring_sqe* sqe(io_uring& ring, std::uint32_t op, Kind kind, unsigned tag) const {
@@ -223,7 +241,8 @@ class Server {
     return entry;
   }
 
-  void io_command(io_uring& ring, std::uint32_t op, unsigned tag, int result, std::uint64_t address, Kind kind) const {
+  void io_command(io_uring& ring, std::uint32_t op, unsigned tag, int result, std::uint64_t address,
+                  Kind kind) const {
     io_uring_sqe* const entry = sqe(ring, op, kind, tag);
     ublksrv_io_cmd command{};
     command.tag = static_cast<std::uint16_t>(tag);
@@ -234,7 +253,8 @@ class Server {
   }
 
   void command(std::uint32_t op, unsigned tag, int result) {
-    const auto address = copies() ? reinterpret_cast<std::uintptr_t>(buffers_ + std::size_t{tag} * max_io_bytes) : 0;
+    const auto address =
+        copies() ? reinterpret_cast<std::uintptr_t>(buffers_ + std::size_t{tag} * max_io_bytes) : 0;
     io_command(ring_, op, tag, result, address, Kind::io);
   }
 
@@ -258,12 +278,15 @@ class Server {
         if (result == UBLK_IO_RES_ABORT) return;
         std::fprintf(stderr, "bad_server: tag %u: result %d\n", tag, result);
         return;
-      case Kind::timeout: return finish(tag);
+      case Kind::timeout:
+        return finish(tag);
       case Kind::buffer:
-        if (result < 0) std::fprintf(stderr, "bad_server: buffer of tag %u: result %d\n", tag, result);
+        if (result < 0)
+          std::fprintf(stderr, "bad_server: buffer of tag %u: result %d\n", tag, result);
         if (!options_.register_only) finish(tag);
         return;
-      case Kind::fetch: return batch_fetched(result, flags);
+      case Kind::fetch:
+        return batch_fetched(result, flags);
       case Kind::prep:
       case Kind::commit:
         if (result < 0) std::fprintf(stderr, "bad_server: batch command: result %d\n", result);
@@ -276,10 +299,12 @@ class Server {
       held_.push_back(tag);
       return;
     }
-    if ((options_.register_only || !options_.leak.empty()) && leaked_++ == 0) return register_buffer(tag);
+    if ((options_.register_only || !options_.leak.empty()) && leaked_++ == 0)
+      return register_buffer(tag);
     if (options_.delay_ms == 0) return finish(tag);
     io_uring_sqe* const entry = io_uring_get_sqe(&ring_);
-    timers_[tag] = {.tv_sec = options_.delay_ms / 1000, .tv_nsec = options_.delay_ms % 1000 * 1'000'000};
+    timers_[tag] = {.tv_sec = options_.delay_ms / 1000,
+                    .tv_nsec = options_.delay_ms % 1000 * 1'000'000};
     io_uring_prep_timeout(entry, &timers_[tag], 0, 0);
     entry->user_data = static_cast<std::uint64_t>(Kind::timeout) << 32 | tag;
   }
@@ -292,7 +317,8 @@ class Server {
 
   void commit_held() {
     release_held = 0;
-    // Gives leaked buffers back; without that, killing this server wedges the kernel (CANCEL_LIVELOCK).
+    // Gives leaked buffers back; without that, killing this server wedges the kernel
+    // (CANCEL_LIVELOCK).
     if (options_.register_only || !options_.leak.empty()) {
       for (io_uring* ring : {&ring_, &second_, &third_}) {
         if (ring->ring_fd > 0) io_uring_unregister_buffers(ring);
@@ -312,7 +338,8 @@ class Server {
         register_in(third_, tag);
         io_uring_submit_and_wait(&third_, 1);
         io_uring_sqe* const wake = io_uring_get_sqe(&third_);
-        io_uring_prep_msg_ring(wake, ring_.ring_fd, 0, static_cast<std::uint64_t>(Kind::buffer) << 32 | tag, 0);
+        io_uring_prep_msg_ring(wake, ring_.ring_fd, 0,
+                               static_cast<std::uint64_t>(Kind::buffer) << 32 | tag, 0);
         io_uring_submit(&third_);
         while (true) pause();
       }).detach();
@@ -346,7 +373,8 @@ class Server {
     element.buf_index = static_cast<std::uint16_t>(tag);
     element.result = result;
     std::memcpy(&elements_[place * bytes], &element, sizeof element);
-    const auto address = reinterpret_cast<std::uintptr_t>(buffers_ + std::size_t{tag} * max_io_bytes);
+    const auto address =
+        reinterpret_cast<std::uintptr_t>(buffers_ + std::size_t{tag} * max_io_bytes);
     if (copies()) std::memcpy(&elements_[place * bytes + 8], &address, sizeof address);
   }
 
@@ -373,7 +401,8 @@ class Server {
   }
 
   void give_buffer() {
-    io_uring_buf_ring_add(buffer_ring_, fetched_tags_.data(), 4096, 0, io_uring_buf_ring_mask(2), 0);
+    io_uring_buf_ring_add(buffer_ring_, fetched_tags_.data(), 4096, 0, io_uring_buf_ring_mask(2),
+                          0);
     io_uring_buf_ring_advance(buffer_ring_, 1);
   }
 
@@ -383,7 +412,8 @@ class Server {
       return;
     }
     if ((flags & IORING_CQE_F_BUFFER) == 0) return;
-    const std::vector<std::uint16_t> tags(fetched_tags_.begin(), fetched_tags_.begin() + result / 2);
+    const std::vector<std::uint16_t> tags(fetched_tags_.begin(),
+                                          fetched_tags_.begin() + result / 2);
     if (options_.batch != "starved") give_buffer();
     for (const std::uint16_t tag : tags) request(tag);
   }
@@ -391,10 +421,16 @@ class Server {
 
 std::uint64_t flag_bits(const std::string& words) {
   static const std::map<std::string, std::uint64_t> known = {
-      {"zc", UBLK_F_SUPPORT_ZERO_COPY}, {"user_copy", UBLK_F_USER_COPY}, {"recovery", UBLK_F_USER_RECOVERY},
-      {"reissue", UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE}, {"auto_zc", UBLK_F_AUTO_BUF_REG},
-      {"fail_io", UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_FAIL_IO}, {"quiesce", UBLK_F_QUIESCE},
-      {"batch", UBLK_F_BATCH_IO}, {"part_scan", 0}, {"off_daemon", UBLK_F_BUF_REG_OFF_DAEMON}};
+      {"zc", UBLK_F_SUPPORT_ZERO_COPY},
+      {"user_copy", UBLK_F_USER_COPY},
+      {"recovery", UBLK_F_USER_RECOVERY},
+      {"reissue", UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE},
+      {"auto_zc", UBLK_F_AUTO_BUF_REG},
+      {"fail_io", UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_FAIL_IO},
+      {"quiesce", UBLK_F_QUIESCE},
+      {"batch", UBLK_F_BATCH_IO},
+      {"part_scan", 0},
+      {"off_daemon", UBLK_F_BUF_REG_OFF_DAEMON}};
   std::uint64_t bits = words.find("part_scan") == std::string::npos ? UBLK_F_NO_AUTO_PART_SCAN : 0;
   for (std::size_t start = 0; start < words.size();) {
     const std::size_t end = std::min(words.find(',', start), words.size());
@@ -411,37 +447,59 @@ Options parse(int argc, char** argv, int first) {
   for (int i = first; i < argc; ++i) {
     const std::string name = argv[i];
     const auto value = [&]() -> std::string { return i + 1 < argc ? argv[++i] : ""; };
-    if (name == "--id") options.id = std::stoi(value());
-    else if (name == "--depth") options.depth = static_cast<unsigned>(std::stoul(value()));
-    else if (name == "--flags") options.flags = flag_bits(value());
-    else if (name == "--hold") options.hold = std::stoi(value());
-    else if (name == "--delay-ms") options.delay_ms = std::stol(value());
-    else if (name == "--fetch") options.fetch = static_cast<unsigned>(std::stoul(value()));
-    else if (name == "--cq") options.cq = static_cast<unsigned>(std::stoul(value()));
-    else if (name == "--idle") options.idle = value();
-    else if (name == "--leak") options.leak = value();
-    else if (name == "--keep") options.keep = value();
-    else if (name == "--batch") options.batch = value();
-    else if (name == "--register-only") options.register_only = true;
-    else if (name == "--no-defer") options.defer = false;
-    else fail(name.c_str(), EINVAL);
+    if (name == "--id")
+      options.id = std::stoi(value());
+    else if (name == "--depth")
+      options.depth = static_cast<unsigned>(std::stoul(value()));
+    else if (name == "--flags")
+      options.flags = flag_bits(value());
+    else if (name == "--hold")
+      options.hold = std::stoi(value());
+    else if (name == "--delay-ms")
+      options.delay_ms = std::stol(value());
+    else if (name == "--fetch")
+      options.fetch = static_cast<unsigned>(std::stoul(value()));
+    else if (name == "--cq")
+      options.cq = static_cast<unsigned>(std::stoul(value()));
+    else if (name == "--idle")
+      options.idle = value();
+    else if (name == "--leak")
+      options.leak = value();
+    else if (name == "--keep")
+      options.keep = value();
+    else if (name == "--batch")
+      options.batch = value();
+    else if (name == "--register-only")
+      options.register_only = true;
+    else if (name == "--no-defer")
+      options.defer = false;
+    else
+      fail(name.c_str(), EINVAL);
   }
   return options;
 }
 
 int control_verb(const std::string& name, int id, std::uint64_t data) {
   static const std::map<std::string, std::uint32_t> commands = {
-      {"start", UBLK_U_CMD_START_DEV}, {"stop", UBLK_U_CMD_STOP_DEV}, {"del", UBLK_U_CMD_DEL_DEV},
-      {"del_async", UBLK_U_CMD_DEL_DEV_ASYNC}, {"quiesce", UBLK_U_CMD_QUIESCE_DEV},
-      {"try_stop", UBLK_U_CMD_TRY_STOP_DEV}, {"recover", UBLK_U_CMD_START_USER_RECOVERY}};
+      {"start", UBLK_U_CMD_START_DEV},
+      {"stop", UBLK_U_CMD_STOP_DEV},
+      {"del", UBLK_U_CMD_DEL_DEV},
+      {"del_async", UBLK_U_CMD_DEL_DEV_ASYNC},
+      {"quiesce", UBLK_U_CMD_QUIESCE_DEV},
+      {"try_stop", UBLK_U_CMD_TRY_STOP_DEV},
+      {"recover", UBLK_U_CMD_START_USER_RECOVERY}};
   if (name == "info") {
     ublksrv_ctrl_dev_info info{};
     const int result = control(UBLK_U_CMD_GET_DEV_INFO, id, &info, sizeof info, 0);
-    std::printf("{\"result\": %d, \"nr_hw_queues\": %u, \"queue_depth\": %u, \"state\": %u, \"max_io_buf_bytes\": %u, "
-                "\"dev_id\": %u, \"ublksrv_pid\": %d, \"flags\": %llu, \"owner_uid\": %u, \"owner_gid\": %u, "
-                "\"io_desc_size\": %u}\n", result, info.nr_hw_queues, info.queue_depth, info.state,
-                info.max_io_buf_bytes, info.dev_id, info.ublksrv_pid, static_cast<unsigned long long>(info.flags),
-                info.owner_uid, info.owner_gid, info.io_desc_size);
+    std::printf(
+        "{\"result\": %d, \"nr_hw_queues\": %u, \"queue_depth\": %u, \"state\": %u, "
+        "\"max_io_buf_bytes\": %u, "
+        "\"dev_id\": %u, \"ublksrv_pid\": %d, \"flags\": %llu, \"owner_uid\": %u, \"owner_gid\": "
+        "%u, "
+        "\"io_desc_size\": %u}\n",
+        result, info.nr_hw_queues, info.queue_depth, info.state, info.max_io_buf_bytes, info.dev_id,
+        info.ublksrv_pid, static_cast<unsigned long long>(info.flags), info.owner_uid,
+        info.owner_gid, info.io_desc_size);
     return 0;
   }
   const auto found = commands.find(name);
@@ -457,15 +515,18 @@ int main(int argc, char** argv) {
   if (verb == "ctl" && argc >= 4)
     return control_verb(argv[2], std::stoi(argv[3]), argc > 4 ? std::stoull(argv[4]) : 0);
   const bool recovering = verb == "recover" && argc >= 3;
-  if (verb != "serve" && !recovering) fail("usage: bad_server serve|recover ID|ctl COMMAND ID", EINVAL);
+  if (verb != "serve" && !recovering)
+    fail("usage: bad_server serve|recover ID|ctl COMMAND ID", EINVAL);
   Options options = parse(argc, argv, recovering ? 3 : 2);
   if (recovering) options.id = std::stoi(argv[2]);
   struct sigaction action{};
   action.sa_handler = [](int) { release_held = 1; };
   sigaction(SIGUSR1, &action, nullptr);
   Server server(options);
-  if (recovering) server.take_over();
-  else server.add();
+  if (recovering)
+    server.take_over();
+  else
+    server.add();
   std::printf("added %d\n", server.id());
   std::fflush(stdout);
   server.open_device();

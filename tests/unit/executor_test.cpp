@@ -66,16 +66,13 @@ class ExecutorTest : public testing::Test {
     rings_ = {.io = &*ring_, .service = &*ring_, .first_file = 1};
     descriptors_.resize(4);
     for (std::uint16_t tag = 0; tag < descriptors_.size(); ++tag)
-      slots_.push_back({.descriptor = &descriptors_[tag],
-                        .buffer = buffer_.data(),
-                        .queue_id = 3,
-                        .tag = tag});
+      slots_.push_back(
+          {.descriptor = &descriptors_[tag], .buffer = buffer_.data(), .queue_id = 3, .tag = tag});
     describe(UBLK_IO_OP_READ);
   }
 
   void describe(std::uint32_t op_flags, std::uint64_t address = 0) {
-    descriptors_[1] = {
-        .op_flags = op_flags, .nr_sectors = 8, .start_sector = 16, .addr = address};
+    descriptors_[1] = {.op_flags = op_flags, .nr_sectors = 8, .start_sector = 16, .addr = address};
   }
 
   struct Finish {

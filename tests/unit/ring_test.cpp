@@ -125,7 +125,8 @@ TEST(ChainState, FirstErrorWins) {
 
 TEST(ChainState, ATimerThatEndedIsNoError) {
   ChainState state{.pending = 2};
-  const UserData timer = {.owner = Owner::step, .phase = static_cast<std::uint8_t>(StepKind::timer)};
+  const UserData timer = {.owner = Owner::step,
+                          .phase = static_cast<std::uint8_t>(StepKind::timer)};
   EXPECT_FALSE(settle_step(state, timer, -ETIME));
   EXPECT_EQ(state.result, 0);
   EXPECT_TRUE(settle_step(state, timer, -EINVAL));
