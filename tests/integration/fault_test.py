@@ -19,7 +19,7 @@ RESUMING = ("copy", "get_data", "shmem_zc", "batch", "batch,shmem_zc")
 # The driver cannot tell how much of the pages was filled: a short read must be an error.
 FAILING = ("user_copy", "zc", "auto_zc", "mixed:64k", "mixed:4k", "batch,user_copy", "batch,zc",
            "batch,auto_zc", "batch,mixed:4k")
-ALL = RESUMING + FAILING
+ALL = RESUMING + FAILING if ublk.LONG else ("copy", "batch,shmem_zc", "user_copy", "zc", "batch,auto_zc")
 PATTERN = b"\x5a" * 65536
 
 

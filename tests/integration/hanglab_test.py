@@ -10,8 +10,7 @@ import unittest
 import ublk
 
 LAB = pathlib.Path(__file__).resolve().parent.parent / "hanglab/hanglab.py"
-SHORT = ("never_commits:bad", "stopped:ours", "killed_recovery:bad", "held_by_ring:bad", "opener:bad",
-         "quiesce_missed:bad", "leak_own:bad", "no_fetch:bad", "busy:ours", "slow:bad")
+SHORT = ("never_commits:bad", "stopped:ours", "killed_recovery:bad", "leak_own:bad", "busy:ours")
 
 
 class HangLab(ublk.TestCase):

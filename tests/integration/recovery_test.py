@@ -13,7 +13,7 @@ import clients
 import ublk
 from ublk import LONG, Device, devices, process_ended, run, succeed, wait_until
 
-MODES = ("copy", "batch,auto_zc") if not LONG else (
+MODES = ("copy",) if not LONG else (
     "copy", "get_data", "user_copy", "zc", "auto_zc", "batch", "batch,zc", "batch,auto_zc",
     "per_io_daemon", "offload,zc")
 ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", 20 if LONG else 1))  # of kills or upgrades a mode

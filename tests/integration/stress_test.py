@@ -59,7 +59,7 @@ class Stress(ublk.TestCase):
         with ublk.scratch_folder() as folder:
             first = ublk.sparse_file(folder, "first", 64 << 20)
             second = ublk.sparse_file(folder, "second", 64 << 20)
-            targets = ["null", f"loop:{first}", f"stripe:{first},{second}"]
+            targets = ["null", f"loop:{first}", f"stripe:{first},{second}"] if LONG else ["null"]
             for target in targets:
                 for mode in MODES:
                     for number in range(ROUNDS):
@@ -68,7 +68,7 @@ class Stress(ublk.TestCase):
 
     def under_load(self, mode, target, disturb, *words):
         device = Device("-m", mode, "-t", target, "-q", 2, *words)
-        load = clients.fio(device.path, "--size=64M", runtime_s=30)
+        load = clients.fio(device.path, "--size=64M", runtime_s=30 if LONG else 4)
         try:
             time.sleep(0.7)
             disturb(device)
