@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "bench/load/buffers.hpp"
 
-#include <sys/stat.h>
+#include <fcntl.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
 #include <cstring>
+#include <format>
 #include <mutex>
 #include <utility>
 
@@ -21,13 +22,14 @@ Result<std::uint64_t> mapping_unit(int fd, const std::string& file) {
   return std::max<std::uint64_t>(static_cast<std::uint64_t>(status.f_bsize), 4096);
 }
 
-Result<> grow(int fd, const std::string& file, std::uint64_t bytes) {
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) return failed("stat", file, errno);
-  if (static_cast<std::uint64_t>(status.st_size) >= bytes) return {};
-  if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
-    return failed("grow", file, errno, "is its file system full, or out of huge pages?");
-  return {};
+/// Allocates, which also grows the file and never shrinks it: jobs do this at once, and a job that
+/// measured the file and then set its length would cut off what another has just mapped. Memory
+/// that is not there is an error here, not a SIGBUS later.
+Result<> allocate(int fd, const std::string& file, std::uint64_t begin, std::uint64_t bytes) {
+  const int error = ::posix_fallocate(fd, static_cast<off_t>(begin), static_cast<off_t>(bytes));
+  if (error == 0) return {};
+  return failed("allocate", std::format("{} bytes of {}", bytes, file), error,
+                "is its file system full, or out of huge pages?");
 }
 
 }  // namespace
@@ -49,7 +51,8 @@ Result<Buffers> Buffers::create(unsigned slots, std::uint64_t bytes, const std::
   const std::uint64_t begin = first * bytes;
   const std::uint64_t map_begin = begin / *unit * *unit;
   const std::uint64_t map_end = round_up(begin + length);
-  if (auto grown = grow(fd->get(), file, map_end); !grown) return std::unexpected(grown.error());
+  if (auto done = allocate(fd->get(), file, map_begin, map_end - map_begin); !done)
+    return std::unexpected(done.error());
   auto mapping = Mapping::map(map_end - map_begin, PROT_READ | PROT_WRITE,
                               MAP_SHARED | MAP_POPULATE, fd->get(), static_cast<off_t>(map_begin));
   if (!mapping) return std::unexpected(mapping.error());
