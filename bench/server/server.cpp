@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,17 @@ void prepare_child(pid_t supervisor) {
   if (::getppid() != supervisor) ::_exit(1);
 }
 
+/// devtmpfs does not replace a file that somebody wrote where a removed device's node was: I/O to
+/// it would succeed and reach no device.
+Result<> check_node(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return failed("stat", path, errno);
+  if (S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode)) return {};
+  return failed("open", path, ENOTBLK,
+                "it is no device node: something wrote to this path while no device had it; remove "
+                "the file and start again");
+}
+
 /// The driver makes the node before its command returns where devtmpfs does it; udev may take
 /// longer.
 Result<> wait_for_node(const std::string& path, int access) {
@@ -39,7 +51,7 @@ Result<> wait_for_node(const std::string& path, int access) {
       return failed("wait for", path, ETIMEDOUT, "devtmpfs or udev did not make the node in 10 s");
     ::usleep(1000);
   }
-  return {};
+  return check_node(path);
 }
 
 // Kernels before 6.5 cannot be asked; they have none of the flags that would be asked for.

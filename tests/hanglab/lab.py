@@ -193,7 +193,7 @@ class Lab:
     def read(self, device, *, skip=0, count=1, write=False):
         """A client with one direct I/O after another."""
         path = f"/dev/ublkb{device}"
-        words = (["if=/dev/zero", f"of={path}", "oflag=direct", f"seek={skip}", "conv=notrunc"] if write else
+        words = (["if=/dev/zero", f"of={path}", "oflag=direct", f"seek={skip}", "conv=notrunc,nocreat"] if write else
                  [f"if={path}", "of=/dev/null", "iflag=direct", f"skip={skip}"])
         return self.start("dd", "bs=4k", f"count={count}", *words, stderr=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL)

@@ -50,6 +50,6 @@ def load(lab, device, depth):
     """fio in the background, until it has done something."""
     lab.start("fio", "--name=load", f"--filename=/dev/ublkb{device}", "--rw=randread", "--bs=4k", "--direct=1",
               "--ioengine=io_uring", f"--iodepth={depth}", "--time_based", "--runtime=600", "--thread",
-              "--size=16m", "--output=/dev/null", stderr=subprocess.DEVNULL)
+              "--size=16m", "--allow_file_create=0", "--output=/dev/null", stderr=subprocess.DEVNULL)
     stat = f"/sys/block/ublkb{device}/inflight"
     wait_until(lambda: int(open(stat).read().split()[0]) > 0, "I/O in flight")

@@ -5,6 +5,7 @@ code, and no device left. A new case is a row."""
 
 import dataclasses
 import os
+import pathlib
 import unittest
 
 import ublk
@@ -115,6 +116,16 @@ class BadInput(ublk.TestCase):
         with ublk.Device("-t", f"loop:{disk}"):
             self.check(run(ublk.SERVER, "add", "-t", f"loop:{disk}"),
                        Row((), USAGE, r"held by someone else"))
+
+    def test_a_file_where_the_device_goes(self):
+        # What a client leaves that creates its file after the device went: devtmpfs keeps it.
+        path = "/dev/ublkb77"
+        pathlib.Path(path).write_bytes(bytes(4096))
+        try:
+            self.check(run(ublk.SERVER, "add", "-n", "77"),
+                       Row((), ENVIRONMENT, r"/dev/ublkb77: .*it is no device node: .*remove the file"))
+        finally:
+            os.unlink(path)
 
     def test_no_permission(self):
         row = Row((), ENVIRONMENT, r"/dev/ublk-control: Permission denied; run as root")

@@ -125,5 +125,5 @@ def fio(device, *words, runtime_s=20, **options):
     return subprocess.Popen(
         ["fio", "--name=load", f"--filename={device}", "--rw=randrw", "--bs=4k", "--direct=1",
          "--ioengine=io_uring", "--iodepth=64", "--numjobs=2", "--time_based", "--thread",
-         f"--runtime={runtime_s}", "--norandommap", *words],
+         f"--runtime={runtime_s}", "--norandommap", "--allow_file_create=0", *words],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)

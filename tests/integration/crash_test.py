@@ -38,7 +38,7 @@ class Crash(ublk.TestCase):
                 client = subprocess.Popen(
                     ["fio", "--name=load", f"--filename={device.path}", "--rw=randrw", "--bs=4k",
                      "--direct=1", "--ioengine=io_uring", "--iodepth=32", "--time_based",
-                     "--runtime=60", "--thread"],
+                     "--runtime=60", "--thread", "--allow_file_create=0"],
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                 stat = pathlib.Path(f"/sys/block/ublkb{device.id}/stat")
                 wait_until(lambda: int(stat.read_text().split()[0]) > 100, "fio has read")
