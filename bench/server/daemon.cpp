@@ -25,6 +25,19 @@ std::vector<IoSlot> make_slots(std::vector<QueueView>& queues) {
   return slots;
 }
 
+Result<TargetLane*> open_lane(const DaemonSetup& setup, DaemonRings& rings,
+                              std::span<const IoSlot> slots, Unparker& unparker,
+                              DaemonCounters& counters) {
+  return setup.target->open_lane({.rings = rings.chain_rings(),
+                                  .slots = static_cast<std::uint32_t>(slots.size()),
+                                  .max_bytes = setup.max_io_bytes,
+                                  .unparker = &unparker,
+                                  .index = setup.index,
+                                  .tags = tags_of(slots),
+                                  .append_sectors = setup.append_sectors.get(),
+                                  .counters = &counters.target});
+}
+
 Error buffer_command_error(const IoSlot& slot, std::int32_t result) {
   return failed("REGISTER_IO_BUF or UNREGISTER_IO_BUF of",
                 std::format("queue {} tag {}", slot.queue_id, slot.tag), -result,

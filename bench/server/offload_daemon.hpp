@@ -37,6 +37,8 @@ class OffloadWorker {
   ~OffloadWorker() {
     stopping_ = true;
     if (ready()) wake_to_end();
+    may_end_ = true;
+    may_end_.notify_one();
     thread_.join();
   }
 
@@ -82,14 +84,7 @@ class OffloadWorker {
     auto rings = DaemonRings::create(ReapMode::interrupt, needs);
     if (!rings) return ready_.set_value(std::unexpected(rings.error()));
     Executor<Path, Answer> executor(rings->chain_rings(), slots_, path_, counters_, Answer{this});
-    auto lane = setup_.target->open_lane({.rings = rings->chain_rings(),
-                                          .slots = static_cast<std::uint32_t>(slots_.size()),
-                                          .max_bytes = setup_.max_io_bytes,
-                                          .unparker = &executor,
-                                          .index = setup_.index,
-                                          .tags = tags_of(slots_),
-                                          .append_sectors = setup_.append_sectors.get(),
-                                          .counters = &counters_.target});
+    auto lane = open_lane(setup_, *rings, slots_, executor, counters_);
     if (!lane) return ready_.set_value(std::unexpected(lane.error()));
     executor.use(**lane);
     auto wakeup = Wakeup::create(rings->commands(), setup_.waiting.wake_by);
@@ -97,6 +92,12 @@ class OffloadWorker {
     wakeup_ = wakeup->get();
     ready_.set_value({});
     serve(rings->commands(), executor, **wakeup);
+    if (Wakeup* const committer = committer_; failed_ && committer != nullptr) {
+      committer->wake(rings->commands(), counters_);
+      (void)rings->commands().submit(0);
+    }
+    // The queue task may still wake this one: what it does that by must be there until it is done.
+    may_end_.wait(false);
   }
 
   void serve(Ring& ring, Executor<Path, Answer>& executor, Wakeup& wakeup) {
@@ -123,7 +124,7 @@ class OffloadWorker {
     }
     for (const Handed& handed : answers_) to_commit_.push(handed);
     answers_.clear();
-    committer_->wake(ring, counters_);
+    committer_.load()->wake(ring, counters_);
     return true;
   }
 
@@ -153,11 +154,12 @@ class OffloadWorker {
   HandoverQueue to_serve_;
   HandoverQueue& to_commit_;
   Wakeup* wakeup_ = nullptr;
-  Wakeup* committer_ = nullptr;
+  std::atomic<Wakeup*> committer_ = nullptr;
   std::vector<Handed> answers_;
   std::optional<Error> failure_;
   std::atomic<bool> failed_ = false;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> may_end_ = false;
   std::promise<Result<>> ready_;
   std::future<Result<>> started_ = ready_.get_future();
   Result<> outcome_;

@@ -17,6 +17,11 @@ namespace ublkbench {
 /// Slots of a daemon's io commands, queue by queue; sets each QueueView's first_slot.
 std::vector<IoSlot> make_slots(std::vector<QueueView>& queues);
 
+/// The target's lane for the task that owns `rings` and counts in `counters`.
+Result<TargetLane*> open_lane(const DaemonSetup& setup, DaemonRings& rings,
+                              std::span<const IoSlot> slots, Unparker& unparker,
+                              DaemonCounters& counters);
+
 /// REGISTER_IO_BUF or UNREGISTER_IO_BUF failed; nothing else posts such a completion.
 Error buffer_command_error(const IoSlot& slot, std::int32_t result);
 
@@ -39,14 +44,7 @@ class QueueDaemon final : public Daemon {
         executor_(rings_.chain_rings(), slots_, path_, counters_, Commit{this}) {}
 
   Result<> arm() override {
-    auto lane = setup_.target->open_lane({.rings = rings_.chain_rings(),
-                                          .slots = static_cast<std::uint32_t>(slots_.size()),
-                                          .max_bytes = setup_.max_io_bytes,
-                                          .unparker = &executor_,
-                                          .index = setup_.index,
-                                          .tags = tags_of(slots_),
-                                          .append_sectors = setup_.append_sectors.get(),
-                                          .counters = &counters_.target});
+    auto lane = open_lane(setup_, rings_, slots_, executor_, counters_);
     if (!lane) return std::unexpected(lane.error());
     executor_.use(**lane);
     if (auto armed = delivery_.arm(); !armed) return armed;
