@@ -53,16 +53,21 @@ std::optional<DeviceRecord> load_record(const ublksrv_ctrl_dev_info& device) {
   const int id = static_cast<int>(device.dev_id);
   std::ifstream file(record_path(id));
   const auto json = nlohmann::json::parse(file, nullptr, false);
-  if (!json.is_object() || json.value("version", 0) != record_version) return std::nullopt;
-  const DeviceRecord record{.id = id,
-                            .owner = json.value("owner_pid", -1),
-                            .folder = json.value("folder", ""),
-                            .words = json.value("words", std::vector<std::string>{}),
-                            .target = json.value("target", ""),
-                            .files = json.value("files", std::vector<std::string>{}),
-                            .target_bytes = json.value("target_bytes", std::uint64_t{0})};
-  if (control::owner(device) != record.owner) return std::nullopt;
-  return record;
+  if (!json.is_object()) return std::nullopt;
+  try {
+    if (json.value("version", 0) != record_version) return std::nullopt;
+    const DeviceRecord record{.id = id,
+                              .owner = json.value("owner_pid", -1),
+                              .folder = json.value("folder", ""),
+                              .words = json.value("words", std::vector<std::string>{}),
+                              .target = json.value("target", ""),
+                              .files = json.value("files", std::vector<std::string>{}),
+                              .target_bytes = json.value("target_bytes", std::uint64_t{0})};
+    if (control::owner(device) != record.owner) return std::nullopt;
+    return record;
+  } catch (const nlohmann::json::type_error&) {
+    return std::nullopt;  // damaged: a field of another type is no record of ours
+  }
 }
 
 void forget_record(int id) { ::unlink(record_path(id).c_str()); }
