@@ -12,18 +12,16 @@
 
 #include "bench/base/result.hpp"
 #include "bench/ring/ring.hpp"
+#include "bench/server/waiting.hpp"
 
 namespace ublkbench {
 
 class FetchBuffers {
  public:
-  /// The driver copies at most this many tags per completion (ublk_drv.c, MAX_NR_TAG).
-  static constexpr unsigned most_tags = 128;
-
   /// One buffer per tag of the queue: a completion holds at least one tag that is not committed
   /// yet, so the group can never run dry.
   static Result<FetchBuffers> create(Ring& ring, std::uint16_t group, unsigned depth,
-                                     unsigned tags_per_buffer = most_tags) {
+                                     unsigned tags_per_buffer = most_fetch_tags) {
     FetchBuffers buffers;
     buffers.ring_ = ring.raw();
     buffers.group_ = group;
@@ -77,7 +75,7 @@ class FetchBuffers {
   io_uring_buf_ring* shared_ = nullptr;
   std::uint16_t group_ = 0;
   unsigned count_ = 0;
-  unsigned tags_per_buffer_ = most_tags;
+  unsigned tags_per_buffer_ = most_fetch_tags;
   std::vector<std::uint16_t> tags_;
 };
 

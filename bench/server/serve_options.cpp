@@ -10,8 +10,9 @@ namespace ublkbench {
 
 unsigned ServeOptions::daemon_count() const {
   if (daemons != 0) return daemons;
-  // One daemon per queue would be no sharing; a queue of depth 1 has nothing to share.
-  return mode.placement == PlacementMode::per_io_daemon ? queues * std::min(depth, 2U) : queues;
+  // One daemon per queue would be no sharing; each needs a tag of every queue.
+  const bool shares = mode.placement == PlacementMode::per_io_daemon && depth >= 2 * queues;
+  return shares ? 2 * queues : queues;
 }
 
 std::uint64_t ServeOptions::flags(std::uint64_t granted) const {
@@ -39,7 +40,7 @@ Result<> validate_waiting(const ServeOptions& options) {
   if (batch.fetches_per_queue < 1 || batch.fetches_per_queue > 64)
     return bad_input(std::format("{} fetch commands per queue", batch.fetches_per_queue),
                      "give 1 to 64");
-  if (batch.fetch_tags < 1 || batch.fetch_tags > 128)
+  if (batch.fetch_tags < 1 || batch.fetch_tags > most_fetch_tags)
     return bad_input(std::format("fetch buffers of {} tags", batch.fetch_tags),
                      "give 1 to 128, which is what the driver copies at once");
   if (batch != BatchOptions{} && options.mode.delivery != DeliveryMode::batch)

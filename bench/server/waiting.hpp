@@ -27,9 +27,12 @@ struct Waiting {
   friend bool operator==(const Waiting&, const Waiting&) = default;
 };
 
+/// The driver copies at most this many tags per completion (ublk_drv.c, MAX_NR_TAG).
+inline constexpr unsigned most_fetch_tags = 128;
+
 struct BatchOptions {
   unsigned fetches_per_queue = 1;  ///< FETCH_IO_CMDS that a daemon keeps in the driver for a queue
-  unsigned fetch_tags = 128;       ///< tags that fit one buffer of a fetch
+  unsigned fetch_tags = most_fetch_tags;  ///< tags that fit one buffer of a fetch
 
   friend bool operator==(const BatchOptions&, const BatchOptions&) = default;
 };

@@ -19,8 +19,10 @@ void ServerCli::add_options(CLI::App& app) {
   app.add_option("-q,--queues", values_.queues, "Hardware queues")->capture_default_str();
   app.add_option("-d,--depth", values_.depth, "Depth of each queue, 1 to 4096")
       ->capture_default_str();
-  app.add_option("--daemons", values_.daemons,
-                 "Server threads (default: one per queue; more than that with batch only)");
+  app.add_option(
+      "--daemons", values_.daemons,
+      "Server threads (default: one per queue, with per_io_daemon two; more only with batch or "
+      "per_io_daemon)");
   app.add_option("--max-io", max_io_, "Largest I/O in bytes")->capture_default_str();
   app.add_option("--server-cpus", cpus_,
                  "Where daemons run: 'queue' (CPUs that submit to their queue), 'free', or a list "
