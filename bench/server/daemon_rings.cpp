@@ -54,10 +54,9 @@ Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs
         std::format("{} io commands in one daemon with zero copy and iopoll_split",
                     needs.buffer_slots),
         std::format("at most {} fit: use more daemons or a smaller depth", max_sq_entries / 2));
-  const unsigned all = needs.commands + needs.steps;
   const bool split = reaping == ReapMode::iopoll_split;
   DaemonRings rings;
-  auto first = make_ring({.entries = split ? needs.commands + needs.steps : all,
+  auto first = make_ring({.entries = needs.commands + needs.steps,
                           .iopoll = reaping == ReapMode::iopoll,
                           .buffer_table = !split},
                          needs);

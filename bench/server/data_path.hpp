@@ -28,8 +28,6 @@ template <class P>
 concept DataPath = requires(const P path, const Request& request, const IoSlot& slot,
                             std::uint32_t index, Chain& chain, DaemonCounters& counters) {
   { P::address_kind } -> std::convertible_to<AddressKind>;
-  /// Each io command has a buffer of the server's.
-  { P::needs_buffers } -> std::convertible_to<bool>;
   /// The ring has a table of buffers that the kernel registers, one slot per io command.
   { P::needs_buffer_table } -> std::convertible_to<bool>;
   /// acquire() and release() may complete the request with an error.
@@ -50,7 +48,6 @@ concept DataPath = requires(const P path, const Request& request, const IoSlot& 
 /// What most data paths do: nothing, and without buffers.
 struct PlainDataPath {
   static constexpr AddressKind address_kind = AddressKind::none;
-  static constexpr bool needs_buffers = false;
   static constexpr bool needs_buffer_table = false;
   static constexpr bool can_fail = false;
   static constexpr bool releases_early = false;

@@ -181,9 +181,10 @@ void queue_without_data(Chain& chain, int file, const BackingFile& backing,
     case Op::flush:
       return queue_datasync(chain, file);
     case Op::discard:
-      return queue_fallocate(chain, file, punch, request);
+      return queue_fallocate(chain, file, punch, request.offset, request.bytes);
     case Op::write_zeroes:
-      return queue_fallocate(chain, file, backing.is_block_device() ? zero : punch, request);
+      return queue_fallocate(chain, file, backing.is_block_device() ? zero : punch, request.offset,
+                             request.bytes);
     default:
       chain.complete(-EOPNOTSUPP);
   }

@@ -56,9 +56,10 @@ inline void queue_vector(Chain& chain, int file, const Request& part, const Data
   chain.queued_whole(sqe, bytes);
 }
 
-inline void queue_fallocate(Chain& chain, int file, int mode, const Request& request) {
+inline void queue_fallocate(Chain& chain, int file, int mode, std::uint64_t offset,
+                            std::uint64_t bytes) {
   io_uring_sqe* const sqe = chain.service_step();
-  io_uring_prep_fallocate(sqe, chain.file(file), mode, request.offset, request.bytes);
+  io_uring_prep_fallocate(sqe, chain.file(file), mode, offset, bytes);
   sqe->flags |= IOSQE_FIXED_FILE;
   chain.queued(sqe, StepKind::service);
 }

@@ -2,24 +2,19 @@
 #include "bench/targets/memory.hpp"
 
 #include <linux/falloc.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <cstring>
 
 #include "bench/targets/file_steps.hpp"
+#include "bench/targets/memory_file.hpp"
 
 namespace ublkbench {
 
 Result<std::unique_ptr<Target>> MemoryTarget::make(std::uint64_t bytes) {
-  Fd file(::memfd_create("ublkbench-mem", MFD_CLOEXEC));
-  if (!file.valid()) return failed("memfd_create", "for target mem", errno);
-  if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
-    return failed("ftruncate", std::format("target mem to {} bytes", bytes), errno);
-  auto storage =
-      Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get());
+  auto storage = make_memory_file("target mem", bytes);
   if (!storage) return std::unexpected(storage.error());
-  return std::unique_ptr<Target>(new MemoryTarget(std::move(file), std::move(*storage)));
+  return std::unique_ptr<Target>(
+      new MemoryTarget(std::move(storage->file), std::move(storage->memory)));
 }
 
 Result<> MemoryTarget::pollable(Data::Place place) const {
@@ -41,7 +36,8 @@ void MemoryTarget::queue(const Request& request, const Data& data, Chain& chain)
     chain.complete(0);
   } else {
     // Both end with zeroes that take no memory; tmpfs has no ZERO_RANGE.
-    queue_fallocate(chain, 0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, request);
+    queue_fallocate(chain, 0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, request.offset,
+                    request.bytes);
   }
 }
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "bench/targets/nbd.hpp"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 #include <utility>
 
 #include "bench/base/units.hpp"
+#include "bench/targets/memory_file.hpp"
 #include "bench/targets/nbd_lane.hpp"
 #include "bench/targets/nbd_protocol.hpp"
 
@@ -29,24 +27,6 @@ Result<> check_export(const nbd::Address& address, const nbd::Export& properties
                      std::format("its export has {} bytes; at least {} are needed",
                                  properties.bytes, format_size(min_bytes)));
   return {};
-}
-
-struct Bounce {
-  Fd file;
-  Mapping memory;
-};
-
-Result<Bounce> make_bounce(std::size_t bytes) {
-  Bounce bounce;
-  bounce.file = Fd(::memfd_create("ublkbench-nbd", MFD_CLOEXEC));
-  if (!bounce.file.valid()) return failed("memfd_create", "for target nbd", errno);
-  if (::ftruncate(bounce.file.get(), static_cast<off_t>(bytes)) != 0)
-    return failed("ftruncate", std::format("{} bytes for target nbd", bytes), errno);
-  auto memory =
-      Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, bounce.file.get());
-  if (!memory) return std::unexpected(memory.error());
-  bounce.memory = std::move(*memory);
-  return bounce;
 }
 
 }  // namespace
@@ -100,7 +80,7 @@ Result<TargetLane*> NbdTarget::open_lane(const LaneSetup& setup) {
   const std::scoped_lock lock(mutex_);
   auto connection = connection_for_a_lane();
   if (!connection) return std::unexpected(connection.error());
-  auto bounce = make_bounce(static_cast<std::size_t>(setup.slots) * setup.max_bytes);
+  auto bounce = make_memory_file("target nbd", std::uint64_t{setup.slots} * setup.max_bytes);
   if (!bounce) return std::unexpected(bounce.error());
   auto lane = std::make_unique<NbdLane>(setup, address_.text, std::move(connection->socket),
                                         std::move(bounce->file), std::move(bounce->memory),

@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "bench/targets/volatile_cache.hpp"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+
+#include "bench/targets/memory_file.hpp"
 
 namespace ublkbench {
 
 Result<std::unique_ptr<VolatileCache>> VolatileCache::create(int below,
                                                              std::uint64_t device_bytes) {
-  Fd file(::memfd_create("ublkbench-cache", MFD_CLOEXEC));
-  if (!file.valid()) return failed("memfd_create", "for cache=volatile", errno);
-  if (::ftruncate(file.get(), static_cast<off_t>(device_bytes)) != 0)
-    return failed("ftruncate", std::format("a cache of {} bytes", device_bytes), errno);
-  auto memory =
-      Mapping::map(device_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get());
-  if (!memory) return std::unexpected(memory.error());
-  return std::unique_ptr<VolatileCache>(
-      new VolatileCache(below, device_bytes >> block_shift, std::move(file), std::move(*memory)));
+  auto cache = make_memory_file("cache=volatile", device_bytes);
+  if (!cache) return std::unexpected(cache.error());
+  return std::unique_ptr<VolatileCache>(new VolatileCache(
+      below, device_bytes >> block_shift, std::move(cache->file), std::move(cache->memory)));
 }
 
 VolatileCache::Run VolatileCache::run_at(std::uint64_t offset, std::uint64_t limit) const {

@@ -2,8 +2,6 @@
 #include "bench/targets/zoned.hpp"
 
 #include <linux/falloc.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <array>
 #include <bit>
@@ -11,6 +9,7 @@
 
 #include "bench/base/units.hpp"
 #include "bench/targets/file_steps.hpp"
+#include "bench/targets/memory_file.hpp"
 
 namespace ublkbench {
 namespace {
@@ -104,11 +103,7 @@ class ZonedLane final : public TargetLane {
 
   /// What is behind a write pointer reads as zeroes.
   void forget(std::uint64_t offset, std::uint64_t bytes, Chain& chain) {
-    io_uring_sqe* const sqe = chain.service_step();
-    io_uring_prep_fallocate(sqe, chain.file(0), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-                            bytes);
-    sqe->flags |= IOSQE_FIXED_FILE;
-    chain.queued(sqe, StepKind::service);
+    queue_fallocate(chain, 0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
   }
 
   ZonedTarget& target_;
@@ -183,14 +178,10 @@ Result<ZoneLayout> parse_zoned(std::string_view argument) {
 
 Result<std::unique_ptr<Target>> ZonedTarget::make(const ZoneLayout& layout) {
   const std::uint64_t bytes = layout.zones * (layout.zone_bytes + sizeof(blk_zone));
-  Fd file(::memfd_create("ublkbench-zoned", MFD_CLOEXEC));
-  if (!file.valid()) return failed("memfd_create", "for target zoned", errno);
-  if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
-    return failed("ftruncate", std::format("target zoned to {} bytes", bytes), errno);
-  auto storage =
-      Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get());
+  auto storage = make_memory_file("target zoned", bytes);
   if (!storage) return std::unexpected(storage.error());
-  return std::unique_ptr<Target>(new ZonedTarget(layout, std::move(file), std::move(*storage)));
+  return std::unique_ptr<Target>(
+      new ZonedTarget(layout, std::move(storage->file), std::move(storage->memory)));
 }
 
 ZonedTarget::ZonedTarget(const ZoneLayout& layout, Fd file, Mapping storage)

@@ -8,7 +8,6 @@ namespace ublkbench {
 
 struct CopyPath : PlainDataPath {
   static constexpr AddressKind address_kind = AddressKind::buffer;
-  static constexpr bool needs_buffers = true;
 
   static constexpr bool resumes_short_reads(const IoSlot&) { return true; }
   [[nodiscard]] static std::uint64_t address(const IoSlot& slot, std::uint32_t) {

@@ -12,7 +12,6 @@ namespace ublkbench {
 class MixedPath : public PlainDataPath {
  public:
   static constexpr AddressKind address_kind = AddressKind::auto_register;
-  static constexpr bool needs_buffers = true;
   static constexpr bool needs_buffer_table = true;
   static constexpr bool can_fail = true;
 

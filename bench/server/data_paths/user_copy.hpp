@@ -16,7 +16,6 @@ namespace ublkbench {
 
 class UserCopyPath : public PlainDataPath {
  public:
-  static constexpr bool needs_buffers = true;
   static constexpr bool can_fail = true;
 
   explicit UserCopyPath(int char_device) : char_device_(char_device) {}
