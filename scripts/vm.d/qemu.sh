@@ -104,7 +104,7 @@ start_shares() {
   for i in "${!shares[@]}"; do
     binds+=(--bind "${shares[i]}" "/srv/$i")
   done
-  start_virtiofsd work "--cache auto" "${binds[@]}"
+  start_virtiofsd work "--cache $work_cache" "${binds[@]}"
   while [[ ! -S $run_dir/sock/root || ! -S $run_dir/sock/work ]]; do
     sleep 0.01
     tries=$((tries + 1))
