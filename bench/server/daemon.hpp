@@ -26,6 +26,7 @@ struct DaemonSetup {
   Waiting waiting;
   BatchOptions batch;
   bool auto_zc_fallback = false;
+  bool rotate_buffers = false;                      ///< see RotatingAutoZeroCopyPath
   std::uint32_t force_fallback_every = 0;           ///< see AutoZeroCopyFallbackPath
   std::byte* shared_memory = nullptr;               ///< see SharedMemoryPath
   const MetadataStore* metadata = nullptr;          ///< of a device whose blocks have metadata

@@ -43,7 +43,7 @@ Result<std::unique_ptr<Ring>> make_ring(const RingSpec& spec, const RingNeeds& n
 
 Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs) {
   if (needs.buffer_slots > max_registered_buffers)
-    return bad_input(std::format("{} io commands in one daemon with zero copy", needs.buffer_slots),
+    return bad_input(std::format("{} registered buffers of one daemon", needs.buffer_slots),
                      std::format("a ring's buffer table has at most {} slots: use more daemons or "
                                  "a smaller depth",
                                  max_registered_buffers));
@@ -51,8 +51,7 @@ Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs
   // submitted first because it is full.
   if (reaping == ReapMode::iopoll_split && needs.buffer_slots > max_sq_entries / 2)
     return bad_input(
-        std::format("{} io commands in one daemon with zero copy and iopoll_split",
-                    needs.buffer_slots),
+        std::format("{} registered buffers of one daemon with iopoll_split", needs.buffer_slots),
         std::format("at most {} fit: use more daemons or a smaller depth", max_sq_entries / 2));
   const bool split = reaping == ReapMode::iopoll_split;
   DaemonRings rings;

@@ -28,8 +28,8 @@ template <class P>
 concept DataPath = requires(const P path, const Request& request, const IoSlot& slot,
                             std::uint32_t index, Chain& chain, DaemonCounters& counters) {
   { P::address_kind } -> std::convertible_to<AddressKind>;
-  /// The ring has a table of buffers that the kernel registers, one slot per io command.
-  { P::needs_buffer_table } -> std::convertible_to<bool>;
+  /// Slots per io command in the ring's table of buffers, which the kernel registers.
+  { P::table_slots } -> std::convertible_to<unsigned>;
   /// acquire() and release() may complete the request with an error.
   { P::can_fail } -> std::convertible_to<bool>;
   /// release() only queues SQEs, which may be behind the target's in the same submission.
@@ -48,7 +48,7 @@ concept DataPath = requires(const P path, const Request& request, const IoSlot& 
 /// What most data paths do: nothing, and without buffers.
 struct PlainDataPath {
   static constexpr AddressKind address_kind = AddressKind::none;
-  static constexpr bool needs_buffer_table = false;
+  static constexpr unsigned table_slots = 0;
   static constexpr bool can_fail = false;
   static constexpr bool releases_early = false;
   static constexpr bool zoned = false;

@@ -27,7 +27,7 @@ Result<std::unique_ptr<Daemon>> make_with_path(const Mode& mode, DaemonSetup set
                   .target_files = setup.target->files(),
                   .commands = commands,
                   .steps = steps,
-                  .buffer_slots = Path::needs_buffer_table ? count : 0};
+                  .buffer_slots = Path::table_slots * count};
   if (mode.placement != PlacementMode::offload) {
     auto rings = DaemonRings::create(mode.reaping, needs);
     if (!rings) return std::unexpected(rings.error());
@@ -40,6 +40,10 @@ Result<std::unique_ptr<Daemon>> make_with_path(const Mode& mode, DaemonSetup set
   needs.commands = 8;  // the wakeup's
   return std::make_unique<OffloadDaemon<DeliveryOf, Path>>(std::move(*rings), std::move(setup),
                                                            std::move(slots), path, needs);
+}
+
+inline RotatingAutoZeroCopyPath rotating_path(std::vector<QueueView> queues) {
+  return RotatingAutoZeroCopyPath(static_cast<std::uint32_t>(make_slots(queues).size()));
 }
 
 template <template <DataPath> class DeliveryOf>
@@ -66,6 +70,8 @@ Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
       return make_with_path<DeliveryOf>(mode, std::move(setup),
                                         MixedPath(device, mode.mixed_bytes));
     case BufferMode::auto_zc: {
+      if (setup.rotate_buffers)
+        return make_with_path<DeliveryOf>(mode, std::move(setup), rotating_path(setup.queues));
       if (!setup.auto_zc_fallback)
         return make_with_path<DeliveryOf>(mode, std::move(setup), AutoZeroCopyPath{});
       AutoZeroCopyFallbackPath path;

@@ -112,6 +112,14 @@ Result<> validate(const ServeOptions& options) {
     return bad_input("no CPUs to pin the daemons to");
   if (options.auto_zc_fallback && options.mode.buffer != BufferMode::auto_zc)
     return bad_input("a fallback for auto registration without mode auto_zc");
+  if (options.rotate_buffers) {
+    if (options.mode.buffer != BufferMode::auto_zc || options.auto_zc_fallback)
+      return bad_input("rotating buffer indexes without auto registration, or with its fallback");
+    // A daemon knows only of its own commits which slot is next.
+    if (options.daemon_count() > options.queues)
+      return bad_input("rotating buffer indexes with daemons that share a queue",
+                       "give no more daemons than queues");
+  }
   if (options.mode.buffer == BufferMode::shmem_zc &&
       (options.shared_memory_bytes == 0 || options.shared_memory_bytes > 4ULL << 30 ||
        options.shared_memory_bytes % 4096 != 0))

@@ -33,6 +33,7 @@ struct ServeOptions {
   Pinning pinning = Pinning::queue;
   std::vector<int> cpus;
   bool auto_zc_fallback = false;
+  bool rotate_buffers = false;
   std::uint32_t force_fallback_every = 0;
   bool partition_scan = true;
   Waiting waiting;

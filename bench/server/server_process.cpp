@@ -169,6 +169,7 @@ class ServerProcess {
                       .waiting = options_.waiting,
                       .batch = options_.batch,
                       .auto_zc_fallback = options_.auto_zc_fallback,
+                      .rotate_buffers = options_.rotate_buffers,
                       .force_fallback_every = options_.force_fallback_every,
                       .shared_memory = resources_.shared_memory,
                       .metadata = resources_.metadata};

@@ -32,6 +32,8 @@ void ServerCli::add_options(CLI::App& app) {
                "auto_zc: register by hand where the driver could not");
   app.add_option("--force-fallback-every", values_.force_fallback_every,
                  "With --auto-zc-fallback: make registration fail for every N-th tag");
+  app.add_flag("--rotate-buffers", values_.rotate_buffers,
+               "auto_zc: another buffer index at each commit, to test the driver");
   add_waiting_options(app, values_);
   app.add_option(
       "--shared-memory", values_.shared_memory_file,

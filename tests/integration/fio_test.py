@@ -52,6 +52,9 @@ class FioVerify(ublk.TestCase):
     def test_registration_that_always_fails(self):
         self.check(("auto_zc", "batch,auto_zc"), "--auto-zc-fallback", "--force-fallback-every", 1)
 
+    def test_another_buffer_index_at_each_commit(self):
+        self.check(("auto_zc", "batch,auto_zc"), "--rotate-buffers")
+
     def test_several_queues_and_daemons(self):
         self.check(("copy", "auto_zc", "batch", "batch,auto_zc"), "-q", 2)
         self.check(("batch", "batch,auto_zc"), "-q", 1, "--daemons", 2)

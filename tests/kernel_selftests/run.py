@@ -30,8 +30,6 @@ FAST = ("generic_10", "generic_13", "generic_17", "loop_02", "null_01", "params_
 OUTCOMES = {0: "pass", 4: "skip"}
 # Not ours to pass; why, for the table.
 KNOWN = {
-    "batch_04": "wants a server that gives a request another buffer index each time (kublk's "
-                "--rotate_auto_buf); ublk-server's is the slot's number",
     "integrity_02": "needs fio 3.42 or newer; Debian 13 has 3.39",
 }
 LIMIT_S = 400  # the kernel's limit is 150 s on real machines

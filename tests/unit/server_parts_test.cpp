@@ -7,6 +7,7 @@
 
 #include "bench/server/batch_element.hpp"
 #include "bench/server/commands.hpp"
+#include "bench/server/data_paths/auto_zero_copy.hpp"
 #include "bench/server/serve_options.hpp"
 
 namespace ublkbench {
@@ -183,6 +184,35 @@ TEST(ServeOptions, FallbackNeedsManualRegistration) {
   EXPECT_NE(options.flags(0) & UBLK_F_SUPPORT_ZERO_COPY, 0U);
   options.mode = *parse_mode("copy");
   EXPECT_FALSE(validate(options));
+}
+
+TEST(ServeOptions, RotationIsOfAutoRegistrationByOneDaemonAQueue) {
+  ServeOptions options = options_for("batch,auto_zc");
+  options.rotate_buffers = true;
+  EXPECT_TRUE(validate(options));
+  options.auto_zc_fallback = true;
+  EXPECT_FALSE(validate(options));
+  options.auto_zc_fallback = false;
+  options.daemons = 2 * options.queues;
+  EXPECT_FALSE(validate(options));
+  options.daemons = 0;
+  options.mode = *parse_mode("zc");
+  EXPECT_FALSE(validate(options));
+}
+
+TEST(RotatingAutoZeroCopyPath, EachCommitAsksForTheOtherSlot) {
+  const RotatingAutoZeroCopyPath path(8);
+  const auto copy = path;  // the delivery's and the executor's
+  const IoSlot slot;
+  ChainState state;
+  Chain chain({}, state, 3);
+  const Request write{.op = Op::write, .bytes = 4096};
+  for (const std::uint64_t expected : {3, 11, 3}) {
+    EXPECT_EQ(copy.address(slot, 3), expected);
+    EXPECT_EQ(path.data(write, slot, 3).index, expected);
+    EXPECT_EQ(path.address(slot, 4), 4U);
+    path.release(write, slot, 3, chain);
+  }
 }
 
 TEST(ServeOptions, PartitionScanIsKeptAwayOnlyWhereItCanBe) {

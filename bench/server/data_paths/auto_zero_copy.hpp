@@ -3,13 +3,16 @@
 // the ring's buffer table before delivery, and unregisters them at commit.
 #pragma once
 
+#include <cstdint>
+#include <memory>
+
 #include "bench/server/data_paths/zero_copy.hpp"
 
 namespace ublkbench {
 
 struct AutoZeroCopyPath : PlainDataPath {
   static constexpr AddressKind address_kind = AddressKind::auto_register;
-  static constexpr bool needs_buffer_table = true;
+  static constexpr unsigned table_slots = 1;
 
   [[nodiscard]] static std::uint64_t address(const IoSlot&, std::uint32_t index) { return index; }
   [[nodiscard]] static Data data(const Request& request, const IoSlot& slot, std::uint32_t index) {
@@ -22,7 +25,7 @@ struct AutoZeroCopyPath : PlainDataPath {
 /// Every `force_every`-th slot asks for an index that no table has, so that the fallback is taken.
 struct AutoZeroCopyFallbackPath : PlainDataPath {
   static constexpr AddressKind address_kind = AddressKind::auto_register;
-  static constexpr bool needs_buffer_table = true;
+  static constexpr unsigned table_slots = 1;
   static constexpr bool releases_early = true;
   static constexpr std::uint64_t impossible_index = 0xffff;
 
@@ -49,6 +52,32 @@ struct AutoZeroCopyFallbackPath : PlainDataPath {
     return (slot.descriptor->op_flags & UBLK_IO_F_NEED_REG_BUF) != 0;
   }
 };
+/// Each io command has two of the table's slots and asks for the other one at each commit: the
+/// driver must unregister by the slot that it registered at, not by the one it is now given
+/// (ublk_drv.c, __ublk_handle_auto_buf_reg()). To test the driver; nobody needs it otherwise.
+class RotatingAutoZeroCopyPath : public PlainDataPath {
+ public:
+  static constexpr AddressKind address_kind = AddressKind::auto_register;
+  static constexpr unsigned table_slots = 2;
+
+  explicit RotatingAutoZeroCopyPath(std::uint32_t slots)
+      : slots_(slots), turns_(std::make_shared<std::uint8_t[]>(slots)) {}
+
+  [[nodiscard]] std::uint64_t address(const IoSlot&, std::uint32_t index) const {
+    return index + turns_[index] * slots_;
+  }
+  [[nodiscard]] Data data(const Request& request, const IoSlot& slot, std::uint32_t index) const {
+    return ZeroCopyPath::data(request, slot, index + turns_[index] * slots_);
+  }
+  void release(const Request&, const IoSlot&, std::uint32_t index, Chain&) const {
+    turns_[index] ^= 1;
+  }
+
+ private:
+  std::uint32_t slots_;
+  std::shared_ptr<std::uint8_t[]> turns_;  // of all copies of this path, which take turns
+};
+static_assert(DataPath<RotatingAutoZeroCopyPath>);
 static_assert(DataPath<AutoZeroCopyPath> && DataPath<AutoZeroCopyFallbackPath>);
 
 }  // namespace ublkbench

@@ -12,7 +12,7 @@ namespace ublkbench {
 class MixedPath : public PlainDataPath {
  public:
   static constexpr AddressKind address_kind = AddressKind::auto_register;
-  static constexpr bool needs_buffer_table = true;
+  static constexpr unsigned table_slots = 1;
   static constexpr bool can_fail = true;
 
   MixedPath(int char_device, std::uint32_t zero_copy_from_bytes)

@@ -23,7 +23,7 @@ inline void queue_buffer_command(std::uint32_t op, const IoSlot& slot, std::uint
 }
 
 struct ZeroCopyPath : PlainDataPath {
-  static constexpr bool needs_buffer_table = true;
+  static constexpr unsigned table_slots = 1;
   static constexpr bool releases_early = true;
 
   static void acquire(const Request& request, const IoSlot& slot, std::uint32_t index, Chain& chain,
