@@ -42,6 +42,7 @@ class Modes(ublk.TestCase):
     def test_all_modes_keep_data_in_memory(self):
         self.check_all("--target", "mem:64M", "--verify", "--qd", 32, "--queues", 2, "--ios", 200)
 
+    @unittest.skipUnless(LONG, "long")
     def test_all_modes_complete(self):
         self.check_all("--target", "null", "--verify", "off", "--qd", 1, "--ios", 100, contents=False)
 
