@@ -4,6 +4,7 @@
 
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -143,6 +144,22 @@ class Recovery(ublk.TestCase):
                 again = run(ublk.SERVER, "recover", "-n", device.id, "--timeout", "1s")
                 self.assertEqual(again.returncode, 2)
                 self.assertIn("ublk-server upgrade", again.stderr)
+
+    def test_a_damaged_record_counts_as_none(self):
+        with Device("-t", "null", "-r", "fail") as device:
+            record = pathlib.Path(f"/run/ublkbench/ublk{device.id}.json")
+            whole = json.loads(record.read_text())
+            kill_server(device)
+            wait_until(lambda: devices()[device.id]["state"] == "QUIESCED", "quiesced")
+            for text in ("", "{", "[1]", json.dumps(whole | {"owner_pid": "x"}),
+                         json.dumps(whole | {"words": 7}), json.dumps(whole | {"version": 99})):
+                record.write_text(text)
+                refused = run(ublk.SERVER, "recover", "-n", device.id, "-t", "null")
+                self.assertEqual(refused.returncode, 2, refused.stderr)
+                self.assertIn("nothing is remembered", refused.stderr)
+                self.assertEqual(refused.stderr.count("\n"), 1, refused.stderr)
+            record.write_text(json.dumps(whole))
+            recover(device)
 
     def test_memory_dies_with_its_server(self):
         with Device("-t", "mem:16M", "-r", "reissue") as device:
