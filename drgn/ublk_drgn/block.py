@@ -7,16 +7,11 @@ import typing
 
 from . import constants as c
 from .bulk import Columns, scattered
+from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .layout import View
 from .memory import bitmap
-
-Json = dict[str, typing.Any]
-
-
-def hexadecimal(value: int | None) -> str | None:
-    return None if value is None else f"{value:#x}"
 
 
 def percpu_ref(view: View, path: str) -> Json:

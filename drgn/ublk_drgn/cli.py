@@ -12,13 +12,12 @@ import time
 import typing
 
 from . import VERSION, errors
+from .document import Json
 from .errors import BadUsage, DumpError
 from .facts import Limits
 
 if typing.TYPE_CHECKING:
     from .kernel import Kernel
-
-Json = dict[str, typing.Any]
 
 _EPILOG = """exit codes: 0 nothing is stuck; 1 something is, the verdict says what; 2 usage; 3 the kernel's memory or types
 cannot be read; 4 partial (the end of the dump says what is missing); 5 no ublk driver
@@ -75,6 +74,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         raise BadUsage("parse", "the command line", "--dwarf and --btf are both given", "types come from one of them")
     if options.record and options.replay:
         raise BadUsage("parse", "the command line", "a recording is not recorded again", "copy the file")
+    folder = os.path.dirname(os.path.realpath(options.record or "."))
+    if not os.access(folder, os.W_OK):  # said before the dump, not instead of it
+        raise BadUsage("write", str(options.record), f"{folder} is not a folder that can be written to", "name another")
     return options
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing
 
 from . import constants as c
-from .block import Json, hexadecimal
+from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .layout import View

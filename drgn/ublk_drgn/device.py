@@ -7,7 +7,7 @@ import typing
 
 from . import block
 from . import constants as c
-from .block import Json, hexadecimal
+from .document import Json, hexadecimal
 from .kernel import Kernel
 from .layout import View
 from .queue_io import QueueReader

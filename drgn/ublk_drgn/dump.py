@@ -9,10 +9,10 @@ import drgn
 
 from . import SCHEMA_VERSION, VERSION, control, device, openers, rings, works
 from . import constants as c
-from .block import Json, hexadecimal
+from .document import Json, bare, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
-from .tasks import Task, TaskTable, bare, own_pids
+from .tasks import Task, TaskTable, own_pids
 
 # A blocked task belongs into a dump if one of these is on its stack.
 OF_INTEREST = ("ublk", "blk_mq_freeze", "blk_mq_get_tag", "bio_await", "submit_bio_wait", "__blkdev_direct_IO", "bdev_",

@@ -7,8 +7,7 @@ import dataclasses
 import typing
 
 from . import catalogue
-from .block import Json
-from .tasks import bare
+from .document import Json, bare
 
 # Where a server thread sleeps when it has nothing to do, or waits for other threads of its own.
 IDLE_WAITS = ("io_cqring_wait", "__io_cqring_wait_schedule", "io_cqring_schedule_timeout", "__do_sys_io_uring_enter",

@@ -2,7 +2,9 @@
 """What can be said without the kernel's memory: /sys, debugfs and /proc, with less detail, and saying so.
 
 Only files whose reading takes no lock that a hung device can hold. GET_DEV_INFO would not block either, but needs
-io_uring, which a locked-down machine may not allow.
+io_uring, which a locked-down machine may not allow. No bpftrace: a kernel that is locked down against /proc/kcore is so
+against BPF programs that read memory and against tracefs too (LOCKDOWN_KCORE, LOCKDOWN_BPF_READ_KERNEL and
+LOCKDOWN_TRACEFS are all of the confidentiality level, include/linux/security.h).
 """
 
 from __future__ import annotations
@@ -10,20 +12,16 @@ from __future__ import annotations
 import datetime
 import pathlib
 import re
+import typing
 
 from . import SCHEMA_VERSION, VERSION
-from .block import Json
+from .document import Json
+from .processes import concerned, remark
+from .small_files import text
 
 SYS_BLOCK = pathlib.Path("/sys/block")
 DEBUGFS = pathlib.Path("/sys/kernel/debug/block")
 _FIELD = re.compile(r"\.(\w+)=([^,}]*)")
-
-
-def text(path: pathlib.Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
 
 
 def without_memory(reason: str, only: int | None) -> Json | None:
@@ -32,19 +30,23 @@ def without_memory(reason: str, only: int | None) -> Json | None:
     if not disks and not pathlib.Path("/sys/class/ublk-char").exists():
         return None
     devices = [one(disk) for disk in disks if only is None or disk.name == f"ublkb{only}"]
-    if all(device["queues"] is None for device in devices):
-        return None  # without debugfs there is nothing to say about requests
+    processes = concerned(only)
+    if all(device["queues"] is None for device in devices) and not processes:
+        return None
     return {
         "schema": "ublk-dump", "schema_version": SCHEMA_VERSION,
         "tool": {"name": "ublk-dump", "version": VERSION, "drgn": "unused"},
         "source": {"kind": "live", "kernel": (text(pathlib.Path("/proc/sys/kernel/osrelease")) or "unknown"),
-                   "types": "none", "access": "sysfs and debugfs", "constants_read_in": {}},
+                   "types": "none", "access": "sysfs, debugfs and /proc", "constants_read_in": {}},
         "taken_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "now_ns": 0,
-        "samples": 1, "devices": [], "block_debugfs": devices, "rings": [], "tasks": [], "control_commands": [],
+        "samples": 1, "devices": [], "block_debugfs": devices,
+        "processes": processes, "rings": [], "tasks": [], "control_commands": [],
         "works": [], "control_mutex": None, "findings": [], "wait_graph": [],
-        "missing": ["io commands, rings, tasks and openers: the kernel's memory cannot be read"], "errors": [reason],
-        "verdict": {"state": "unknown", "line": "no verdict without the kernel's memory: "
-                    + "; ".join(sentence(device) for device in devices), "partial": True, "exit_code": 4},
+        "missing": ["io commands, buffers, the rings of others, mounts: the kernel's memory cannot be read"],
+        "errors": [reason],
+        "verdict": {"state": "unknown", "line": "no verdict without the kernel's memory: " + "; ".join(
+            [*map(sentence, devices), *(said for process in processes for said in remark(process))]),
+            "partial": True, "exit_code": 4},
     }
 
 
@@ -54,7 +56,7 @@ def one(disk: pathlib.Path) -> Json:
     if folder.exists():
         queues = [{"name": hctx.name, "busy": requests(hctx / "busy"), "state": text(hctx / "state")}
                   for hctx in sorted(folder.glob("hctx[0-9]*"))]
-    return {"name": disk.name, "inflight": text(disk / "inflight"), "state": text(folder / "state"), "queues": queues,
+    return {"name": disk.name, "inflight": " ".join((text(disk / "inflight") or "?").split()), "state": text(folder / "state"), "queues": queues,
             "requeued": requests(folder / "requeue_list")}
 
 
@@ -65,3 +67,22 @@ def requests(path: pathlib.Path) -> list[dict[str, str]]:
 def sentence(device: Json) -> str:
     busy = sum(len(queue["busy"]) for queue in device["queues"] or ())
     return f"{device['name']} has {busy} request(s) taken and {len(device['requeued'])} requeued"
+
+
+def render(document: Json) -> typing.Iterator[str]:
+    """The lines for people, between the verdict and what is missing."""
+    for device in document["block_debugfs"]:
+        yield f"{device['name']}: {device['inflight']} read(s) and write(s) in flight, queue {device['state']}"
+        for queue in device["queues"] or ():
+            yield from (f"  {queue['name']}: tag {row.get('tag')} {row.get('op')} {row.get('state')}"
+                        for row in queue["busy"][:16])
+            if len(queue["busy"]) > 16:
+                yield f"  {queue['name']}: and {len(queue['busy']) - 16} more"
+        yield from (f"  requeued: tag {row.get('tag')} {row.get('op')}" for row in device["requeued"][:16])
+    for process in document["processes"]:
+        yield f"{process['comm']} (pid {process['pid']}) has {', '.join(process['opens'])} open"
+        for thread in process["threads"]:
+            stack = " < ".join(frame.split("+")[0] for frame in thread["stack"][:8])
+            yield f"  {thread['state']} {thread['comm']} ({thread['tid']}): {stack or 'no stack: it runs or is dead'}"
+        for ring in process["rings"]:
+            yield f"  ring fd {ring['fd']}: " + ", ".join(f"{name} {value}" for name, value in ring["fields"].items())

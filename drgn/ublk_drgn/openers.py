@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import typing
 
-from .block import Json, hexadecimal
 from .bulk import Columns, scattered
+from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .layout import View

@@ -8,8 +8,9 @@ OWNED_BY_SRV is (before Linux 6.16 there was no union, and the two members are s
 from __future__ import annotations
 
 from . import constants as c
-from .block import Json, Requests, Tags, hexadecimal
+from .block import Requests, Tags
 from .bulk import Columns, array
+from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .layout import View

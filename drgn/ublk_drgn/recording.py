@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import lzma
+import os
+import tempfile
 import typing
 
 import drgn
@@ -53,12 +55,29 @@ class Recorder:
                 "samples": self.samples}
 
     def write(self, path: str) -> None:
-        data = json.dumps(self.document(), separators=(",", ":")).encode()
+        data = lzma.compress(json.dumps(self.document(), separators=(",", ":")).encode(), preset=6)
         try:
-            with lzma.open(path, "wb", preset=6) as file:
-                file.write(data)
+            replace_file(path, data)
         except OSError as error:
             raise CannotRead("write", path, errno_text(error), "") from error
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """The whole file or none. What is no regular file cannot be replaced and is written to."""
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(target, "wb") as special:
+            special.write(data)
+        return
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), prefix=".ublk-dump.", delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def kept(page: bytes | None, mask: int) -> list[str]:

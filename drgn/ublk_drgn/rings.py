@@ -6,7 +6,8 @@ from __future__ import annotations
 import typing
 
 from . import constants as c
-from .block import Json, hexadecimal, mutex_owner, percpu_ref, work_pending
+from .block import mutex_owner, percpu_ref, work_pending
+from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .layout import View

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing
 
 from . import catalogue as cat
-from .block import Json
+from .document import Json
 from .facts import Facts, Finding, age, in_state
 from .rules_io import gone, old_enough
 

@@ -7,8 +7,12 @@ import collections
 import typing
 
 from . import catalogue as cat
-from .block import Json
+from .document import Json
 from .facts import Facts, Finding, age, in_state
+
+
+# I/O on an open block device, buffered too, where no request names its waiter.
+_BLOCK_FILE_IO = ("blkdev_read_iter", "blkdev_write_iter", "blkdev_fsync")
 
 
 def findings(facts: Facts) -> typing.Iterator[Finding]:
@@ -118,6 +122,10 @@ def stopped(daemons: list[Json]) -> Finding | None:
         f"daemon {task['comm']} (pid {task['pid']}) is {what[task['state']]}" for task in halted])
 
 
+def own_block_fd(device: Json, task: Json) -> int | None:
+    return next((row["fd"] for row in (device["openers"] or {}).get("block", ()) if row["pid"] == task["tgid"]), None)
+
+
 def self_wait(facts: Facts, device: Json, daemons: list[Json]) -> Finding | None:
     """The server's own thread is a client of the device, or waits for memory that the device must clean."""
     own = {task["address"] for task in facts.server_tasks(device)} | {task["address"] for task in daemons}
@@ -133,6 +141,9 @@ def self_wait(facts: Facts, device: Json, daemons: list[Json]) -> Finding | None
         if task["address"] in facts.clients(device):
             return Finding("SERVER_WAITS_FOR_ITSELF", cat.HANG, evidence=[
                 f"pid {task['pid']} of the server waits for a request of this device: {stack}"])
+        if facts.stack_has(task, *_BLOCK_FILE_IO) and (fd := own_block_fd(device, task)) is not None:
+            return Finding("SERVER_WAITS_FOR_ITSELF", cat.HANG, evidence=[
+                f"pid {task['pid']} of the server has the block device open by fd {fd} and waits in I/O on one: {stack}"])
         if facts.stack_has(task, "bdev_release", "bdev_open", "blkdev_put") and task["blocked_on"]:
             return Finding("OPEN_MUTEX_DEADLOCK", cat.HANG, evidence=[
                 f"pid {task['pid']} of the server: {stack}",

@@ -7,8 +7,8 @@ import os
 import typing
 
 from . import constants as c
-from .block import Json, hexadecimal
 from .bulk import Columns
+from .document import Json, bare, hexadecimal
 from .errors import Fault, MissingType
 from .kernel import Kernel
 from .layout import View
@@ -165,11 +165,6 @@ class TaskTable:
         except Fault:
             return None
         return {"mutex": hexadecimal(address), "owner": hexadecimal(owner or None)}
-
-
-def bare(frame: str) -> str:
-    """The function of a stack line without offset, module and compiler suffix."""
-    return frame.split("+")[0].split(".")[0]
 
 
 def waits_in(stack: list[str]) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import typing
 
-from .block import Json
+from . import fallback
+from .document import Json, bare
 from .facts import IDLE_WAITS
-from .tasks import bare
 
 _TAGS_SHOWN = 12
 _PLACES = {"waiting": "waiting for I/O", "owned_by_server": "at the server", "dispatched": "on the way to the server",
@@ -35,6 +35,8 @@ def render(document: Json) -> str:
     lines = [*header(document), *findings(document)]
     for device in document["devices"]:
         lines += ["", *device_lines(document, device)]
+    if document["source"]["access"] != "memory":
+        lines += ["", *fallback.render(document)]
     lines += command_lines(document)
     lines += task_lines(document)
     lines += graph_lines(document)

@@ -7,7 +7,7 @@ import typing
 
 from . import catalogue as cat
 from . import rules_control, rules_device, rules_io
-from .block import Json
+from .document import Json
 from .facts import Facts, Finding, Limits
 
 

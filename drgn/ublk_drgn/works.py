@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from . import constants as c
-from .block import Json, hexadecimal
+from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .tasks import Task, TaskTable

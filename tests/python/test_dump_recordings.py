@@ -72,6 +72,15 @@ class Recordings(unittest.TestCase):
         worker = next(task for task in document["tasks"] if "io_ring_exit_work" in task["roles"])
         self.assertEqual(document["rings"][0]["uring_lock_owner"], worker["address"])
 
+    def test_without_drgn(self):
+        # Isolated and without site packages: as on a machine that lacks python3-drgn.
+        path = dump_paths.RECORDINGS / "never_commits-bad.xz"
+        for words in ((), ("--replay", str(path)), ("--vmcore", str(path))):
+            done = subprocess.run([sys.executable, "-I", "-S", str(dump_paths.DUMP), *words], capture_output=True,
+                                  text=True, timeout=120)
+            self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (3, "", 1), done.stderr)
+            self.assertIn("install the package python3-drgn", done.stderr)
+
     def test_all_tags(self):
         done = replay(dump_paths.RECORDINGS / "never_commits-bad.xz", "--json", "--all-tags")
         queue = json.loads(done.stdout)["devices"][0]["queues"][0]
