@@ -11,6 +11,7 @@
 #include "bench/base/result.hpp"
 #include "bench/load/options.hpp"
 #include "bench/server/serve_options.hpp"
+#include "bench/suite/hang_dump.hpp"
 
 namespace ublkbench {
 
@@ -34,6 +35,7 @@ struct RunOptions {
   std::string device;      ///< a device that somebody else serves; no server is started then
   std::string control = "null_blk";  ///< "null_blk", "none" or a device
   VerifyPolicy verify = VerifyPolicy::automatic;
+  HangDumpOptions hang_dump;
   unsigned repeat = 5;
   std::uint64_t seed = 1;
 };

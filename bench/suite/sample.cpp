@@ -11,6 +11,7 @@
 #include "bench/record/environment.hpp"
 #include "bench/server/server.hpp"
 #include "bench/suite/child.hpp"
+#include "bench/suite/hang_dump.hpp"
 #include "bench/suite/null_block.hpp"
 #include "bench/suite/usage.hpp"
 #include "bench/suite/verify_cell.hpp"
@@ -147,6 +148,17 @@ json Sampler::verify(const Cell& cell, const Server& server) {
   return *outcome;
 }
 
+void Sampler::explain_hang(Sample& sample, int device) {
+  if (sample.exit != ExitCode::hang || device < 0) return;
+  HangDumpOptions options = options_.hang_dump;
+  options.hang_timeout_ns = options_.load.hang_timeout_ns;
+  json dump = dump_hang(options, device);
+  if (dump["status"] == "taken")
+    sample.record["reason"] = std::format(
+        "{}; ublk-dump: {}", sample.record.value("reason", "hang"), dump.value("verdict", ""));
+  sample.record["hang_dump"] = std::move(dump);
+}
+
 Sample Sampler::measure(const Cell& cell) {
   const std::uint64_t begin_ns = now_ns();
   Sample sample = cell.kind == Cell::Kind::ublk      ? measure_ublk(cell)
@@ -175,6 +187,7 @@ Sample Sampler::measure_ublk(const Cell& cell) {
     auto outcome = load_and_meter(load, &*server);
     sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
   }
+  explain_hang(sample, server->id());
   sample.record["device"] = describe(*server, serve);
   if (!verified.is_null()) sample.record["verify"] = verified;
 
@@ -195,6 +208,7 @@ Sample Sampler::measure_control(const Cell& cell) {
 Sample Sampler::measure_device(const Cell& cell, const std::string& path) {
   auto outcome = load_and_meter(load_options(options_, cell, path), nullptr);
   Sample sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
+  explain_hang(sample, ublk_number(path));
   sample.record["device"] = {{"path", path}, {"queue_limits", queue_limits(path)}};
   return sample;
 }

@@ -33,6 +33,8 @@ class Sampler {
   bool should_verify(const Cell& cell) const;
   [[nodiscard]] std::string verified_key(const Cell& cell) const;
   nlohmann::json verify(const Cell& cell, const Server& server);
+  /// Asks ublk-dump about a sample that hangs; to be called while it still does.
+  void explain_hang(Sample& sample, int device);
 
   const RunOptions& options_;
   std::set<std::string> verified_;  // what passed in this run, see verified_key()

@@ -56,4 +56,10 @@ void Progress::end(const std::string& outcome) {
                minutes(elapsed_ns), minutes(elapsed_ns / finished_ * (total_ - number_)));
 }
 
+void Progress::note(const std::string& text) {
+  if (open_line_) std::print(stderr, "\r\x1b[K");
+  open_line_ = false;
+  std::println(stderr, "ublkbench: note: {}", text);
+}
+
 }  // namespace ublkbench

@@ -18,6 +18,8 @@ class Progress {
   void begin(std::size_t number, const std::string& what);
   /// After it; `outcome` for people.
   void end(const std::string& outcome);
+  /// A line that stays, on a terminal too.
+  void note(const std::string& text);
 
  private:
   std::size_t total_;

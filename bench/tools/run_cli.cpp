@@ -132,6 +132,13 @@ void RunCli::add_load(CLI::App& app) {
   app.add_option("--hang-timeout", hang_timeout_, "No completion for so long is a hang")
       ->capture_default_str()
       ->group("Load");
+  app.add_option("--hang-dump", values_.hang_dump.program,
+                 "ublk-dump, asked why when something hangs; 'off' (default: the one beside "
+                 "ublkbench, else in $PATH)")
+      ->group("Load");
+  app.add_option("--hang-dump-timeout", hang_dump_timeout_, "Its answer is waited for so long")
+      ->capture_default_str()
+      ->group("Load");
 }
 
 void RunCli::add_server(CLI::App& app) {
@@ -239,6 +246,9 @@ Result<> RunCli::parse_rest(RunRequest& request) const {
   const auto hang = parse_duration_ns(hang_timeout_);
   if (!hang) return std::unexpected(hang.error());
   options.load.hang_timeout_ns = *hang;
+  const auto hang_dump = parse_duration_ns(hang_dump_timeout_);
+  if (!hang_dump) return std::unexpected(hang_dump.error());
+  options.hang_dump.timeout_ns = *hang_dump;
   const auto verify = parse_verify(verify_);
   if (!verify) return std::unexpected(verify.error());
   options.verify = *verify;

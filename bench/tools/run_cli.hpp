@@ -50,6 +50,7 @@ class RunCli {
   std::string load_cpus_;
   std::string verify_ = "auto";
   std::string hang_timeout_ = "30s";
+  std::string hang_dump_timeout_ = "2m";
   std::string format_ = "text";
   bool no_fixed_buffers_ = false;
   bool no_registered_file_ = false;

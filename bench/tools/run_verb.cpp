@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <format>
 #include <nlohmann/json.hpp>
 #include <print>
@@ -117,6 +118,18 @@ int dry_run(const RunOptions& options, const Plan& plan) {
   return 0;
 }
 
+/// Recordings of hangs lie beside the record; of a run without one, in the temporary folder.
+std::string recording_prefix(const StoreOptions& store) {
+  std::error_code error;
+  if (!store.folder.empty()) return store.folder + "/hang-";
+  const std::filesystem::path record = store.json_path;
+  if (!record.empty() && store.json_path != "-" &&
+      (!std::filesystem::exists(record, error) || std::filesystem::is_regular_file(record, error)))
+    return store.json_path + ".hang-";
+  const auto folder = std::filesystem::temp_directory_path(error);
+  return std::format("{}/ublkbench-{}.hang-", error ? "/tmp" : folder.string(), ::getpid());
+}
+
 std::string outcome_of(const json& record) {
   if (record.value("status", "") != "ok")
     return record.value("status", std::string("?")) + ": " + record.value("reason", std::string());
@@ -159,7 +172,18 @@ class Run {
     sample.record["order"] = started_ - 1;
     exit_ = worse(exit_, sample.exit);
     progress_.end(outcome_of(sample.record));
+    if (sample.record.contains("hang_dump")) tell_of(sample.record);
     return store_.add(std::move(sample.record));
+  }
+
+  void tell_of(const json& record) {
+    const json& dump = record["hang_dump"];
+    if (dump["status"] != "taken")
+      return progress_.note("no dump of the hang: " + dump.value("reason", std::string()));
+    progress_.note("ublk-dump of the hang: " + dump.value("verdict", std::string()));
+    if (dump["recording"].is_string())
+      progress_.note(
+          std::format("all of it: ublk-dump --replay {}", dump["recording"].get<std::string>()));
   }
 
   const Plan& plan_;
@@ -191,6 +215,8 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv) {
   if (auto checked = make_plan(options); !checked) return report(checked.error());
   if (auto checked = check_locked_memory(options); !checked) return report(checked.error());
   if (auto checked = check_targets(options); !checked) return report(checked.error());
+  if (auto checked = check_hang_dump(options.hang_dump); !checked) return report(checked.error());
+  options.hang_dump.prefix = recording_prefix(request.store);
   if (!request.dry_run) {
     clean_up_orphans();
     check_control(options);

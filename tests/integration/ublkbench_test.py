@@ -181,6 +181,8 @@ class BadInput(UblkbenchCase):
         (("--repeat", "0"), 2, r"at least one round"),
         (("--nosuch",), 2, r"--nosuch.*see 'ublkbench run --help'"),
         (("--format", "yaml"), 2, r"unknown format 'yaml'"),
+        (("--hang-dump", "/nosuch"), 2, r"--hang-dump /nosuch: No such file or directory; name ublk-dump, or 'off'"),
+        (("--hang-dump-timeout", "soon"), 2, r"'soon' is not a duration"),
         (("--resume",), 2, r"--resume without a record"),
     )
 
@@ -258,7 +260,7 @@ class Endings(UblkbenchCase):
             "the first device")
         time.sleep(1)
         os.kill(device["server_pid"], signal.SIGSTOP)
-        ublk.wait_until(lambda: ublk.process_ended(device["server_pid"]), "the stopped server's end")
+        ublk.wait_until(lambda: ublk.process_ended(device["server_pid"]), "the stopped server's end", 200)
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
@@ -267,7 +269,66 @@ class Endings(UblkbenchCase):
         record = json.loads((self.folder / "run.json").read_text())
         self.assertEqual(record["samples"][0]["status"], "failed")
         self.assertTrue(record["samples"][0]["load"]["hang"]["outstanding"])
+        self.assertEqual({row["code"] for row in record["samples"][0]["hang_dump"]["dump"]["findings"]},
+                         {"SERVER_STOPPED"})
         self.check_nothing_left()
+
+
+class HangDumps(UblkbenchCase):
+    """The watchdog asks ublk-dump while the device hangs, and does without it where it has to."""
+
+    DUMP = SOURCE / "drgn/ublk-dump"
+
+    def hang(self, *words):
+        """The record's only sample and stderr of a run whose server never commits one tag."""
+        # Not its first megabyte, or the partition scan would hang before there is a load.
+        record, _, stderr = self.bench(
+            "--target", "null+fault:hang=2@1M..200G", "--qd", "4", "--ios", "2000", "--warmup", "0", "--repeat", "1",
+            "--control", "none", "--verify", "off", "--hang-timeout", "1500ms", *words, exit=7)
+        self.assertNotIn("Traceback", stderr)
+        return record["samples"][0], stderr
+
+    def program(self, name, text):
+        path = self.folder / name
+        path.write_text("#!/bin/sh\n" + text)
+        path.chmod(0o755)
+        return path
+
+    def test_verdict_dump_and_recording(self):
+        sample, stderr = self.hang()
+        hang = sample["hang_dump"]
+        self.assertEqual(hang["status"], "taken")
+        self.assertIn("never commits", hang["verdict"])
+        self.assertIn("never commits", sample["reason"])
+        self.assertRegex(stderr, r"note: ublk-dump of the hang: device \d+: the server has the request and never")
+        schema = json.loads((SOURCE / "drgn/ublk_drgn/schema/dump.schema.json").read_text())
+        jsonschema.validate(hang["dump"], schema)
+        (finding,) = [row for row in hang["dump"]["findings"] if row["severity"] == "hang"]
+        self.assertEqual((finding["code"], finding["tags"]), ("SERVER_HOLDS_IO", [2]))
+        # What the load says to be outstanding is what the kernel says to be with the server.
+        (io,) = [io for device in hang["dump"]["devices"] for queue in device["queues"] for io in queue["ios"]
+                 if io["place"] == "owned_by_server"]
+        self.assertEqual([row["offset_bytes"] for row in sample["load"]["hang"]["outstanding"]],
+                         [512 * io["request"]["sector"]])
+        self.assertEqual(hang["recording"], f"{self.folder}/run.json.hang-1.xz")
+        self.assertIn(f"ublk-dump --replay {hang['recording']}", stderr)
+        replayed = ublk.run("python3", self.DUMP, "--replay", hang["recording"], "--age", "1")
+        self.assertEqual(replayed.returncode, 1, replayed.stderr)
+        self.assertIn("SERVER_HOLDS_IO", replayed.stdout)
+
+    def test_one_line_where_there_is_no_dump(self):
+        slow = self.program("slow", "echo begun; sleep 1000")
+        no_drgn = self.program("no-drgn", f"exec python3 -I -S {self.DUMP} \"$@\"\n")
+        for words, says in ((("--hang-dump", slow, "--hang-dump-timeout", "2s"), r"did not end within 2"),
+                            (("--hang-dump", no_drgn), r"import drgn: .*: install the package python3-drgn"),
+                            (("--hang-dump", self.program("silent", "exit 3\n")), r"silent ended with 3"),
+                            (("--hang-dump", "off"), "--hang-dump off")):
+            with self.subTest(words=words):
+                sample, stderr = self.hang(*words)
+                self.assertEqual(sample["hang_dump"]["status"], "none")
+                self.assertRegex(sample["hang_dump"]["reason"], says)
+                self.assertRegex(stderr, r"(?m)^ublkbench: note: no dump of the hang: .*" + says)
+                self.assertEqual(stderr.count("note:"), 1, stderr)
 
 
 class Doctor(UblkbenchCase):

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// Another program, run within a bound, with what it says caught.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+
+namespace ublkbench {
+
+struct ProgramOutput {
+  int exit_code = 0;  ///< 128 + N when signal N ended it
+  std::string out;
+  std::string err;
+};
+
+/// Runs argv[0], a path, with /dev/null as its input. It is killed when it has not ended within
+/// `timeout_ns` (ETIMEDOUT), or when this process is interrupted (EINTR).
+Result<ProgramOutput> run_program(const std::vector<std::string>& argv, std::uint64_t timeout_ns);
+
+/// The path of a program of the suite: beside this one, else in $PATH; empty if it is in neither.
+std::string find_program(const std::string& name);
+
+}  // namespace ublkbench

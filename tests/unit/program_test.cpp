@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#include "bench/suite/program.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "bench/suite/hang_dump.hpp"
+#include "tests/unit/temporary_folder.hpp"
+
+namespace ublkbench {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::uint64_t long_ns = 60'000'000'000;
+
+Result<ProgramOutput> shell(const std::string& script, std::uint64_t timeout_ns = long_ns) {
+  return run_program({"/bin/sh", "-c", script}, timeout_ns);
+}
+
+TEST(Program, BothStreamsAndTheExitCode) {
+  const auto output = shell("cat; echo one; echo two >&2; exit 3");
+  ASSERT_TRUE(output) << output.error().message();
+  EXPECT_EQ(output->out, "one\n");
+  EXPECT_EQ(output->err, "two\n");
+  EXPECT_EQ(output->exit_code, 3);
+}
+
+TEST(Program, MoreThanAPipeHoldsOnBothStreams) {
+  const auto output = shell("head -c 300000 /dev/zero >&2; head -c 400000 /dev/zero");
+  ASSERT_TRUE(output) << output.error().message();
+  EXPECT_EQ(output->out.size(), 400'000U);
+  EXPECT_EQ(output->err.size(), 300'000U);
+}
+
+TEST(Program, KilledBySignal) { EXPECT_EQ(shell("kill -TERM $$")->exit_code, 128 + 15); }
+
+TEST(Program, IsKilledAtItsBound) {
+  for (const char* script : {"sleep 1000", "exec >&- 2>&-; sleep 1000"}) {
+    const auto output = shell(script, 300'000'000);
+    ASSERT_FALSE(output);
+    EXPECT_EQ(output.error().errnum, ETIMEDOUT);
+    EXPECT_THAT(output.error().message(), HasSubstr("did not end within 300 ms"));
+  }
+}
+
+TEST(Program, ThatIsNotThere) {
+  const auto output = run_program({"/nosuch/program"}, long_ns);
+  ASSERT_FALSE(output);
+  EXPECT_EQ(output.error().message(), "run /nosuch/program; it cannot be executed");
+}
+
+TEST(Program, IsFoundInThePath) {
+  EXPECT_THAT(find_program("sh"), HasSubstr("/sh"));
+  EXPECT_EQ(find_program("no-program-has-this-name"), "");
+}
+
+TEST(HangDump, WithoutAnAnswerTheReasonIsSaid) {
+  HangDumpOptions options{.program = "off"};
+  EXPECT_TRUE(check_hang_dump(options));
+  EXPECT_EQ(dump_hang(options, 0)["reason"], "--hang-dump off");
+  options.program = "/nosuch";
+  ASSERT_FALSE(check_hang_dump(options));
+  EXPECT_EQ(check_hang_dump(options).error().exit, ExitCode::usage);
+  options.program = "/bin/true";
+  EXPECT_EQ(dump_hang(options, 0)["reason"], "/bin/true ended with 0");
+}
+
+TEST(HangDump, NumberOfADevice) {
+  EXPECT_EQ(ublk_number("/dev/null"), -1);
+  EXPECT_EQ(ublk_number("/nosuch"), -1);
+  const TemporaryFolder folder;
+  folder.write("ublkb17", "");
+  EXPECT_EQ(ublk_number(folder.path("ublkb17")), 17);
+}
+
+}  // namespace
+}  // namespace ublkbench
