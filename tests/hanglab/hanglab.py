@@ -49,7 +49,7 @@ def run(case, server, options):
     with Lab(server) as lab:
         expected = case.make(lab)
         time.sleep(AGE_S + 0.2)
-        arguments = ["--dev", expected.device]
+        arguments = ["--dev", expected.device, *expected.options]
         if options.record:
             options.record.mkdir(parents=True, exist_ok=True)
             arguments += ["--record", options.record / f"{case.name}-{server}.xz"]

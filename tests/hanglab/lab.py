@@ -32,7 +32,7 @@ class Expectation:
     code: str | None
     evidence: tuple[str, ...] = ()
     also: tuple[str, ...] = ()  # further codes for the device, e.g. consequences
-    seconds: float = 0.0
+    options: tuple[object, ...] = ()  # for ublk-dump
 
 
 @dataclasses.dataclass
@@ -118,10 +118,10 @@ class Lab:
         if process.stdout:
             process.stdout.close()
 
-    def bad_server(self, *arguments, verb=("serve",), ready="ready"):
+    def bad_server(self, *arguments, verb=("serve",), ready="ready", within=()):
         """A running bad_server and its device; waits for the line that begins with `ready`."""
         log = self.undo.enter_context((self.folder / f"server{len(self.devices)}.log").open("w"))
-        process = self.start(BAD_SERVER, *verb, *arguments, stdout=subprocess.PIPE, stderr=log)
+        process = self.start(*within, BAD_SERVER, *verb, *arguments, stdout=subprocess.PIPE, stderr=log)
         device = None
         for line in process.stdout:
             word, number = line.split()
@@ -180,6 +180,11 @@ class Lab:
                 kill(process.pid)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
+
+    def keep(self, pid, path):
+        """A process of another name that has the server's descriptor, too."""
+        keeper = self.start("python3", ROOT / "tests/hanglab/keeper.py", pid, path, stdout=subprocess.PIPE)
+        assert keeper.stdout.readline() == "kept\n"
 
     def control(self, verb, device, *data):
         """A control command in the background."""

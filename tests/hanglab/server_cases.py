@@ -2,15 +2,18 @@
 """Cases in which the server has the request, or would have it if it came for it."""
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 
-from lab import AGE_S, Expectation, case, wait_until
+from lab import AGE_S, CannotRun, Expectation, case, wait_until
 
 
 @case("server never commits a request", servers=("bad", "ours"))
 def never_commits(lab):
-    _pid, device = lab.any_server(bad=("--hold", "-1"), ours=("-t", "null+fault:hang=0", "-d", "1"))
+    _pid, device = lab.any_server(bad=("--hold", "-1"),
+                                 ours=("-t", "null+fault:hang=0", "-d", "1", "--no-partition-scan"))
     lab.blocked_read(device)
     return Expectation(device, "SERVER_HOLDS_IO", ("OWNED_BY_SRV", "io_cqring_wait"))
 
@@ -79,13 +82,59 @@ def unsubmitted(lab):
     return Expectation(device, "COMMIT_NOT_SUBMITTED", ("SQE(s)",))
 
 
-@case("loop target on another ublk device whose server is stopped", servers=("ours",))
+@case("loop target on another ublk device whose server is stopped", servers=("ours", "kublk"))
 def chain(lab):
-    pid, lower = lab.our_server("-t", "null")
-    _pid, upper = lab.our_server("-t", f"loop:/dev/ublkb{lower}")
+    pid, lower = lab.any_server()
+    _pid, upper = lab.any_server(ours=("-t", f"loop:/dev/ublkb{lower}"), kublk=("-t", "loop", f"/dev/ublkb{lower}"))
     os.kill(pid, signal.SIGSTOP)
     lab.blocked_read(upper)
     return Expectation(lower, "SERVER_STOPPED", ("is stopped",), also=("CHAIN",))
+
+
+@case("backing device that never completes: its server holds the I/O of the server above it", servers=("ours", "kublk"))
+def backing_held(lab):
+    _process, lower = lab.bad_server("--hold", "-1")
+    _pid, upper = lab.any_server(ours=("-t", f"loop:/dev/ublkb{lower}", "--no-partition-scan"),
+                                 kublk=("-t", "loop", "--no_auto_part_scan", f"/dev/ublkb{lower}"))
+    lab.blocked_read(upper)
+    return Expectation(lower, "SERVER_HOLDS_IO", ("OWNED_BY_SRV",), also=("CHAIN",))
+
+
+@case("NBD server stopped while a request waits for it", servers=("ours",))
+def nbd_stopped(lab):
+    """The target itself gives up after 60 s without a byte; until then the request hangs at the peer."""
+    process, _pid, device = nbd_device(lab)
+    os.kill(process.pid, signal.SIGSTOP)
+    lab.blocked_read(device)
+    return Expectation(device, "TARGET_SLOW", ("waiting for a socket",), options=("--slow", AGE_S))
+
+
+@case("NBD server gone: its requests fail, nothing hangs", servers=("ours",))
+def nbd_gone(lab):
+    process, _pid, device = nbd_device(lab, "--filter=delay", "rdelay=600")
+    client = lab.blocked_read(device)
+    os.kill(process.pid, signal.SIGKILL)
+    assert client.wait(30) != 0
+    return Expectation(device, None)
+
+
+def nbd_device(lab, *words):
+    """nbdkit, and our server in front of it."""
+    if shutil.which("nbdkit") is None:
+        raise CannotRun("no nbdkit")
+    socket = lab.folder / "nbd"
+    filters = [word for word in words if word.startswith("--")]
+    process = lab.start("nbdkit", "-f", "-U", socket, *filters, "memory", "64M",
+                        *(word for word in words if word not in filters), stderr=subprocess.DEVNULL)
+    wait_until(socket.is_socket, "nbdkit's socket")
+    return process, *lab.our_server("-t", f"nbd:unix:{socket}", "--no-partition-scan")
+
+
+@case("server reads its own device in the thread that serves it")
+def self_read(lab):
+    _process, device = lab.bad_server("--self-read")
+    lab.blocked_read(device)
+    return Expectation(device, "SERVER_WAITS_FOR_ITSELF", ("of the server",))
 
 
 @case("partition scan waits for a server that holds its read")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from lab import Expectation, case, wait_until
+from lab import Expectation, case, state_of, wait_until
 
 
 def info(lab, device):
@@ -35,11 +35,14 @@ def killed_recovery(lab):
     return Expectation(device, "WAITS_RECOVERY", ("QUIESCED",))
 
 
-@case("server killed with USER_RECOVERY_REISSUE while it held a request")
+@case("server killed with USER_RECOVERY_REISSUE while it held a request", servers=("bad", "kublk"))
 def killed_reissue(lab):
-    process, device = lab.bad_server("--flags", "reissue", "--hold", "-1")
+    pid, device = lab.any_server(bad=("--flags", "reissue", "--hold", "-1"),
+                                 kublk=("-t", "null", "-r", "1", "-i", "1", "--no_auto_part_scan"))
+    if lab.server == "kublk":
+        os.kill(pid, signal.SIGSTOP)
     lab.blocked_read(device)
-    killed(lab, process.pid, device, 2)
+    killed(lab, pid, device, 2)
     return Expectation(device, "WAITS_RECOVERY", ("1 request(s) on the requeue list",))
 
 
@@ -87,9 +90,12 @@ def opener(lab):
     return Expectation(device, "DELETE_WAITS_CLOSE", ("block device is open: sleep",))
 
 
-@case("delete waits for a mounted file system")
+@case("delete waits for a mounted file system", servers=("bad", "ours", "kublk"))
 def mounted(lab):
-    _pid, device = lab.our_server("-t", "mem:64M")
+    backing = lab.folder / "backing"
+    with backing.open("wb") as file:
+        file.truncate(64 << 20)
+    _pid, device = lab.any_server(bad=("--store",), ours=("-t", "mem:64M"), kublk=("-t", "loop", backing))
     folder = lab.folder / "mnt"
     folder.mkdir()
     subprocess.run(["mkfs.ext4", "-q", "-F", f"/dev/ublkb{device}"], check=True, timeout=60)
@@ -98,6 +104,51 @@ def mounted(lab):
     lab.control("del", device)
     time.sleep(3)
     return Expectation(device, "DELETE_WAITS_CLOSE", ("mounted: ext4",))
+
+
+@case("server killed while another process has a descriptor of its char device", servers=("bad", "kublk"))
+def held_by_stranger(lab):
+    pid, device = lab.any_server()
+    lab.keep(pid, f"/dev/ublkc{device}")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: state_of(pid) in "-Z", "server's end")
+    lab.blocked_read(device)
+    return Expectation(device, "CHARDEV_HELD", ("keeper", "by fd"))
+
+
+@case("delete waits for a char device that another process has open (dup'd fd)", servers=("bad", "kublk"))
+def delete_held_by_char(lab):
+    pid, device = lab.any_server()
+    lab.keep(pid, f"/dev/ublkc{device}")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: state_of(pid) in "-Z", "server's end")
+    lab.control("del", device)
+    time.sleep(2)
+    return Expectation(device, "DELETE_WAITS_CLOSE", ("keeper", "by fd"))
+
+
+@case("delete waits for a char device that is a registered file of somebody's ring")
+def delete_held_by_ring(lab):
+    process, device = lab.bad_server("--keep", "ring")
+    lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(20)
+    lab.control("del", device)
+    time.sleep(2)
+    return Expectation(device, "DELETE_WAITS_CLOSE", ("registered file", "keeper"))
+
+
+@case("server killed with a mount in its own mount namespace, recoverable device")
+def mount_namespace(lab):
+    process, device = lab.bad_server("--store", "--flags", "reissue", within=("unshare", "-m"))
+    folder = lab.folder / "mnt"
+    folder.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", f"/dev/ublkb{device}"], check=True, timeout=60)
+    inside = ["nsenter", "-t", str(process.pid), "-m"]
+    subprocess.run([*inside, "mount", f"/dev/ublkb{device}", folder], check=True, timeout=60)
+    subprocess.run([*inside, "cp", "/bin/bash", folder], check=True, timeout=60)  # dirty pages
+    os.kill(process.pid, signal.SIGKILL)
+    return Expectation(device, "SERVER_EXIT_FLUSHES", ("cleanup_mnt",))
 
 
 @case("server killed while a child still has its char device and ring open")
@@ -151,21 +202,32 @@ def stop_waits_quiesced(lab):
     return Expectation(device, "SERVER_HOLDS_IO", ("OWNED_BY_SRV",), also=("STOP_WAITS_IO",))
 
 
-@case("quiesced while the server holds every tag")
+def holding_both_tags(lab):
+    """A server with recovery and two tags, who can be told to commit, its device and two clients that wait for it.
+    Not bad_server itself: one on a backing device whose server holds everything."""
+    bad = ("--hold", "-1", "--flags", "reissue,quiesce", "--depth", "2")
+    if lab.server == "bad":
+        process, device = lab.bad_server(*bad)
+    else:
+        process, lower = lab.bad_server("--hold", "-1")
+        _pid, device = lab.any_server(
+            ours=("-t", f"loop:/dev/ublkb{lower}", "-d", "2", "--recovery", "reissue", "--no-partition-scan"),
+            kublk=("-t", "loop", "-q", "1", "-d", "2", "-r", "1", "-i", "1", "--no_auto_part_scan", f"/dev/ublkb{lower}"))
+    return process.pid, device, [lab.blocked_read(device), lab.blocked_read(device, skip=1)]
+
+
+@case("quiesced while the server holds every tag", servers=("bad", "ours", "kublk"))
 def quiesce_held(lab):
-    _process, device = lab.bad_server("--hold", "-1", "--flags", "reissue,quiesce", "--depth", "2")
-    lab.blocked_read(device)
-    lab.blocked_read(device, skip=1)
+    _releases, device, _clients = holding_both_tags(lab)
     assert lab.control_result("quiesce", device) == "0"
-    return Expectation(device, "QUIESCE_HELD", ("2 owned by the server",), also=("SERVER_HOLDS_IO",))
+    return Expectation(device, "QUIESCE_HELD", ("2 owned by the server",), also=("SERVER_HOLDS_IO", "TARGET_SLOW"))
 
 
-@case("quiesced while the server held every tag, which it then commits (defect D1)")
+@case("quiesced while the server held every tag, which it then commits (defect D1)", servers=("bad", "ours", "kublk"))
 def quiesce_missed(lab):
-    process, device = lab.bad_server("--hold", "-1", "--flags", "reissue,quiesce", "--depth", "2")
-    clients = [lab.blocked_read(device), lab.blocked_read(device, skip=1)]
+    releases, device, clients = holding_both_tags(lab)
     assert lab.control_result("quiesce", device) == "0"
-    os.kill(process.pid, signal.SIGUSR1)
+    os.kill(releases, signal.SIGUSR1)
     for client in clients:
         client.wait(20)
     lab.blocked_read(device, skip=2)
