@@ -7,7 +7,7 @@ import collections
 import typing
 
 from . import catalogue as cat
-from .document import Json
+from .document import Json, bare
 from .facts import Facts, Finding, age, in_state
 
 
@@ -96,7 +96,16 @@ def server_gone(facts: Facts, device: Json, queue: Json, io: Json) -> bool:
 
 def gone(facts: Facts, device: Json) -> Finding:
     """The daemon is dead, but the driver was not told."""
+    flushing = exit_flushes(facts, device)
+    if flushing:
+        return flushing
     held = holders(facts, device)
+    loop = [row["ring"] for row in (device["openers"] or {}).get("char", ())
+            if row["how"] == "registered file" and facts.dying_ring(row["ring"])]
+    if loop and len(loop) == len(held):
+        return Finding("ENDLESS_CANCEL", cat.HANG, evidence=[
+            f"ring {ring}, which has the char device as a registered file, is being torn down" for ring in loop],
+            ruled_out=["char device held by a living process"])
     if held:
         return Finding("CHARDEV_HELD", cat.HANG, evidence=["the daemon of the io command is dead",
                                                            *(f"char device is open: {text}" for text in held)])
@@ -122,6 +131,20 @@ def stopped(daemons: list[Json]) -> Finding | None:
         f"daemon {task['comm']} (pid {task['pid']}) is {what[task['state']]}" for task in halted])
 
 
+def exit_flushes(facts: Facts, device: Json) -> Finding | None:
+    """The last task of a mount namespace unmounts what is in it, before its char device is closed: cleanup_mnt() is the
+    later task work (fs/namespace.c, mntput_no_expire_slowpath), and so the first to run."""
+    tgids = {device["ublksrv_tgid"], device["info"].get("ublksrv_pid")} - {0, -1, None}
+    for task in facts.tasks.values():
+        if task["tgid"] in tgids and facts.stack_has(task, "do_exit") and \
+                facts.stack_starts(task, "cleanup_mnt", "blkdev_issue_flush"):
+            stack = " < ".join(bare(frame) for frame in task["stack"] if not bare(frame).startswith("__sched"))
+            return Finding("SERVER_EXIT_FLUSHES", cat.HANG, evidence=[
+                f"pid {task['pid']} of the server ends, and waits in {task['waits_in']}: {stack}"],
+                ruled_out=["char device held by another process"])
+    return None
+
+
 def own_block_fd(device: Json, task: Json) -> int | None:
     return next((row["fd"] for row in (device["openers"] or {}).get("block", ()) if row["pid"] == task["tgid"]), None)
 
@@ -131,8 +154,6 @@ def self_wait(facts: Facts, device: Json, daemons: list[Json]) -> Finding | None
     own = {task["address"] for task in facts.server_tasks(device)} | {task["address"] for task in daemons}
     for task in (facts.tasks[address] for address in own):
         stack = " < ".join(frame.split("+")[0] for frame in task["stack"][:12])
-        if facts.stack_has(task, "do_exit") and facts.stack_starts(task, "cleanup_mnt", "blkdev_issue_flush"):
-            return Finding("SERVER_EXIT_FLUSHES", cat.HANG, evidence=[f"pid {task['pid']}: {stack}"])
         if task["state"] != "D":
             continue
         if facts.stack_starts(task, "shrink_", "try_to_free", "balance_dirty", "reclaim_"):

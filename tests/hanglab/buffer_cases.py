@@ -58,7 +58,7 @@ def no_fetch(lab):
 @case("batch server whose provided buffers have run out")
 def starved_buffers(lab):
     _process, device = lab.bad_server("--flags", "batch", "--batch", "starved")
-    lab.read(device).wait(20)
+    lab.read(device).wait(120)
     lab.blocked_read(device, skip=1)
     return Expectation(device, "NO_FETCH_COMMAND", ("in the fifo",))
 

@@ -60,7 +60,7 @@ class CannotRun(Exception):
     """The case needs something that this machine lacks."""
 
 
-def wait_until(condition, what, timeout_s=30):
+def wait_until(condition, what, timeout_s=120):
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -135,7 +135,7 @@ class Lab:
     def our_server(self, *arguments):
         """ublk-server add; its device and the pid of the process that serves."""
         done = subprocess.run([str(OUR_SERVER), "add", "--json", *map(str, arguments)], capture_output=True, text=True,
-                              timeout=60)
+                              timeout=300)
         if done.returncode != 0:
             raise AssertionError(f"ublk-server add: {done.stderr}")
         added = json.loads(done.stdout)
@@ -175,7 +175,7 @@ class Lab:
             process = subprocess.Popen([str(BAD_SERVER), "ctl", verb, str(device)], stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 kill(process.pid)
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -192,7 +192,7 @@ class Lab:
 
     def control_result(self, verb, device, *data):
         done = subprocess.run([str(BAD_SERVER), "ctl", verb, str(device), *map(str, data)], capture_output=True,
-                              text=True, timeout=30)
+                              text=True, timeout=120)
         return done.stdout.strip()
 
     def read(self, device, *, skip=0, count=1, write=False):
@@ -209,7 +209,7 @@ class Lab:
         wait_until(lambda: state_of(client.pid) == "D" or client.poll() is not None, "client waits for its I/O")
         return client
 
-    def dump(self, *arguments, timeout_s=180):
+    def dump(self, *arguments, timeout_s=900):
         """ublk-dump --json of the machine; its document, exit code and seconds."""
         began = time.monotonic()
         done = subprocess.run(["python3", str(DUMP), "--json", "--age", str(AGE_S), *map(str, arguments)],

@@ -100,11 +100,12 @@ def backing_held(lab):
     return Expectation(lower, "SERVER_HOLDS_IO", ("OWNED_BY_SRV",), also=("CHAIN",))
 
 
-@case("NBD server stopped while a request waits for it", servers=("ours",))
-def nbd_stopped(lab):
-    """The target itself gives up after 60 s without a byte; until then the request hangs at the peer."""
-    process, _pid, device = nbd_device(lab)
-    os.kill(process.pid, signal.SIGSTOP)
+@case("NBD server does not answer a read", servers=("ours",))
+def nbd_silent(lab):
+    """Writes are answered: after 60 s without a byte the target would give up by itself."""
+    _process, _pid, device = nbd_device(lab, "--filter=delay", "rdelay=6000")
+    lab.start("sh", "-c", f"while dd if=/dev/zero of=/dev/ublkb{device} oflag=direct conv=notrunc,nocreat bs=4k count=1; do "
+              "sleep 2; done", stderr=subprocess.DEVNULL)
     lab.blocked_read(device)
     return Expectation(device, "TARGET_SLOW", ("waiting for a socket",), options=("--slow", AGE_S))
 
@@ -114,7 +115,7 @@ def nbd_gone(lab):
     process, _pid, device = nbd_device(lab, "--filter=delay", "rdelay=600")
     client = lab.blocked_read(device)
     os.kill(process.pid, signal.SIGKILL)
-    assert client.wait(30) != 0
+    assert client.wait(120) != 0
     return Expectation(device, None)
 
 
@@ -132,9 +133,17 @@ def nbd_device(lab, *words):
 
 @case("server reads its own device in the thread that serves it")
 def self_read(lab):
-    _process, device = lab.bad_server("--self-read")
+    _process, device = lab.bad_server("--self", "read")
     lab.blocked_read(device)
     return Expectation(device, "SERVER_WAITS_FOR_ITSELF", ("of the server",))
+
+
+@case("server opens its own disk while the partition scan waits for it", wedges=True)
+def open_mutex(lab):
+    _process, device = lab.bad_server("--self", "open", "--flags", "part_scan")
+    lab.leave_it()
+    time.sleep(AGE_S)
+    return Expectation(device, "OPEN_MUTEX_DEADLOCK", ("of the server",), also=("PARTITION_SCAN",))
 
 
 @case("partition scan waits for a server that holds its read")

@@ -22,7 +22,7 @@ def killed(lab, pid, device, state):
 @case("server killed, no recovery: the device is dead, nothing hangs", servers=("bad", "kublk"))
 def killed_fail(lab):
     pid, device = lab.any_server()
-    lab.read(device).wait(20)
+    lab.read(device).wait(120)
     killed(lab, pid, device, 0)
     return Expectation(device, None)
 
@@ -50,7 +50,7 @@ def killed_reissue(lab):
 def killed_fail_io(lab):
     pid, device = lab.any_server(bad=("--flags", "fail_io"), kublk=("-t", "null", "-r", "1", "-e", "1"))
     killed(lab, pid, device, 3)
-    assert lab.read(device).wait(20) != 0
+    assert lab.read(device).wait(120) != 0
     return Expectation(device, None)
 
 
@@ -98,9 +98,9 @@ def mounted(lab):
     _pid, device = lab.any_server(bad=("--store",), ours=("-t", "mem:64M"), kublk=("-t", "loop", backing))
     folder = lab.folder / "mnt"
     folder.mkdir()
-    subprocess.run(["mkfs.ext4", "-q", "-F", f"/dev/ublkb{device}"], check=True, timeout=60)
-    subprocess.run(["mount", f"/dev/ublkb{device}", str(folder)], check=True, timeout=60)
-    lab.undo.callback(subprocess.run, ["umount", "-l", str(folder)], timeout=60)
+    subprocess.run(["mkfs.ext4", "-q", "-F", f"/dev/ublkb{device}"], check=True, timeout=300)
+    subprocess.run(["mount", f"/dev/ublkb{device}", str(folder)], check=True, timeout=300)
+    lab.undo.callback(subprocess.run, ["umount", "-l", str(folder)], timeout=300)
     lab.control("del", device)
     time.sleep(3)
     return Expectation(device, "DELETE_WAITS_CLOSE", ("mounted: ext4",))
@@ -132,7 +132,7 @@ def delete_held_by_ring(lab):
     process, device = lab.bad_server("--keep", "ring")
     lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(20)
+    process.wait(120)
     lab.control("del", device)
     time.sleep(2)
     return Expectation(device, "DELETE_WAITS_CLOSE", ("registered file", "keeper"))
@@ -143,10 +143,10 @@ def mount_namespace(lab):
     process, device = lab.bad_server("--store", "--flags", "reissue", within=("unshare", "-m"))
     folder = lab.folder / "mnt"
     folder.mkdir()
-    subprocess.run(["mkfs.ext4", "-q", "-F", f"/dev/ublkb{device}"], check=True, timeout=60)
+    subprocess.run(["mkfs.ext4", "-q", "-F", f"/dev/ublkb{device}"], check=True, timeout=300)
     inside = ["nsenter", "-t", str(process.pid), "-m"]
-    subprocess.run([*inside, "mount", f"/dev/ublkb{device}", folder], check=True, timeout=60)
-    subprocess.run([*inside, "cp", "/bin/bash", folder], check=True, timeout=60)  # dirty pages
+    subprocess.run([*inside, "mount", f"/dev/ublkb{device}", folder], check=True, timeout=300)
+    subprocess.run([*inside, "cp", "/bin/bash", folder], check=True, timeout=300)  # dirty pages
     os.kill(process.pid, signal.SIGKILL)
     return Expectation(device, "SERVER_EXIT_FLUSHES", ("cleanup_mnt",))
 
@@ -157,7 +157,7 @@ def held_by_fd(lab):
     lab.blocked_read(device)
     lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(20)
+    process.wait(120)
     return Expectation(device, "CHARDEV_HELD", ("keeper",))
 
 
@@ -167,7 +167,7 @@ def held_by_char(lab):
     lab.blocked_read(device)
     lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(20)
+    process.wait(120)
     return Expectation(device, "CHARDEV_HELD", ("keeper", "by fd"))
 
 
@@ -177,7 +177,7 @@ def held_by_ring(lab):
     lab.blocked_read(device)
     lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(20)
+    process.wait(120)
     return Expectation(device, "CHARDEV_HELD", ("registered file", "keeper"))
 
 
@@ -229,7 +229,7 @@ def quiesce_missed(lab):
     assert lab.control_result("quiesce", device) == "0"
     os.kill(releases, signal.SIGUSR1)
     for client in clients:
-        client.wait(20)
+        client.wait(120)
     lab.blocked_read(device, skip=2)
     return Expectation(device, "QUIESCE_MISSED", ("0 io command(s) canceled", "1 request(s) requeued"))
 

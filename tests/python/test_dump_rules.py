@@ -145,9 +145,10 @@ class NotProvoked(Rules):
 
     def test_h11_exiting_server_flushes_its_own_device(self):
         daemon = make.task("server", "D", "blkdev_issue_flush", ["blkdev_issue_flush+0x1", "cleanup_mnt+0x1",
-                                                                 "do_exit+0x1"])
-        device, daemon, ring = self.served(make.io(0), daemon=daemon)
-        self.expect("SERVER_EXIT_FLUSHES", make.document([device], [daemon], [ring]), "cleanup_mnt", catalogue="H11")
+                                                                 "do_exit+0x1"], flags=["EXITING"])
+        for entry in (make.io(0), make.io(0, "requeued", ("ACTIVE", "CANCELED"), asked=make.request(0, "IDLE"))):
+            device, daemon, ring = self.served(entry, daemon=daemon)
+            self.expect("SERVER_EXIT_FLUSHES", make.document([device], [daemon], [ring]), "cleanup_mnt", catalogue="H11")
 
     def test_h12_server_in_reclaim(self):
         daemon = make.task("server", "D", "folio_wait_bit_common", ["folio_wait_bit_common+0x1", "shrink_folio_list+0x1",
@@ -161,6 +162,17 @@ class NotProvoked(Rules):
         entry = make.io(0, asked=make.request(0, client=daemon["address"]))
         device, daemon, ring = self.served(entry, daemon=daemon)
         self.expect("SERVER_WAITS_FOR_ITSELF", make.document([device], [daemon], [ring]), catalogue="H12")
+
+    def test_h12_server_reads_its_own_device_through_the_page_cache(self):
+        daemon = make.task("server", "D", "folio_wait_bit_common", [
+            "folio_wait_bit_common+0x1", "filemap_read+0x1", "blkdev_read_iter+0x1", "vfs_read+0x1"])
+        device, daemon, ring = self.served(make.io(0), daemon=daemon)
+        device["openers"]["block"] = [{"how": "fd", "pid": daemon["pid"], "comm": "server", "fd": 9,
+                                       "file": make.address(), "task": daemon["address"], "state": "D"}]
+        self.expect("SERVER_WAITS_FOR_ITSELF", make.document([device], [daemon], [ring]), "by fd 9", catalogue="H12")
+        device["openers"]["block"][0]["pid"] += 1  # of another process: a server on another block device
+        found = self.findings(make.document([device], [daemon], [ring]))[1]
+        self.assertNotIn("SERVER_WAITS_FOR_ITSELF", found)
 
     def test_h14_tags_stranded_in_the_fifo(self):
         entry = make.io(3, "dispatched", ("ACTIVE",))

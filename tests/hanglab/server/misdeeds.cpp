@@ -65,14 +65,16 @@ void Server::register_in(io_uring& ring, unsigned tag) const {
   io_command(ring, UBLK_U_IO_REGISTER_IO_BUF, tag, 0, tag, Kind::buffer);
 }
 
-// Through the page cache: that wait ends with a kill, so that the case can be undone.
-void Server::read_own_device() {
-  options_.self_read = false;
+// The read goes through the page cache: that wait ends with a kill, so that the case can be undone.
+// Opening waits for open_mutex while the partition scan, which has it, waits for us: that does not.
+void Server::use_own_device() {
+  const bool reads = options_.self == "read";
+  options_.self.clear();
   const std::string path = "/dev/ublkb" + std::to_string(options_.id);
   const int disk = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (disk < 0) fail("open the block device", errno);
   std::byte data[4096];
-  if (pread(disk, data, sizeof data, device_bytes / 2) < 0) fail("read the block device", errno);
+  if (reads && pread(disk, data, sizeof data, device_bytes / 2) < 0) fail("read the block device", errno);
   close(disk);
 }
 

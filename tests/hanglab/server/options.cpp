@@ -73,8 +73,8 @@ Options parse(int argc, char** argv, int first) {
       options.register_only = true;
     else if (name == "--store")
       options.store = true;
-    else if (name == "--self-read")
-      options.self_read = true;
+    else if (name == "--self")
+      options.self = value();
     else if (name == "--no-defer")
       options.defer = false;
     else

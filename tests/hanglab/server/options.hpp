@@ -24,7 +24,7 @@ struct Options {
   std::string batch;           // fetch command: ok, none, starved
   bool register_only = false;  // register the buffer and hold the request
   bool store = false;          // keep what is written, for a file system
-  bool self_read = false;      // the first request makes the daemon read its own device
+  std::string self;  // what the daemon does to its own disk at the first request: read, open
   bool defer = true;
 };
 

@@ -191,7 +191,7 @@ void Server::request(unsigned tag) {
   }
   if ((options_.register_only || !options_.leak.empty()) && leaked_++ == 0)
     return register_buffer(tag);
-  if (options_.self_read) read_own_device();
+  if (!options_.self.empty()) use_own_device();
   if (options_.delay_ms == 0) return finish(tag);
   io_uring_sqe* const entry = io_uring_get_sqe(&ring_);
   timers_[tag] = {.tv_sec = options_.delay_ms / 1000,

@@ -71,7 +71,7 @@ class Server {
   // misdeeds.cpp
   void keep_by_child() const;
   void commit_held();
-  void read_own_device();
+  void use_own_device();
   // Registers the request's buffer and (but for register_only) commits without taking it back.
   void register_buffer(unsigned tag);
   void register_in(io_uring& ring, unsigned tag) const;
