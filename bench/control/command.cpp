@@ -70,10 +70,10 @@ class Message {
 };
 
 /// The negative errno or non-negative result that the driver answers with.
-Result<int> submit_and_wait(const Command& command) {
+Result<int> submit_and_wait(const Command& command, RingKind kind) {
   auto fd = open_control();
   if (!fd) return std::unexpected(fd.error());
-  auto ring = Ring::create({.sq_entries = 2, .sqe128 = true});
+  auto ring = Ring::create({.sq_entries = 2, .iopoll = kind == RingKind::polling, .sqe128 = true});
   if (!ring) return std::unexpected(ring.error());
 
   io_uring_sqe* sqe = ring->sqe();
@@ -108,7 +108,7 @@ struct Answer {
 /// Runs in the child; writes the answer and the payload, and never returns.
 [[noreturn]] void child_main(const Command& command, int pipe_fd) {
   Answer answer{};
-  if (auto result = submit_and_wait(command)) {
+  if (auto result = submit_and_wait(command, RingKind::plain)) {
     answer.result = *result;
   } else {
     answer.setup_errnum = result.error().errnum != 0 ? result.error().errnum : EIO;
@@ -139,7 +139,9 @@ Result<bool> read_fully(int fd, std::span<std::byte> message, std::uint64_t dead
 
 }  // namespace
 
-Result<int> issue_inline(const Command& command) { return submit_and_wait(command); }
+Result<int> issue_inline(const Command& command, RingKind kind) {
+  return submit_and_wait(command, kind);
+}
 
 Result<int> issue_bounded(const Command& command, std::uint64_t timeout_ns) {
   // Opened here only to name a missing driver or permission before a child is made.

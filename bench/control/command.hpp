@@ -23,8 +23,11 @@ struct Command {
   std::string device_path;
 };
 
+/// Which ring a command goes through; `polling` for a ring with IORING_SETUP_IOPOLL.
+enum class RingKind : std::uint8_t { plain, polling };
+
 /// Issues the command in this process; for the four commands that never sleep in the driver.
-Result<int> issue_inline(const Command& command);
+Result<int> issue_inline(const Command& command, RingKind kind = RingKind::plain);
 
 /// Issues the command from a child and waits at most `timeout_ns`. The payload is copied back.
 Result<int> issue_bounded(const Command& command, std::uint64_t timeout_ns);

@@ -156,6 +156,16 @@ Result<std::uint64_t> features() {
   return flags;
 }
 
+KernelAbilities abilities() {
+  KernelAbilities abilities{.features = features().value_or(0)};
+  std::uint64_t flags = 0;
+  auto command = command_for(-1, UBLK_U_CMD_GET_FEATURES, "GET_FEATURES");
+  command.payload = payload_of(flags);
+  const auto answer = issue_inline(command, RingKind::polling);
+  abilities.commands_on_polling_rings = answer && *answer == 0;
+  return abilities;
+}
+
 Result<ublksrv_ctrl_dev_info> add(const DeviceSpec& spec) {
   ublksrv_ctrl_dev_info info{};
   info.dev_id = static_cast<std::uint32_t>(spec.id);

@@ -28,6 +28,14 @@ Result<> driver_present();
 /// UBLK_F_* this kernel can grant; kernels before 6.5 have no GET_FEATURES and give an error.
 Result<std::uint64_t> features();
 
+struct KernelAbilities {
+  std::uint64_t features = 0;  ///< what features() says; none where it cannot be asked
+  /// io_uring takes commands to files that do not poll on a ring that polls; 6.12 answers
+  /// EOPNOTSUPP, 7.3 carries them out (io_uring/uring_cmd.c, io_uring_cmd()).
+  bool commands_on_polling_rings = false;
+};
+KernelAbilities abilities();
+
 /// What ADD_DEV is asked for. `id` -1 lets the driver choose.
 struct DeviceSpec {
   int id = -1;

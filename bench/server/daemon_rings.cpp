@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "bench/server/daemon_rings.hpp"
 
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 #include <format>
@@ -69,7 +73,30 @@ Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs
   rings.second_ = std::move(*second);
   rings.polled_ = split ? rings.second_.get() : rings.first_.get();
   rings.unpolled_ = split ? rings.first_.get() : rings.second_.get();
+  if (auto made = rings.make_event(); !made) return std::unexpected(made.error());
   return rings;
+}
+
+Result<> DaemonRings::make_event() {
+  event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event_.valid()) return failed("eventfd", "of rings that poll", errno);
+  for (Ring* const ring : {polled_, unpolled_})
+    if (const int ret = io_uring_register_eventfd(ring->raw(), event_.get()); ret < 0)
+      return failed("io_uring_register", "eventfd of a ring that polls", -ret);
+  watch(false);
+  return {};
+}
+
+/// Each completion would signal; only a sleeper wants to know.
+void DaemonRings::watch(bool on) {
+  for (Ring* const ring : {polled_, unpolled_}) (void)io_uring_cq_eventfd_toggle(ring->raw(), on);
+}
+
+void DaemonRings::wait_for_event() {
+  pollfd file{.fd = event_.get(), .events = POLLIN, .revents = 0};
+  (void)::poll(&file, 1, -1);
+  std::uint64_t signals = 0;
+  (void)!::read(event_.get(), &signals, sizeof(signals));
 }
 
 ChainRings DaemonRings::chain_rings() {

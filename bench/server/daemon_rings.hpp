@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "bench/base/fd.hpp"
 #include "bench/base/result.hpp"
 #include "bench/ring/chain.hpp"
 #include "bench/server/mode.hpp"
@@ -39,13 +40,31 @@ class DaemonRings {
   [[nodiscard]] Ring& unpolled() { return *unpolled_; }
   [[nodiscard]] std::uint64_t enters() const;
 
+  /// Sleeps until either ring has a completion or task work; only where polls(). `look` submits
+  /// and runs what is there, `ready` says whether that led to something.
+  ///
+  /// poll() on a ring's own file does not do: before Linux 7.3 it is not woken by task work that is
+  /// left to io_uring_enter() (io_uring/tw.c, io_req_local_work_add()); a registered eventfd is.
+  template <class Look, class Ready>
+  void sleep(Look&& look, Ready&& ready) {
+    watch(true);
+    (void)look();  // what came before the rings were told to say so
+    if (!ready()) wait_for_event();
+    watch(false);
+  }
+
  private:
+  Result<> make_event();
+  void watch(bool on);
+  void wait_for_event();
+
   // On the heap: chains and deliveries hold references while this moves.
   std::unique_ptr<Ring> first_;
   std::unique_ptr<Ring> second_;
   Ring* commands_ = nullptr;
   Ring* polled_ = nullptr;
   Ring* unpolled_ = nullptr;
+  Fd event_;  // signalled by both rings while watch()ed
 };
 
 }  // namespace ublkbench

@@ -157,24 +157,26 @@ std::optional<std::string> unserved(const Mode& mode) {
   return std::nullopt;
 }
 
-std::string missing_features(const Mode& mode, std::uint64_t granted) {
-  std::string missing;
+std::string missing(const Mode& mode, const control::KernelAbilities& kernel) {
+  std::string features;
   for (const Feature& known : all_features()) {
-    if ((mode.flags() & ~granted & known.flag) == 0) continue;
-    if (!missing.empty()) missing += ", ";
-    missing += std::format("{} (first in Linux {})", known.name, known.first_kernel);
+    if ((mode.flags() & ~kernel.features & known.flag) == 0) continue;
+    if (!features.empty()) features += ", ";
+    features += std::format("{} (first in Linux {})", known.name, known.first_kernel);
   }
-  return missing;
+  if (!features.empty()) return "this kernel does not grant " + features;
+  if (mode.reaping == ReapMode::iopoll && !kernel.commands_on_polling_rings)
+    return "this kernel takes no io commands on a ring that polls (Linux 7.3 does)";
+  return {};
 }
 
-Result<> usable(const Mode& mode, std::uint64_t granted) {
+Result<> usable(const Mode& mode, const control::KernelAbilities& kernel) {
   if (const auto why = refusal(mode))
     return bad_input(std::format("mode '{}' is not possible: {}", mode.name(), *why));
   if (const auto why = unserved(mode))
     return unsupported(std::format("mode '{}' is not available: {}", mode.name(), *why));
-  if (const std::string missing = missing_features(mode, granted); !missing.empty())
-    return unsupported(std::format("mode '{}' is not available: this kernel does not grant {}",
-                                   mode.name(), missing));
+  if (const std::string why = missing(mode, kernel); !why.empty())
+    return unsupported(std::format("mode '{}' is not available: {}", mode.name(), why));
   return {};
 }
 

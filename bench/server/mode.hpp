@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench/base/result.hpp"
+#include "bench/control/control.hpp"
 
 namespace ublkbench {
 
@@ -42,13 +43,11 @@ std::optional<std::string> refusal(const Mode& mode);
 /// Why this server cannot serve a mode that the driver would compose; nothing when it can.
 std::optional<std::string> unserved(const Mode& mode);
 
-/// The flags of `mode` that are not in `granted`, each with the first kernel that has it; empty
-/// when all are there.
-std::string missing_features(const Mode& mode, std::uint64_t granted);
+/// What this kernel lacks for `mode`, with the first kernel that has it; empty when nothing.
+std::string missing(const Mode& mode, const control::KernelAbilities& kernel);
 
-/// Usable on a kernel that grants `granted`: composes, is served here, and is granted. Otherwise
-/// the reason.
-Result<> usable(const Mode& mode, std::uint64_t granted);
+/// Composes, is served here, and nothing is missing. Otherwise the reason.
+Result<> usable(const Mode& mode, const control::KernelAbilities& kernel);
 
 /// Every combination of the vocabulary, buffers first; mixed once, at 64 KiB.
 std::vector<Mode> all_modes();

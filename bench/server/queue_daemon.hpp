@@ -2,8 +2,6 @@
 // The daemon that fetches, serves and commits in one task.
 #pragma once
 
-#include <poll.h>
-
 #include <optional>
 #include <utility>
 
@@ -94,8 +92,8 @@ class QueueDaemon final : public Daemon {
   }
 
   /// A ring that polls never sleeps in io_uring_enter() (io_uring/io_uring.c, io_iopoll_check):
-  /// while the target has I/O in flight it is polled, and otherwise both rings' files are waited
-  /// for, after looking for `spin_us`.
+  /// while the target has I/O in flight it is polled, and otherwise both rings are waited for,
+  /// after looking for `spin_us`.
   Result<> serve_polling() {
     Ring& polled = rings_.polled();
     Ring& unpolled = rings_.unpolled();
@@ -114,7 +112,7 @@ class QueueDaemon final : public Daemon {
       delivery_.flush();
       if (const int ret = look(); !worth_retrying(ret))
         return failed("io_uring_enter", "of a daemon that polls", -ret);
-      if (!ready() && executor_.in_flight() == 0 && !spin(look, ready)) sleep(polled, unpolled);
+      if (!ready() && executor_.in_flight() == 0 && !spin(look, ready)) rings_.sleep(look, ready);
       take_out_of_line(polled);
       take_out_of_line(unpolled);
     }
@@ -132,13 +130,6 @@ class QueueDaemon final : public Daemon {
       if (ready()) return true;
     }
     return false;
-  }
-
-  /// Until one of the rings has a completion or task work to run (io_uring_poll).
-  static void sleep(Ring& polled, Ring& unpolled) {
-    pollfd files[] = {{.fd = polled.raw()->ring_fd, .events = POLLIN, .revents = 0},
-                      {.fd = unpolled.raw()->ring_fd, .events = POLLIN, .revents = 0}};
-    (void)::poll(files, 2, -1);
   }
 
   /// Inlined into the loop that is measured, down to the delivery and the executor: a call for each

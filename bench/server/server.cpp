@@ -62,7 +62,7 @@ std::uint64_t granted_features() { return control::features().value_or(0); }
 Result<std::unique_ptr<Target>> open_target(const ServeOptions& options) {
   if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
   if (auto present = control::driver_present(); !present) return std::unexpected(present.error());
-  if (auto can = usable(options.mode, granted_features()); !can)
+  if (auto can = usable(options.mode, control::abilities()); !can)
     return std::unexpected(can.error());
   auto target = make_target(options.target);
   if (!target) return target;

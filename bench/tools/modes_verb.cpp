@@ -26,17 +26,17 @@ struct Row {
 
 constexpr std::string_view status_words[] = {"granted", "refused", "not granted", "not served"};
 
-Row judge(const Mode& mode, std::uint64_t features) {
+Row judge(const Mode& mode, const control::KernelAbilities& kernel) {
   if (const auto why = refusal(mode)) return {mode, Status::refused, *why};
-  if (const std::string missing = missing_features(mode, features); !missing.empty())
-    return {mode, Status::not_granted, "this kernel does not grant " + missing};
+  if (const std::string why = missing(mode, kernel); !why.empty())
+    return {mode, Status::not_granted, why};
   if (const auto why = unserved(mode)) return {mode, Status::not_served, *why};
   return {mode, Status::granted, {}};
 }
 
-std::vector<Row> judge_all(std::uint64_t features) {
+std::vector<Row> judge_all(const control::KernelAbilities& kernel) {
   std::vector<Row> rows;
-  for (const Mode& mode : all_modes()) rows.push_back(judge(mode, features));
+  for (const Mode& mode : all_modes()) rows.push_back(judge(mode, kernel));
   return rows;
 }
 
@@ -86,7 +86,7 @@ int run_modes(bool all, bool json) {
     std::println(stderr, "ublkbench: {}", features.error().message());
     return static_cast<int>(features.error().exit);
   }
-  const std::vector<Row> rows = judge_all(*features);
+  const std::vector<Row> rows = judge_all(control::abilities());
   if (json) return print_json(rows, *features);
   std::println(
       "Modes on this kernel (words joined by commas; '-' and '_' are the same;\n"

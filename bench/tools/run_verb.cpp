@@ -43,15 +43,15 @@ Result<json> choose_modes(RunRequest& request) {
   json left_out = json::array();
   if (!request.options.device.empty()) return left_out;
   if (auto present = control::driver_present(); !present) return std::unexpected(present.error());
-  const std::uint64_t granted = control::features().value_or(0);
+  const control::KernelAbilities kernel = control::abilities();
   if (!request.options.every_mode) {
     for (const Mode& mode : request.options.modes)
-      if (auto can = usable(mode, granted); !can) return std::unexpected(can.error());
+      if (auto can = usable(mode, kernel); !can) return std::unexpected(can.error());
     return left_out;
   }
   for (const Mode& mode : all_modes()) {
     if (std::ranges::find(request.options.modes, mode) != request.options.modes.end()) continue;
-    const auto can = usable(mode, granted);
+    const auto can = usable(mode, kernel);
     if (can) {
       request.options.modes.push_back(mode);
       continue;

@@ -79,11 +79,17 @@ TEST(Refusal, WhatTheDriverDropsIsRefused) {
 }
 
 TEST(Usable, MissingFeatureNamesTheFirstKernel) {
-  const auto can = usable(*parse_mode("batch,auto_zc"), every_feature & ~UBLK_F_BATCH_IO);
+  control::KernelAbilities kernel{.features = every_feature & ~UBLK_F_BATCH_IO};
+  const auto can = usable(*parse_mode("batch,auto_zc"), kernel);
   ASSERT_FALSE(can);
   EXPECT_EQ(can.error().exit, ExitCode::environment);
   EXPECT_THAT(can.error().message(), HasSubstr("UBLK_F_BATCH_IO (first in Linux 7.0)"));
-  EXPECT_TRUE(usable(*parse_mode("batch,auto_zc"), every_feature));
+  kernel.features = every_feature;
+  EXPECT_TRUE(usable(*parse_mode("batch,auto_zc"), kernel));
+  EXPECT_THAT(missing(*parse_mode("iopoll"), kernel), HasSubstr("on a ring that polls"));
+  EXPECT_TRUE(usable(*parse_mode("iopoll_split"), kernel));
+  kernel.commands_on_polling_rings = true;
+  EXPECT_TRUE(usable(*parse_mode("iopoll"), kernel));
 }
 
 TEST(Features, EveryFlagOfTheHeaderHasANameAndAKernel) {
