@@ -78,7 +78,7 @@ def attach_live(types: str = "auto", btf_path: str | None = None, dwarf_files: l
     symbols = RememberedSymbols(kallsyms.live_symbols())
     memory = Memory(raw_memory(raw))
     if dwarf_files or (btf_path is None and types != "btf"):
-        dwarf = given_dwarf(raw, memory, dwarf_files) if dwarf_files else \
+        dwarf = given_dwarf(raw.platform, memory, dwarf_files) if dwarf_files else \
             dwarf_program(memory, lambda prog: prog.set_kernel())
         if dwarf:
             return live(Kernel(dwarf, memory, symbols, source="live", types_from="DWARF", release=os.uname().release))
@@ -113,11 +113,11 @@ def with_btf(raw: drgn.Program, memory: Memory, symbols: RememberedSymbols, vmli
     return Kernel(prog, memory, symbols, source=source, types_from="BTF", release=release, finder=finder)
 
 
-def given_dwarf(raw: drgn.Program, memory: Memory, files: list[str]) -> drgn.Program:
+def given_dwarf(platform: drgn.Platform | None, memory: Memory, files: list[str]) -> drgn.Program:
     """Types out of files that the user names; they need not be where a debug package puts them."""
     logging.getLogger("drgn").setLevel(logging.CRITICAL)
-    assert raw.platform is not None
-    prog = over(memory, raw.platform)
+    assert platform is not None
+    prog = over(memory, platform)
     try:
         for number, file in enumerate(files):
             prog.extra_module(file, number, create=True).try_file(file, force=True)
@@ -195,7 +195,7 @@ def attach_vmcore(path: str, types: str = "auto", btf_path: str | None = None,
         builtin = kallsyms.BuiltinTables(memory, known[1], path).rows()
         symbols = RememberedSymbols(TableSymbols(builtin))
         if dwarf_files:
-            given = Kernel(given_dwarf(raw, memory, dwarf_files), memory, symbols, source="vmcore", types_from="DWARF",
+            given = Kernel(given_dwarf(raw.platform, memory, dwarf_files), memory, symbols, source="vmcore", types_from="DWARF",
                            release=known[0].get("OSRELEASE", "unknown"))
             return finish_core(given, builtin)
         return core_kernel(raw, memory, symbols, builtin, known[0], path, types, btf_path)

@@ -112,7 +112,7 @@ def replay(options: argparse.Namespace) -> Json:
     from .recording import Replay
     from .verdict import judge
 
-    recording = Replay(options.replay)
+    recording = Replay(options.replay, options.dwarf)
     taken = [take(recording.kernel, options.all_tags, recording.select(number))[0]
              for number in range(len(recording.samples))]
     if not taken:

@@ -16,7 +16,7 @@ import typing
 
 import drgn
 
-from .attach import checked_blob, over
+from .attach import checked_blob, given_dwarf, over
 from .btf_reduce import reduce
 from .errors import CannotRead, Fault, errno_text
 from .kallsyms import RecordedSymbols, RememberedSymbols, Symbol
@@ -125,7 +125,7 @@ def platform_words(prog: drgn.Program) -> list[str]:
 class Replay:
     """A recording as a kernel; `sample` switches from one sample to the next."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, dwarf_files: list[str] | None = None) -> None:
         self.data = load(path)
         self.samples = self.data["samples"]
         memory = self._memory = RecordedMemory()
@@ -137,6 +137,10 @@ class Replay:
             blob = checked_blob(base64.b64decode(self.data["types"]), "recording")
         except (KeyError, TypeError, ValueError) as error:
             raise CannotRead("read", path, f"it lacks or garbles {error}", "the recording is damaged") from error
+        if dwarf_files:
+            self.kernel = Kernel(given_dwarf(platform, memory, dwarf_files), memory, symbols, source="recording",
+                                 types_from="DWARF", release=str(self.data["kernel"]))
+            return
         prog = over(memory, platform)
         self.kernel = Kernel(prog, memory, symbols, source="recording", types_from="BTF",
                              release=str(self.data["kernel"]), finder=TypeFinder(prog, blob))

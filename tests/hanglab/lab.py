@@ -41,8 +41,8 @@ class Case:
     make: object
     title: str
     servers: tuple[str, ...] = ("bad",)
-    long: bool = False
     wedges: bool = False
+    alone: bool = False  # not beside others: it holds ublk_ctl_mutex, or takes every CPU
 
 
 CASES: dict[str, Case] = {}

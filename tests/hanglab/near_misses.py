@@ -25,7 +25,7 @@ def idle_zero_copy(lab):
     return Expectation(device, None)
 
 
-@case("busy device under full load", servers=("bad", "ours", "kublk"))
+@case("busy device under full load", servers=("bad", "ours", "kublk"), alone=True)
 def busy(lab):
     _pid, device = lab.any_server()
     load(lab, device, 32)

@@ -43,7 +43,7 @@ def stopped_batch(lab):
     return Expectation(device, "SERVER_STOPPED", ("is stopped",))
 
 
-@case("server stopped while it holds requests, device being deleted", servers=("bad", "ours", "kublk"))
+@case("server stopped while it holds requests, device being deleted", servers=("bad", "ours", "kublk"), alone=True)
 def stopped_and_deleted(lab):
     pid, device = lab.any_server()
     os.kill(pid, signal.SIGSTOP)
@@ -60,7 +60,7 @@ def never_reaps(lab):
     return Expectation(device, "SERVER_NOT_REAPING", ("completion(s) wait",))
 
 
-@case("server spins in user space and never enters the kernel")
+@case("server spins in user space and never enters the kernel", alone=True)
 def spins(lab):
     _server, device = lab.bad_server("--idle", "spin")
     lab.blocked_read(device)

@@ -4,6 +4,7 @@
 
 import json
 import lzma
+import os
 import random
 import subprocess
 import sys
@@ -54,6 +55,18 @@ class Recordings(unittest.TestCase):
                     continue
                 self.assertEqual(done.returncode, 1)
                 self.assertEqual({(row["code"], row["owner"]) for row in stuck}, {(code, owner)})
+
+    @unittest.skipUnless("UBLKBENCH_DWARF" in os.environ, "UBLKBENCH_DWARF=VMLINUX:UBLK_DRV.KO of a -dbg package")
+    def test_dwarf_of_the_debug_package_gives_the_same_dump(self):
+        words = [word for path in os.environ["UBLKBENCH_DWARF"].split(":") for word in ("--dwarf", path)]
+        for name in TRUTH:
+            with self.subTest(recording=name):
+                path = dump_paths.RECORDINGS / f"{name}.xz"
+                documents = [json.loads(replay(path, "--json", *more).stdout) for more in ((), words)]
+                self.assertEqual([document["source"].pop("types") for document in documents], ["BTF", "DWARF"])
+                for document in documents:
+                    document.pop("taken_at")
+                self.assertEqual(documents[0], documents[1])
 
     def test_text(self):
         for name, (code, _owner) in TRUTH.items():
