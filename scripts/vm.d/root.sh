@@ -6,7 +6,7 @@ root_packages=(
   # build
   g++ cmake ninja-build make ccache pkg-config git ca-certificates
   liburing-dev libbpf-dev libelf-dev zlib1g-dev linux-libc-dev clang llvm clang-format clang-tidy
-  libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev libsqlite3-dev
+  libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev libsimdjson-dev libsqlite3-dev
   # look into the kernel
   bpftool bpftrace python3-drgn linux-perf strace
   # tests and tools in the guest
@@ -14,6 +14,8 @@ root_packages=(
   file rsync less
   # NBD servers, and a file system that appends to zones
   nbdkit qemu-utils btrfs-progs
+  # reports, and the oracle of the statistics' tests
+  python3-numpy python3-matplotlib python3-jinja2 python3-scipy
   # the machine itself
   qemu-system-x86 virtiofsd busybox-static cpio xz-utils zstd
 )
