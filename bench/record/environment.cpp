@@ -110,6 +110,11 @@ json accelerator(const SystemFiles& files) {
   return has_hypervisor_flag(files) ? "unknown hypervisor" : "none";
 }
 
+constexpr const char* host_cpu_variable = "UBLKBENCH_HOST_CPU";
+
+/// Under QEMU's -icount the host decides how long a run takes and nothing that it measures.
+bool counts_instructions() { return !environment_variable("UBLKBENCH_ICOUNT_SHIFT").is_null(); }
+
 json machine_fields(const SystemFiles& files) {
   return {{"accelerator", accelerator(files)},
           {"vendor", files.text("/sys/class/dmi/id/sys_vendor")},
@@ -117,7 +122,7 @@ json machine_fields(const SystemFiles& files) {
           {"qemu_version", environment_variable("UBLKBENCH_QEMU_VERSION")},
           {"qemu_cpu", environment_variable("UBLKBENCH_QEMU_CPU")},
           {"icount_shift", environment_variable("UBLKBENCH_ICOUNT_SHIFT")},
-          {"host_cpu", environment_variable("UBLKBENCH_HOST_CPU")}};
+          {"host_cpu", counts_instructions() ? json() : environment_variable(host_cpu_variable)}};
 }
 
 json vulnerability_fields(const SystemFiles& files) {
@@ -131,6 +136,12 @@ json vulnerability_fields(const SystemFiles& files) {
   return fields;
 }
 
+/// How the programs were compiled. Their commit is not here: it is what two runs are compared for.
+json build_fields() {
+  const ToolIdentity& tool = tool_identity();
+  return {{"compiler", tool.compiler}, {"flags", tool.flags}, {"build_type", tool.build_type}};
+}
+
 json key_fields(const SystemFiles& files, const std::string& block_device) {
   utsname names{};
   ::uname(&names);
@@ -142,7 +153,7 @@ json key_fields(const SystemFiles& files, const std::string& block_device) {
                  {"vulnerabilities", vulnerability_fields(files)},
                  {"clocksource",
                   files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")},
-                 {"tool", tool_json()}};
+                 {"build", build_fields()}};
   if (!block_device.empty()) fields["queue"] = queue_limits(block_device, files.path(""));
   return fields;
 }
@@ -175,6 +186,7 @@ json memory_bytes(const SystemFiles& files, std::string_view field) {
 
 json noted_fields(const SystemFiles& files) {
   return {{"hostname", files.text("/proc/sys/kernel/hostname")},
+          {"host_cpu", environment_variable(host_cpu_variable)},
           {"captured_unix_s", std::time(nullptr)},
           {"load_average", files.text("/proc/loadavg")},
           {"uptime", files.text("/proc/uptime")},

@@ -10,8 +10,9 @@
 namespace ublkbench {
 
 /// {"key": 16 hex digits, "key_fields": {...}, "noted": {...}}. The key is a hash of key_fields;
-/// nothing that is measured or that changes by itself (frequencies, load, names) is in it. A field
-/// that this machine does not show is null. With a block device its queue limits are in the key.
+/// nothing that is measured or that changes by itself (frequencies, load, names) is in it, nor the
+/// commit of the programs, which is what runs are compared for. A field that this machine does not
+/// show is null. With a block device its queue limits are in the key.
 /// `root` is put before every path that is read (for tests).
 nlohmann::json capture_environment(const std::string& block_device = {},
                                    const std::string& root = {});

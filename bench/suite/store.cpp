@@ -93,6 +93,12 @@ Result<> Store::adopt(const json& earlier, const std::string& from) {
   if (earlier.value("cells", json()) != document_["cells"])
     return bad_input(std::format("{} is the record of another matrix", from),
                      "resume with the same options, or write elsewhere");
+  if (const std::string field =
+          difference(document_["run"].value("tool", json::object()),
+                     earlier.value("run", json::object()).value("tool", json::object()));
+      !field.empty())
+    return bad_input(std::format("{} was measured with other programs: {}", from, field),
+                     "write elsewhere");
   const json ours = document_["env"].value("key_fields", json::object());
   const json theirs = earlier.value("env", json::object()).value("key_fields", json::object());
   if (const std::string field = difference(ours, theirs); !field.empty())

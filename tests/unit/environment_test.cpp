@@ -53,7 +53,7 @@ TEST(Environment, KeyFieldsComeFromTheMachine) {
   EXPECT_EQ(fields["queue"]["scheduler"], "mq-deadline");
   EXPECT_EQ(fields["queue"]["nomerges"], 2);
   EXPECT_EQ(fields["queue"]["hardware_queues"], 2);
-  EXPECT_EQ(fields["tool"]["commit"], tool_identity().commit);
+  EXPECT_EQ(fields["build"]["compiler"], tool_identity().compiler);
 }
 
 TEST(Environment, KeyIgnoresWhatIsMeasured) {
