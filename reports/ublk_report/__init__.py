@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Reports on records of `ublkbench run`: pictures, and one HTML page that needs nothing else."""

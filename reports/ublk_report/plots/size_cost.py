@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Cost per I/O over block size: what an I/O costs whatever its size, and what its bytes cost."""
+
+import numpy
+
+from ublk_report import slices, style, text
+
+TITLE = "Cost and block size"
+SEE = ("A flat line means that bytes are free (zero copy); the fitted a is the cost of the path, b that of a byte. Under "
+       "icount b is instructions, and says nothing about how fast a processor copies.")
+
+
+def applies(run):
+    return len(run.axis("block_bytes")) > 1
+
+
+def fit(points):
+    """a and b of a + b * bytes, by least squares on relative errors."""
+    x, y = numpy.array(points, dtype=float).T
+    (b, a) = numpy.polyfit(x, y, 1, w=1 / y)
+    return a, b
+
+
+def draw(run, styles):
+    load, depth = slices.loads(run)[0], run.axis("depth")[-1]
+    sizes = run.axis("block_bytes")
+    figure, axes = style.panels(1, width=6.5, height=3.4)
+    axis = axes[0][0]
+    for mode in slices.modes(run):
+        points = [(cell.block_bytes, cell.median("ns_per_io")) for cell in
+                  run.select(mode=mode, depth=depth, target=load[0], pattern=load[1]) if cell.median("ns_per_io")]
+        if len(points) < 2:
+            continue
+        points.sort()
+        # Two points determine the line; only a third shows whether it is one.
+        words = ""
+        if len(points) > 2:
+            a, b = fit(points)
+            words = f": a {text.time_ns(max(a, 0))}, b {b * 1024:.1f} ns/KiB"
+        axis.plot(*zip(*points), label=mode + words, linewidth=1.3, markersize=4, **styles[mode])
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    axis.set_xticks(sizes, [text.size(size) for size in sizes])
+    axis.xaxis.set_minor_locator(style.NullLocator())
+    style.times(axis.yaxis)
+    axis.set_xlabel("block size")
+    axis.set_ylabel("time per I/O" + (" (virtual: instructions)" if run.counts_instructions else ""))
+    axis.set_title(f"qd {depth} {slices.title(run, load)}")
+    axis.legend(fontsize=7)
+    return figure
