@@ -70,6 +70,10 @@ def check_includes(name, text):
     parts = name.split("/")
     for included in INCLUDE.findall(text):
         there = included.split("/")
+        if parts[0] == "analyzers" and there[0] in APART and there[:2] != ["bench", "base"]:
+            yield f"analyzers must not include {included}"
+        if there[0] == "analyzers" and parts[0] in APART and parts[:2] != ["bench", "tools"]:
+            yield f"{'/'.join(parts[:2])} must not include {included}"
         if there[0] not in APART:
             continue
         if parts[0] == "probes" and PROBES_MAY_INCLUDE.match(included):
@@ -96,7 +100,7 @@ def check_source(name, text):
                 yield "no SPDX-License-Identifier in the first three lines"
     if suffix in (".hpp", ".h") and ".bpf." not in name and name not in SHARED_WITH_BPF and "#pragma once" not in text:
         yield "header without #pragma once"
-    if name.startswith("bench/") and text.count("\n") > LINES_MAX:
+    if name.startswith(("bench/", "analyzers/")) and text.count("\n") > LINES_MAX:
         yield f"{text.count(chr(10))} lines; split it (at most {LINES_MAX})"
 
 
@@ -168,6 +172,8 @@ class SelfTest(unittest.TestCase):
                 "probes/lib/a.cpp": SPDX + '#include "bench/base/log_linear.h"\n',
                 "probes/a.cpp": SPDX + '#include "bench/control/control.hpp"\n',
                 "bench/base/a.hpp": HEADER,
+                "analyzers/a.cpp": SPDX + '#include "bench/base/result.hpp"\n',
+                "bench/tools/a.cpp": SPDX + '#include "analyzers/compare.hpp"\n',
                 "scripts/a.sh": "#!/bin/bash\nif true; then\n\ttrue\nfi\n",
                 "tests/unit/a_test.cpp": SPDX + "TEST(A, B) { EXPECT_EQ(1, 1); }\n"}.items():
             self.assertEqual(self.found(name, text), [], name)
@@ -188,6 +194,12 @@ class SelfTest(unittest.TestCase):
         self.expect("bench/tools/a.cpp", SPDX + '#include "probes/a.h"\n', "bench must not include")
         self.expect("drgn/a.py", "# SPDX-License-Identifier: MIT\nimport bench.tools\n",
                     "drgn must not import bench")
+
+    def test_analyzers(self):
+        self.expect("analyzers/a.cpp", SPDX + '#include "bench/suite/x.hpp"\n',
+                    "analyzers must not include bench/suite/x.hpp")
+        self.expect("bench/suite/a.cpp", SPDX + '#include "analyzers/x.hpp"\n',
+                    "bench/suite must not include analyzers/x.hpp")
 
     def test_spdx(self):
         self.expect("bench/base/a.cpp", "int a;\n", "SPDX")

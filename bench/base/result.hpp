@@ -16,11 +16,14 @@ namespace ublkbench {
 /// Exit codes of every program of the suite; README.md tells users.
 enum class ExitCode : int {
   ok = 0,
-  usage = 2,         ///< bad option or bad input
-  environment = 5,   ///< no driver, no permission, a feature that this kernel lacks
-  io = 6,            ///< an I/O or data-verification error
-  hang = 7,          ///< a hang was detected
-  interrupted = 130  ///< Ctrl-C; devices were removed
+  regression = 1,      ///< gate: confirmed
+  usage = 2,           ///< bad option or bad input
+  inconclusive = 3,    ///< gate: neither passed nor failed
+  not_comparable = 4,  ///< gate, compare: the environments differ
+  environment = 5,     ///< no driver, no permission, a feature that this kernel lacks
+  io = 6,              ///< an I/O or data-verification error
+  hang = 7,            ///< a hang was detected
+  interrupted = 130    ///< Ctrl-C; devices were removed
 };
 
 /// One failure: the operation, the object it was applied to, the errno, and what the user can do.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bench/server/data_path.hpp"
+#include "bench/server/planted.hpp"
 
 namespace ublkbench {
 
@@ -27,6 +28,7 @@ class Executor final : public Unparker {
   void use(TargetLane& lane) { lane_ = &lane; }
 
   void start(std::uint32_t index) {
+    spend_planted_instructions();
     IoSlot& slot = slots_[index];
     const Request request = read_request(*slot.descriptor);
     slot.chain = {};

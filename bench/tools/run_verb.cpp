@@ -15,21 +15,18 @@
 #include "bench/control/control.hpp"
 #include "bench/record/environment.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/server/planted.hpp"
 #include "bench/suite/child.hpp"
 #include "bench/suite/null_block.hpp"
 #include "bench/suite/sample.hpp"
 #include "bench/suite/usage.hpp"
+#include "bench/tools/output.hpp"
 #include "bench/tools/progress.hpp"
 
 namespace ublkbench {
 namespace {
 
 using nlohmann::json;
-
-int report(const Error& error) {
-  std::println(stderr, "ublkbench: {}", error.message());
-  return static_cast<int>(error.exit);
-}
 
 void note(const std::string& text) { std::println(stderr, "ublkbench: note: {}", text); }
 
@@ -87,10 +84,30 @@ void check_control(RunOptions& options) {
   options.control = "none";
 }
 
+/// What decides how much work an I/O is, besides the cell: two runs are comparable if it is equal.
+json describe_work(const RunOptions& options) {
+  const load::LoadOptions& load = options.load;
+  json work = {
+      {"rw_mix_read_percent", load.rw_mix_read_percent},
+      {"submit_batch", load.submit_batch},
+      {"complete_batch", load.complete_batch},
+      {"fixed_buffers", load.fixed_buffers},
+      {"registered_file", load.registered_file},
+      {"direct", load.direct},
+      {"hipri", load.hipri},
+      {"load_cpus", load.job_cpus},
+      {"max_io_bytes", options.server.max_io_bytes},
+      {"auto_zc_fallback", options.server.auto_zc_fallback},
+      {"warmup_ns", load.ios == 0 ? json(load.warmup_ns) : json()},
+      {"warmup_ios",
+       load.warmup_ios == load::LoadOptions::default_warmup ? json() : json(load.warmup_ios)}};
+  return work;
+}
+
 json describe_run(const RunRequest& request, const std::vector<std::string>& argv, json left_out) {
   const RunOptions& options = request.options;
   const auto shift = icount_shift();
-  return {
+  json run = {
       {"id", std::format("{}-{}", utc_now(), ::getpid())},
       {"started", utc_now()},
       {"argv", argv},
@@ -104,10 +121,13 @@ json describe_run(const RunRequest& request, const std::vector<std::string>& arg
       {"rate_iops", options.load.rate_iops},
       {"loop", options.load.rate_iops == 0 ? "closed" : "open"},
       {"latency_recorded", options.load.record_latency},
+      {"work", describe_work(options)},
       {"clock", shift ? std::format("icount shift {}: times are instructions, not seconds", *shift)
                       : std::string()},
       {"tool", tool_json()},
       {"modes_left_out", std::move(left_out)}};
+  if (const auto planted = planted_instructions()) run["planted_instructions"] = *planted;
+  return run;
 }
 
 int dry_run(const RunOptions& options, const Plan& plan) {
@@ -196,12 +216,7 @@ class Run {
 
 int print_results(const RunRequest& request, const Store& store) {
   const bool document_on_stdout = request.store.json_path == "-";
-  const std::string text =
-      render(store.document(), document_on_stdout ? TableFormat::json : request.format);
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    return report(
-        failed("write", "the results to stdout", errno).error().with_exit(ExitCode::usage));
-  return 0;
+  return print(render(store.document(), document_on_stdout ? TableFormat::json : request.format));
 }
 
 }  // namespace

@@ -7,15 +7,18 @@
 #include <vector>
 
 #include "bench/record/tool_identity.hpp"
+#include "bench/tools/compare_verb.hpp"
 #include "bench/tools/doctor.hpp"
+#include "bench/tools/gate_verb.hpp"
 #include "bench/tools/modes_verb.hpp"
+#include "bench/tools/report_verb.hpp"
 #include "bench/tools/run_cli.hpp"
 #include "bench/tools/run_verb.hpp"
 
 namespace ublkbench {
 namespace {
 
-constexpr const char* verbs[] = {"run", "modes", "doctor"};
+constexpr const char* verbs[] = {"run", "modes", "doctor", "compare", "gate", "baseline", "report"};
 
 /// "ublkbench --qd 1" is "ublkbench run --qd 1".
 std::vector<std::string> with_verb(int argc, char** argv) {
@@ -58,6 +61,27 @@ int run(int argc, char** argv) {
   auto* const doctor = app.add_subcommand(verbs[2], "Check this machine and say what to do");
   doctor->add_flag("--json", json, "As JSON");
   doctor->callback([&] { code = run_doctor(json); });
+
+  CompareVerb compare_verb;
+  auto* const compare = app.add_subcommand(verbs[3], "Put runs beside each other, with verdicts");
+  compare_verb.add_options(*compare);
+  compare->callback([&] { code = compare_verb.run(); });
+
+  GateVerb gate_verb;
+  auto* const gate =
+      app.add_subcommand(verbs[4], "Judge records against a baseline: has the path grown?");
+  gate_verb.add_options(*gate);
+  gate->callback([&] { code = gate_verb.run(); });
+
+  BaselineVerb baseline_verb;
+  auto* const baseline = app.add_subcommand(verbs[5], "Accept, show or verify a baseline");
+  baseline_verb.add_options(*baseline);
+  baseline->callback([&] { code = baseline_verb.run(); });
+
+  auto* const report =
+      app.add_subcommand(verbs[6], "An HTML page and pictures of records (ublk-report)");
+  report->prefix_command()->set_help_flag();
+  report->callback([&] { code = run_report(report->remaining()); });
 
   std::vector<std::string> words = with_verb(argc, argv);
   std::ranges::reverse(words);  // CLI11 takes a vector back to front

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+#include "analyzers/baseline.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <format>
+#include <fstream>
+
+#include "analyzers/environment_diff.hpp"
+
+namespace ublkbench::analyzers {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* schema = "ublkbench.baseline/1";
+
+std::string commit_of(const Record& record) {
+  return record.run["tool"].value("commit", std::string("unknown"));
+}
+
+Result<> check_alike(std::span<const Record> records) {
+  const json reference = records.front().comparable_fields();
+  for (const Record& record : records) {
+    if (!record.counts_instructions())
+      return bad_input(record.path + " was not measured under icount",
+                       "the path-length gate counts instructions: scripts/vm --icount");
+    if (auto unlike = differences(reference, record.comparable_fields()); !unlike.empty())
+      return std::unexpected(
+          Error{.operation = std::format("{} and {} are not comparable:\n{}", records.front().path,
+                                         record.path, to_text(unlike)),
+                .object = {},
+                .errnum = 0,
+                .hint = {},
+                .exit = ExitCode::not_comparable});
+    if (commit_of(record) != commit_of(records.front()))
+      return bad_input(
+          std::format("{} and {} are of different commits", records.front().path, record.path));
+  }
+  return {};
+}
+
+json samples_json(const CellRecord& cell) {
+  json samples = json::object();
+  for (const Figure figure : gated_figures)
+    if (const auto values = cell.values(figure); !values.empty())
+      samples[std::string(traits(figure).name)] = values;
+  return samples;
+}
+
+json cell_json(const CellRecord& cell) {
+  return {{"id", cell.id},
+          {"kind", cell.axes.kind},
+          {"mode", cell.axes.mode},
+          {"target", cell.axes.target},
+          {"depth", cell.axes.depth},
+          {"block_bytes", cell.axes.block_bytes},
+          {"pattern", cell.axes.pattern},
+          {"samples", samples_json(cell)}};
+}
+
+/// Throws nlohmann's exceptions on a wrong shape; read_baseline() turns them into an Error.
+CellRecord cell_from(const json& object) {
+  CellRecord cell{.id = object.at("id"),
+                  .axes = {.kind = object.at("kind"),
+                           .mode = object.at("mode"),
+                           .target = object.at("target"),
+                           .depth = object.at("depth"),
+                           .block_bytes = object.at("block_bytes"),
+                           .pattern = object.at("pattern")}};
+  for (const auto& [name, values] : object.at("samples").items()) {
+    const auto figure = figure_named(name);
+    if (!figure) throw std::invalid_argument(std::format("unknown figure '{}'", name));
+    const auto numbers = values.get<std::vector<double>>();
+    if (cell.samples.empty()) cell.samples.resize(numbers.size());
+    if (numbers.size() != cell.samples.size())
+      throw std::invalid_argument(std::format("'{}' has samples missing", cell.id));
+    for (std::size_t at = 0; at < numbers.size(); ++at) {
+      if (!(numbers[at] > 0))
+        throw std::invalid_argument(std::format("'{}' has a sample that is not positive", cell.id));
+      cell.samples[at].round = at;
+      cell.samples[at].figures.set(*figure, numbers[at]);
+    }
+  }
+  if (cell.samples.size() < samples_min)
+    throw std::invalid_argument(
+        std::format("'{}' has fewer than {} samples", cell.id, samples_min));
+  return cell;
+}
+
+Baseline baseline_from(const json& document) {
+  if (const std::string found = document.at("schema"); found != schema)
+    throw std::invalid_argument(std::format("its schema is '{}', not '{}'", found, schema));
+  const json& accepted = document.at("accepted");
+  Baseline baseline{.path = {},
+                    .accepted = {.commit = accepted.at("commit"),
+                                 .at = accepted.at("at"),
+                                 .reason = accepted.at("reason")},
+                    .fields = document.at("fields"),
+                    .cells = {}};
+  if (!baseline.fields.is_object()) throw std::invalid_argument("'fields' is no object");
+  for (const json& cell : document.at("cells")) baseline.cells.push_back(cell_from(cell));
+  if (baseline.cells.empty()) throw std::invalid_argument("it has no cells");
+  return baseline;
+}
+
+}  // namespace
+
+Result<std::vector<CellRecord>> pooled_cells(std::span<const Record> records) {
+  if (records.empty()) return bad_input("no record to judge", "name one or more");
+  if (auto alike = check_alike(records); !alike) return std::unexpected(alike.error());
+  std::vector<CellRecord> cells;
+  for (const Record& record : records)
+    for (const CellRecord& cell : record.cells) {
+      auto found = std::ranges::find(cells, cell.id, &CellRecord::id);
+      if (found == cells.end()) {
+        cells.push_back(cell);
+        continue;
+      }
+      found->samples.insert(found->samples.end(), cell.samples.begin(), cell.samples.end());
+      found->failed += cell.failed;
+      if (cell.failed != 0) found->reason = cell.reason;
+    }
+  return cells;
+}
+
+Result<Baseline> make_baseline(std::span<const Record> records, Acceptance accepted) {
+  auto cells = pooled_cells(records);
+  if (!cells) return std::unexpected(cells.error());
+  const json& run = records.front().run;
+  if (run.contains("planted_instructions"))
+    return bad_input("a build with planted instructions is no baseline", "use the release preset");
+  if (run["tool"].value("dirty", json()) != false)
+    return bad_input("the programs had changes that are in no commit, or no commit at all",
+                     "commit, build and measure again");
+  for (const CellRecord& cell : *cells)
+    if (cell.failed != 0 || cell.samples.size() < samples_min)
+      return bad_input(
+          std::format("{}: {} sample(s), {} failed", cell.id, cell.samples.size(), cell.failed),
+          std::format("a baseline has at least {} of each cell and no failure", samples_min));
+  accepted.commit = commit_of(records.front());
+  return Baseline{.path = {},
+                  .accepted = std::move(accepted),
+                  .fields = records.front().comparable_fields(),
+                  .cells = std::move(*cells)};
+}
+
+json to_json(const Baseline& baseline) {
+  json document = {{"schema", schema},
+                   {"accepted",
+                    {{"commit", baseline.accepted.commit},
+                     {"at", baseline.accepted.at},
+                     {"reason", baseline.accepted.reason}}},
+                   {"fields", baseline.fields},
+                   {"cells", json::array()}};
+  for (const CellRecord& cell : baseline.cells) document["cells"].push_back(cell_json(cell));
+  return document;
+}
+
+/// A line for each field and each cell, so that a diff shows what changed and nothing else.
+std::string to_file_text(const Baseline& baseline) {
+  const json document = to_json(baseline);
+  std::string text = std::format("{{\n\"schema\": {},\n\"accepted\": {},\n\"fields\": {{",
+                                 document["schema"].dump(), document["accepted"].dump());
+  const char* separator = "\n";
+  for (const auto& [name, value] : document["fields"].items()) {
+    text += std::format("{}  {}: {}", separator, json(name).dump(), value.dump());
+    separator = ",\n";
+  }
+  text += "\n},\n\"cells\": [";
+  separator = "\n";
+  for (const json& cell : document["cells"]) {
+    text += separator + ("  " + cell.dump());
+    separator = ",\n";
+  }
+  return text + "\n]\n}\n";
+}
+
+Result<Baseline> read_baseline(const std::string& path) {
+  std::ifstream file(path);
+  std::error_code error;
+  if (!file || std::filesystem::is_directory(path, error))
+    return std::unexpected(failed("read the baseline", path, file ? EISDIR : errno,
+                                  "make one with 'ublkbench baseline accept'")
+                               .error()
+                               .with_exit(ExitCode::usage));
+  try {
+    Baseline baseline = baseline_from(json::parse(file));
+    baseline.path = path;
+    return baseline;
+  } catch (const std::exception& problem) {
+    std::string what = problem.what();
+    std::ranges::replace(what, '\n', ' ');
+    return bad_input(std::format("{} is no baseline: {}", path, what),
+                     "restore it from git, or accept a new one");
+  }
+}
+
+}  // namespace ublkbench::analyzers

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT
+#include "analyzers/record.hpp"
+
+#include <filesystem>
+#include <format>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "analyzers/json_reader.hpp"
+
+namespace ublkbench::analyzers {
+namespace {
+
+using nlohmann::json;
+using Element = simdjson::dom::element;
+using Object = simdjson::dom::object;
+
+constexpr std::string_view schema = "ublkbench.run/1";
+
+Result<simdjson::padded_string> load(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return bad_input(path + " is a folder without run.json", "name a record of 'ublkbench run'");
+  if (!std::filesystem::exists(path, error))
+    return std::unexpected(failed("open", path, ENOENT).error().with_exit(ExitCode::usage));
+  simdjson::padded_string text;
+  if (simdjson::padded_string::load(path).get(text) != simdjson::SUCCESS)
+    return std::unexpected(failed("read", path, EIO).error().with_exit(ExitCode::usage));
+  return text;
+}
+
+std::unexpected<Error> broken(const std::string& path, std::string_view why) {
+  return bad_input(std::format("{}: {}", path, why),
+                   "the file is damaged, cut off, or no record of 'ublkbench run'");
+}
+
+/// Small parts go on as nlohmann's JSON, which everything else of the project uses.
+json to_nlohmann(const Object& object) {
+  return json::parse(simdjson::minify(object), nullptr, false);
+}
+
+class Builder {
+ public:
+  explicit Builder(std::string path) { record_.path = std::move(path); }
+
+  Result<> head(const Object& document) {
+    JsonReader reader(record_.path, "", error_);
+    const std::string found = reader.string(document, "schema");
+    if (!error_ && found != schema)
+      return bad_input(std::format("{}: its schema is '{}'", record_.path, found),
+                       std::format("this program reads '{}'", schema));
+    const Object run = reader.object(document, "run");
+    const Object env = reader.object(document, "env");
+    reader.inside("env").object(env, "key_fields");
+    reader.inside("run").object(run, "tool");
+    reader.inside("run").string(run, "clock");
+    if (error_) return std::unexpected(*error_);
+    record_.run = to_nlohmann(run);
+    record_.env = to_nlohmann(env);
+    return cells(reader, document);
+  }
+
+  Result<> samples(const Object& document) {
+    JsonReader reader(record_.path, "", error_);
+    simdjson::dom::array list;
+    const auto element = reader.find(document, "samples");
+    if (!element || element->get(list) != simdjson::SUCCESS)
+      return broken(record_.path, "'samples' is missing");
+    for (const Element& entry : list)
+      if (auto added = sample(entry, next_++); !added) return added;
+    return {};
+  }
+
+  Result<> sample(const Element& element) { return sample(element, next_++); }
+
+  Result<Record> finish() { return std::move(record_); }
+
+ private:
+  Result<> cells(JsonReader& reader, const Object& document) {
+    simdjson::dom::array list;
+    const auto element = reader.find(document, "cells");
+    if (!element || element->get(list) != simdjson::SUCCESS)
+      return broken(record_.path, "'cells' is missing");
+    for (const Element& entry : list) {
+      JsonReader at = reader.inside(std::format("cells[{}]", record_.cells.size()));
+      Object cell;
+      if (entry.get(cell) != simdjson::SUCCESS) return broken(record_.path, "a cell is no object");
+      add_cell(at, cell);
+      if (error_) return std::unexpected(*error_);
+    }
+    return {};
+  }
+
+  void add_cell(JsonReader& at, const Object& cell) {
+    CellRecord added;
+    added.id = at.string(cell, "id");
+    added.axes = {.kind = at.string(cell, "kind"),
+                  .mode = {},
+                  .target = at.string(cell, "target"),
+                  .depth = at.count(cell, "depth"),
+                  .block_bytes = at.count(cell, "block_bytes"),
+                  .pattern = at.string(cell, "pattern")};
+    added.axes.mode =
+        at.find(cell, "mode") ? at.string(cell, "mode") : "(" + added.axes.target + ")";
+    if (!index_.emplace(added.id, record_.cells.size()).second)
+      at.complain("id", std::format("'{}' is there twice", added.id));
+    record_.cells.push_back(std::move(added));
+  }
+
+  Result<> sample(const Element& element, std::size_t number) {
+    JsonReader at(record_.path, std::format("samples[{}]", number), error_);
+    Object object;
+    if (element.get(object) != simdjson::SUCCESS)
+      at.complain("", "is no object");
+    else
+      add_sample(at, object);
+    if (error_) return std::unexpected(*error_);
+    return {};
+  }
+
+  void add_sample(JsonReader& at, const Object& object) {
+    const std::string id = at.string(object, "cell");
+    const std::string status = at.string(object, "status");
+    Sample sample{.round = at.count(object, "round"), .order = at.count(object, "order")};
+    if (error_) return;
+    const auto found = index_.find(id);
+    if (found == index_.end()) return at.complain("cell", std::format("'{}' is no cell", id));
+    if (!seen_.emplace(found->second, sample.round).second)
+      return at.complain("round", std::format("{} of '{}' is there twice", sample.round, id));
+    CellRecord& cell = record_.cells[found->second];
+    if (status != "ok") {
+      ++cell.failed;
+      cell.reason = at.string(object, "reason");
+      return;
+    }
+    if (figures(at, object, sample.figures)) return cell.samples.push_back(sample);
+    ++cell.failed;
+    cell.reason = "no I/O was measured";
+  }
+
+  /// False where nothing was measured.
+  bool figures(JsonReader& at, const Object& object, Figures& figures) {
+    const Object load = at.object(object, "load");
+    const Object per_io = at.object(object, "per_io");
+    JsonReader in_load = at.inside("load");
+    const auto ios = static_cast<double>(in_load.count(load, "measured_ios"));
+    const double window_ns = in_load.number(load, "window_ns");
+    if (error_) return true;
+    if (ios == 0 || window_ns == 0) return false;
+    figures.set(Figure::ns_per_io, window_ns / ios);
+    figures.set(Figure::iops, in_load.number(load, "iops"));
+    set_latency(in_load, load, figures);
+    JsonReader in_per_io = at.inside("per_io");
+    for (const Figure figure :
+         {Figure::server_cpu_ns, Figure::load_cpu_ns, Figure::server_instructions,
+          Figure::load_instructions, Figure::total_instructions})
+      if (const auto value = in_per_io.optional_number(per_io, traits(figure).name))
+        figures.set(figure, *value);
+    if (const auto server = at.optional_object(object, "server"))
+      set_server(at.inside("server"), *server, ios, figures);
+    return true;
+  }
+
+  static void set_latency(JsonReader& at, const Object& load, Figures& figures) {
+    const auto latency = at.optional_object(load, "latency_ns");
+    if (!latency) return;
+    JsonReader inside = at.inside("latency_ns");
+    for (const auto& [key, figure] :
+         {std::pair{"p50", Figure::p50_ns}, {"p99", Figure::p99_ns}, {"p999", Figure::p999_ns}})
+      figures.set(figure, inside.number(*latency, key));
+  }
+
+  static void set_server(JsonReader at, const Object& server, double ios, Figures& figures) {
+    for (const auto& [key, figure] :
+         {std::pair{"fetch_batch", Figure::fetch_batch}, {"commit_batch", Figure::commit_batch}})
+      figures.set(figure, at.inside(key).number(at.object(server, key), "mean"));
+    figures.set(Figure::enters, at.number(server, "enters") / ios);
+  }
+
+  Record record_;
+  std::optional<Error> error_;
+  std::unordered_map<std::string, std::size_t> index_;
+  std::set<std::pair<std::size_t, std::uint64_t>> seen_;
+  std::size_t next_ = 0;
+};
+
+Result<Object> parse_object(simdjson::dom::parser& parser, const simdjson::padded_string& text,
+                            const std::string& path) {
+  Object object;
+  const auto parsed = parser.parse(text);
+  if (parsed.error() != simdjson::SUCCESS)
+    return broken(path, std::format("broken JSON ({})", simdjson::error_message(parsed.error())));
+  if (parsed.get(object) != simdjson::SUCCESS) return broken(path, "no JSON object");
+  return object;
+}
+
+Result<Record> read_document(const std::string& path) {
+  const auto text = load(path);
+  if (!text) return std::unexpected(text.error());
+  simdjson::dom::parser parser;
+  const auto document = parse_object(parser, *text, path);
+  if (!document) return std::unexpected(document.error());
+  Builder builder(path);
+  if (auto done = builder.head(*document); !done) return std::unexpected(done.error());
+  if (auto done = builder.samples(*document); !done) return std::unexpected(done.error());
+  return builder.finish();
+}
+
+/// A folder's samples are lines of their own; a last line without its end was cut off.
+Result<Record> read_folder(const std::string& folder) {
+  const std::string head_path = folder + "/run.json";
+  const std::string lines_path = folder + "/samples.jsonl";
+  const auto head = load(head_path);
+  if (!head) return std::unexpected(head.error());
+  simdjson::dom::parser parser;
+  Builder builder(folder);
+  {
+    const auto document = parse_object(parser, *head, head_path);
+    if (!document) return std::unexpected(document.error());
+    if (auto done = builder.head(*document); !done) return std::unexpected(done.error());
+  }
+  const auto lines = load(lines_path);
+  if (!lines) return std::unexpected(lines.error());
+  const std::string_view all(lines->data(), lines->size());
+  if (!all.empty() && all.back() != '\n')
+    return bad_input(lines_path + ": the last line is cut off",
+                     "go on with it: --out DIR --resume");
+  simdjson::dom::parser line_parser;
+  std::size_t number = 0;
+  for (std::size_t from = 0; from < all.size();) {
+    const std::size_t to = all.find('\n', from);
+    ++number;
+    // The padding that the parser wants to read behind a line is the next line or the file's.
+    const auto parsed = line_parser.parse(all.data() + from, to - from, false);
+    if (parsed.error() != simdjson::SUCCESS)
+      return broken(lines_path, std::format("broken JSON in line {} ({})", number,
+                                            simdjson::error_message(parsed.error())));
+    if (auto added = builder.sample(parsed.value_unsafe()); !added)
+      return std::unexpected(added.error());
+    from = to + 1;
+  }
+  return builder.finish();
+}
+
+void flatten(const json& value, const std::string& name, json& flat) {
+  if (!value.is_object()) {
+    flat[name] = value;
+    return;
+  }
+  for (const auto& [key, below] : value.items())
+    flatten(below, name.empty() ? key : name + "." + key, flat);
+}
+
+}  // namespace
+
+std::vector<double> CellRecord::values(Figure figure) const {
+  std::vector<double> values;
+  values.reserve(samples.size());
+  for (const Sample& sample : samples)
+    if (const auto value = sample.figures.get(figure)) values.push_back(*value);
+  return values;
+}
+
+bool Record::counts_instructions() const {
+  return run.value("clock", std::string()).starts_with("icount");
+}
+
+json Record::comparable_fields() const {
+  json flat = json::object();
+  flatten(env["key_fields"], "env", flat);
+  for (const char* field : {"queues", "daemons", "jobs", "ios", "runtime_ns", "rate_iops", "loop",
+                            "latency_recorded", "clock"})
+    if (run.contains(field)) flat[std::string("work.") + field] = run[field];
+  if (run.contains("work")) flatten(run["work"], "work", flat);
+  return flat;
+}
+
+Result<Record> read_record(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(path + "/run.json", error) ? read_folder(path)
+                                                            : read_document(path);
+}
+
+}  // namespace ublkbench::analyzers

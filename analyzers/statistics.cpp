@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+#include "analyzers/statistics.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <utility>
+
+namespace ublkbench::analyzers {
+namespace {
+
+/// Above this many pairs the exact distribution is not worth its time; the normal one is as good.
+constexpr std::size_t exact_pairs_max = 2500;
+
+std::vector<double> sorted(std::span<const double> values) {
+  std::vector<double> copy(values.begin(), values.end());
+  std::ranges::sort(copy);
+  return copy;
+}
+
+/// Halves first, so that huge values do not overflow.
+double middle(double low, double high) { return low / 2 + high / 2; }
+
+double median_of_sorted(const std::vector<double>& values) {
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : middle(values[half - 1], values[half]);
+}
+
+/// Median of values that need not be sorted, in linear time; reorders them.
+double median_of(std::vector<double>& values) {
+  const auto half = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, half);
+  if (values.size() % 2 == 1) return *half;
+  return middle(*std::max_element(values.begin(), half), *half);
+}
+
+double normal_upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
+
+struct Ranks {
+  double sum_of_a = 0;  ///< midranks where values are equal
+  double tie_term = 0;  ///< sum of t^3 - t over groups of t equal values
+};
+
+Ranks ranks_of(std::span<const double> a, std::span<const double> b) {
+  struct Entry {
+    double value;
+    bool of_a;
+  };
+  std::vector<Entry> all;
+  all.reserve(a.size() + b.size());
+  for (const double value : a) all.push_back({value, true});
+  for (const double value : b) all.push_back({value, false});
+  std::ranges::sort(all, {}, &Entry::value);
+  Ranks ranks;
+  for (std::size_t from = 0; from < all.size();) {
+    std::size_t to = from;
+    while (to < all.size() && all[to].value == all[from].value) ++to;
+    const auto group = static_cast<double>(to - from);
+    const double midrank = (static_cast<double>(from + to) + 1) / 2;
+    for (std::size_t at = from; at < to; ++at)
+      if (all[at].of_a) ranks.sum_of_a += midrank;
+    ranks.tie_term += group * group * group - group;
+    from = to;
+  }
+  return ranks;
+}
+
+/// Thousands of cells have the same few sizes.
+const std::vector<double>& known_u_distribution(std::size_t n, std::size_t m) {
+  thread_local std::map<std::pair<std::size_t, std::size_t>, std::vector<double>> known;
+  auto [found, is_new] = known.try_emplace({n, m});
+  if (is_new) found->second = u_distribution(n, m);
+  return found->second;
+}
+
+double exact_p(double u, std::size_t n, std::size_t m) {
+  const std::vector<double>& chances = known_u_distribution(n, m);
+  const auto smaller = static_cast<std::size_t>(std::min(u, static_cast<double>(n * m) - u));
+  const double tail = std::accumulate(
+      chances.begin(), chances.begin() + static_cast<std::ptrdiff_t>(smaller) + 1, 0.0);
+  return std::min(1.0, 2 * tail);
+}
+
+double normal_p(double u, double n, double m, double tie_term) {
+  const double total = n + m;
+  const double variance = n * m / 12 * (total + 1 - tie_term / (total * (total - 1)));
+  if (!(variance > 0)) return 1;
+  const double distance = std::max(0.0, std::abs(u - n * m / 2) - 0.5);
+  return std::min(1.0, 2 * normal_upper_tail(distance / std::sqrt(variance)));
+}
+
+/// The largest c with 2 * P(X < c) <= 1 - confidence, for cumulative chances; 0 when there is none.
+std::size_t cut(const std::vector<double>& chances, double confidence) {
+  double below = 0;
+  std::size_t count = 0;
+  while (count < chances.size() / 2 && 2 * (below + chances[count]) <= 1 - confidence)
+    below += chances[count++];
+  return count;
+}
+
+std::vector<double> binomial_half(std::size_t n) {
+  std::vector<double> chances(n + 1);
+  for (std::size_t k = 0; k <= n; ++k)
+    chances[k] = std::exp(
+        std::lgamma(static_cast<double>(n) + 1) - std::lgamma(static_cast<double>(k) + 1) -
+        std::lgamma(static_cast<double>(n - k) + 1) - static_cast<double>(n) * std::log(2.0));
+  return chances;
+}
+
+/// How many of the sorted differences lie outside the interval on each side; 0: too few samples.
+std::size_t differences_outside(std::size_t n, std::size_t m, double confidence) {
+  if (n * m <= exact_pairs_max) return cut(known_u_distribution(n, m), confidence);
+  const double pairs = static_cast<double>(n * m);
+  const double deviation = std::sqrt(pairs * static_cast<double>(n + m + 1) / 12);
+  // The z with 2 * upper_tail(z) = 1 - confidence, by bisection: exact enough, and no table.
+  double low = 0;
+  double high = 40;
+  for (int turn = 0; turn < 100; ++turn) {
+    const double z = (low + high) / 2;
+    (2 * normal_upper_tail(z) > 1 - confidence ? low : high) = z;
+  }
+  const double outside = std::floor(pairs / 2 - high * deviation - 0.5);
+  return outside > 0 ? static_cast<std::size_t>(outside) : 0;
+}
+
+bool all_positive(std::span<const double> values) {
+  return std::ranges::all_of(values, [](double v) { return v > 0 && std::isfinite(v); });
+}
+
+std::vector<double> logarithms(std::span<const double> values) {
+  std::vector<double> logs;
+  for (const double value : values) logs.push_back(std::log(value));
+  return logs;
+}
+
+}  // namespace
+
+std::optional<double> median(std::span<const double> values) {
+  if (values.empty()) return std::nullopt;
+  return median_of_sorted(sorted(values));
+}
+
+std::optional<Interval> range(std::span<const double> values) {
+  if (values.empty()) return std::nullopt;
+  const auto [low, high] = std::ranges::minmax(values);
+  return Interval{.low = low, .high = high};
+}
+
+std::optional<Interval> median_interval(std::span<const double> values, double confidence) {
+  if (values.empty()) return std::nullopt;
+  const std::size_t outside = cut(binomial_half(values.size()), confidence);
+  if (outside == 0) return std::nullopt;
+  const std::vector<double> order = sorted(values);
+  return Interval{.low = order[outside - 1], .high = order[order.size() - outside]};
+}
+
+std::optional<double> geometric_mean(std::span<const double> values) {
+  if (values.empty() || !all_positive(values)) return std::nullopt;
+  double sum = 0;
+  for (const double value : values) sum += std::log(value);
+  return std::exp(sum / static_cast<double>(values.size()));
+}
+
+std::vector<double> u_distribution(std::size_t n, std::size_t m) {
+  // The largest value is of the first sample with the chance n/(n+m), and then exceeds all m of the
+  // second. Only sums of positive terms, so that tiny chances are as exact as large ones.
+  std::vector<std::vector<double>> row(m + 1);  // row[j]: of i and j samples
+  for (std::size_t j = 0; j <= m; ++j) row[j] = {1.0};
+  for (std::size_t i = 1; i <= n; ++i)
+    for (std::size_t j = 1; j <= m; ++j) {
+      const double of_first = static_cast<double>(i) / static_cast<double>(i + j);
+      std::vector<double> chances(i * j + 1, 0.0);
+      for (std::size_t u = 0; u < row[j].size(); ++u) chances[u + j] += of_first * row[j][u];
+      for (std::size_t u = 0; u < row[j - 1].size(); ++u)
+        chances[u] += (1 - of_first) * row[j - 1][u];
+      row[j] = std::move(chances);
+    }
+  return row[m];
+}
+
+std::optional<RankTest> rank_test(std::span<const double> a, std::span<const double> b) {
+  if (a.empty() || b.empty()) return std::nullopt;
+  const Ranks ranks = ranks_of(a, b);
+  const auto n = static_cast<double>(a.size());
+  const auto m = static_cast<double>(b.size());
+  RankTest test{.u = ranks.sum_of_a - n * (n + 1) / 2};
+  test.exact = ranks.tie_term == 0 && a.size() * b.size() <= exact_pairs_max;
+  test.p =
+      test.exact ? exact_p(test.u, a.size(), b.size()) : normal_p(test.u, n, m, ranks.tie_term);
+  return test;
+}
+
+std::optional<Shift> shift(std::span<const double> a, std::span<const double> b,
+                           double confidence) {
+  if (a.empty() || b.empty()) return std::nullopt;
+  std::vector<double> differences;
+  differences.reserve(a.size() * b.size());
+  for (const double x : a)
+    for (const double y : b) differences.push_back(y - x);
+  Shift found;
+  const std::size_t outside = differences_outside(a.size(), b.size(), confidence);
+  found.estimate = median_of(differences);
+  if (outside == 0) return found;
+  const auto nth = [&](std::size_t at) {
+    std::ranges::nth_element(differences, differences.begin() + static_cast<std::ptrdiff_t>(at));
+    return differences[at];
+  };
+  found.interval = Interval{.low = nth(outside - 1), .high = nth(differences.size() - outside)};
+  return found;
+}
+
+std::optional<Shift> ratio(std::span<const double> a, std::span<const double> b,
+                           double confidence) {
+  if (!all_positive(a) || !all_positive(b)) return std::nullopt;
+  auto found = shift(logarithms(a), logarithms(b), confidence);
+  if (!found) return std::nullopt;
+  found->estimate = std::exp(found->estimate);
+  if (found->interval)
+    found->interval = {.low = std::exp(found->interval->low),
+                       .high = std::exp(found->interval->high)};
+  return found;
+}
+
+}  // namespace ublkbench::analyzers

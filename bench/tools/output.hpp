@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// What the verbs of ublkbench share: results to stdout, one line of an error to stderr.
+#pragma once
+
+#include <string>
+
+#include "bench/base/result.hpp"
+
+namespace ublkbench {
+
+/// Says what failed; returns the exit code.
+int report(const Error& error);
+
+/// Writes all of `text` to stdout; returns the exit code.
+int print(const std::string& text);
+
+/// "5" or "0.5%".
+Result<double> parse_percent(const std::string& text);
+
+}  // namespace ublkbench

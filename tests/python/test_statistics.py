@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The analyzers' statistics against scipy, on random data of every awkward kind, and their properties."""
+
+import json
+import math
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import unittest
+
+try:
+    import numpy
+    from scipy import stats
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+CALCULATOR = pathlib.Path(os.environ.get("UBLKBENCH_BUILD", "build/release")) / "tests/python/statistics_calculator"
+
+
+def calculate(requests):
+    """The answers of the C++ code, one a request."""
+    text = "".join(json.dumps(request) + "\n" for request in requests)
+    done = subprocess.run([CALCULATOR], input=text, capture_output=True, text=True, check=True, timeout=300)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(requests)
+    return answers
+
+
+def samples(rng, kind, n):
+    if kind == "continuous":
+        return [rng.lognormvariate(5, 0.3) for _ in range(n)]
+    if kind == "ties":
+        return [float(rng.randint(1, 6)) for _ in range(n)]
+    if kind == "constant":
+        return [42.0] * n
+    if kind == "huge":
+        return [rng.uniform(1e300, 1.7e308) for _ in range(n)]
+    if kind == "tiny":
+        return [rng.uniform(1e-308, 1e-300) for _ in range(n)]
+    raise ValueError(kind)
+
+
+KINDS = ("continuous", "ties", "constant", "huge", "tiny")
+SIZES = (1, 2, 3, 5, 6, 9, 10, 20, 33)
+
+
+class Oracle(unittest.TestCase):
+    def setUp(self):
+        self.rng = random.Random(20261121)
+
+    def pairs(self):
+        for kind in KINDS:
+            for n in SIZES:
+                for m in (1, 2, 5, 10, 20):
+                    yield kind, samples(self.rng, kind, n), samples(self.rng, kind, m)
+
+    def test_rank_test(self):
+        cases = list(self.pairs())
+        exact = tied = 0
+        for (kind, a, b), answer in zip(cases, calculate([{"a": a, "b": b} for _, a, b in cases])):
+            with self.subTest(kind=kind, n=len(a), m=len(b)):
+                has_ties = len(set(a + b)) < len(a) + len(b)
+                self.assertEqual(answer["exact"], not has_ties)
+                oracle = stats.mannwhitneyu(a, b, method="asymptotic" if has_ties else "exact")
+                self.assertEqual(answer["u"], oracle.statistic)
+                # Of equal values alone scipy divides by zero; nothing speaks for a difference then.
+                expected = 1.0 if math.isnan(oracle.pvalue) else oracle.pvalue
+                self.assertTrue(math.isclose(answer["p"], expected, rel_tol=1e-9), (answer["p"], expected))
+                exact += answer["exact"]
+                tied += has_ties
+        self.assertGreater(exact, 50)
+        self.assertGreater(tied, 50)
+
+    def test_large_samples_use_the_normal_approximation(self):
+        a, b = samples(self.rng, "continuous", 80), samples(self.rng, "continuous", 60)
+        (answer,) = calculate([{"a": a, "b": b}])
+        self.assertFalse(answer["exact"])
+        oracle = stats.mannwhitneyu(a, b, method="asymptotic")
+        self.assertTrue(math.isclose(answer["p"], oracle.pvalue, rel_tol=1e-9))
+
+    def test_median_and_its_interval(self):
+        cases = [(kind, n, confidence, samples(self.rng, kind, n))
+                 for kind in KINDS for n in (*SIZES, 50, 101) for confidence in (0.9, 0.95, 0.99)]
+        answers = calculate([{"a": a, "confidence": c} for _, _, c, a in cases])
+        found = 0
+        for (kind, n, confidence, a), answer in zip(cases, answers):
+            with self.subTest(kind=kind, n=n, confidence=confidence):
+                ordered = sorted(a)
+                middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
+                self.assertEqual(answer["median"], middle)
+                if kind not in ("huge",):  # numpy's mean of two overflows there
+                    self.assertTrue(math.isclose(answer["median"], float(numpy.median(a)), rel_tol=1e-12))
+                oracle = stats.quantile_test(a, q=0, p=0.5).confidence_interval(confidence)
+                if math.isnan(oracle.low) or math.isnan(oracle.high):
+                    self.assertIsNone(answer["median_interval"])
+                else:
+                    found += 1
+                    self.assertEqual(answer["median_interval"], [oracle.low, oracle.high])
+        self.assertGreater(found, 50)
+
+    def test_geometric_mean(self):
+        cases = [samples(self.rng, kind, n) for kind in KINDS for n in SIZES]
+        for a, answer in zip(cases, calculate([{"a": a} for a in cases])):
+            self.assertTrue(math.isclose(answer["geometric_mean"], float(stats.gmean(a)), rel_tol=1e-9))
+
+    def test_shift_is_the_median_of_all_differences(self):
+        cases = list(self.pairs())
+        for (kind, a, b), answer in zip(cases, calculate([{"a": a, "b": b} for _, a, b in cases])):
+            with self.subTest(kind=kind, n=len(a), m=len(b)):
+                differences = sorted(y - x for x in a for y in b)
+                half = len(differences) // 2
+                expected = (differences[half] if len(differences) % 2
+                            else differences[half - 1] / 2 + differences[half] / 2)
+                self.assertEqual(answer["shift"]["estimate"], expected)
+
+    def test_the_interval_of_the_shift_inverts_scipys_exact_test(self):
+        """Inside the interval the test does not reject the shift, outside it does."""
+        cases = [(n, m, confidence, samples(self.rng, "continuous", n), samples(self.rng, "continuous", m))
+                 for n in (4, 5, 6, 10, 12) for m in (4, 5, 7, 10) for confidence in (0.9, 0.95, 0.98)]
+        answers = calculate([{"a": a, "b": b, "confidence": c} for _, _, c, a, b in cases])
+        found = 0
+        for (n, m, confidence, a, b), answer in zip(cases, answers):
+            with self.subTest(n=n, m=m, confidence=confidence):
+                interval = answer["shift"]["interval"]
+                smallest_p = 2 / math.comb(n + m, n)
+                self.assertEqual(interval is None, smallest_p > 1 - confidence)
+                if interval is None:
+                    continue
+                found += 1
+                low, high = interval
+                step = (high - low) * 1e-6
+
+                def p_of(shift, a=a, b=b):
+                    return stats.mannwhitneyu(a, [y - shift for y in b], method="exact").pvalue
+
+                for inside in (low + step, answer["shift"]["estimate"], high - step):
+                    self.assertGreater(p_of(inside), 1 - confidence)
+                for outside in (low - step, high + step):
+                    self.assertLessEqual(p_of(outside), 1 - confidence)
+        self.assertGreater(found, 30)
+
+
+class Properties(unittest.TestCase):
+    def setUp(self):
+        self.rng = random.Random(7)
+        self.cases = [(samples(self.rng, "continuous", 8), samples(self.rng, "continuous", 9)) for _ in range(50)]
+
+    def test_the_order_of_samples_does_not_matter(self):
+        before = calculate([{"a": a, "b": b} for a, b in self.cases])
+        shuffled = [{"a": self.rng.sample(a, len(a)), "b": self.rng.sample(b, len(b))} for a, b in self.cases]
+        for one, other in zip(before, calculate(shuffled)):
+            # Of a sum the last bits depend on the order.
+            self.assertTrue(math.isclose(one.pop("geometric_mean"), other.pop("geometric_mean"), rel_tol=1e-12))
+            self.assertEqual(one, other)
+
+    def test_exchanged_sides_give_the_reciprocal(self):
+        forward = calculate([{"a": a, "b": b} for a, b in self.cases])
+        backward = calculate([{"a": b, "b": a} for a, b in self.cases])
+        for one, other in zip(forward, backward):
+            self.assertTrue(math.isclose(one["p"], other["p"], rel_tol=1e-12))
+            self.assertTrue(math.isclose(one["ratio"]["estimate"] * other["ratio"]["estimate"], 1, rel_tol=1e-12))
+            low, high = one["ratio"]["interval"]
+            self.assertTrue(math.isclose(low * other["ratio"]["interval"][1], 1, rel_tol=1e-12))
+            self.assertTrue(math.isclose(high * other["ratio"]["interval"][0], 1, rel_tol=1e-12))
+
+    def test_scale_does_not_change_a_ratio(self):
+        before = calculate([{"a": a, "b": b} for a, b in self.cases])
+        scaled = calculate([{"a": [1000 * x for x in a], "b": [1000 * y for y in b]} for a, b in self.cases])
+        for one, other in zip(before, scaled):
+            self.assertTrue(math.isclose(one["ratio"]["estimate"], other["ratio"]["estimate"], rel_tol=1e-12))
+
+    def test_the_estimate_lies_in_its_interval(self):
+        for answer in calculate([{"a": a, "b": b, "confidence": 0.98} for a, b in self.cases]):
+            low, high = answer["ratio"]["interval"]
+            self.assertTrue(low <= answer["ratio"]["estimate"] <= high)
+
+    def test_the_interval_covers_the_truth_as_often_as_it_says(self):
+        """1000 pairs of one distribution: 98 % intervals hold ratio 1 in at least 96 % (binomial, p < 1e-4)."""
+        rng = random.Random(98)
+        pairs = [{"a": samples(rng, "continuous", 10), "b": samples(rng, "continuous", 10), "confidence": 0.98}
+                 for _ in range(1000)]
+        covered = sum(low <= 1 <= high for low, high in (x["ratio"]["interval"] for x in calculate(pairs)))
+        self.assertGreaterEqual(covered, 960)
+
+    def test_values_that_have_no_ratio(self):
+        for bad in ([0.0, 1.0], [-1.0, 2.0]):
+            (answer,) = calculate([{"a": bad, "b": [1.0, 2.0]}])
+            self.assertIsNone(answer["ratio"])
+            self.assertIsNone(answer["geometric_mean"])
+
+    def test_no_samples(self):
+        (answer,) = calculate([{"a": [], "b": [1.0]}])
+        for name in ("median", "median_interval", "geometric_mean", "p", "shift", "ratio"):
+            self.assertIsNone(answer[name], name)
+
+
+class Percentiles(unittest.TestCase):
+    def test_within_the_stated_error_of_exact_ones(self):
+        rng = random.Random(3)
+        percents = [0.0, 1.0, 25.0, 50.0, 90.0, 99.0, 99.9, 100.0]
+        cases = [[rng.randint(0, 127) for _ in range(500)],
+                 [int(rng.lognormvariate(10, 2)) for _ in range(2000)],
+                 [rng.randint(0, 2**63) for _ in range(300)], [7], [10**12] * 4]
+        for values, answer in zip(cases, calculate([{"a": v, "percents": percents} for v in cases])):
+            ordered = sorted(values)
+            for percent, got in zip(percents, answer["percentiles"]):
+                exact = ordered[max(1, math.ceil(percent / 100 * len(ordered))) - 1]
+                self.assertLessEqual(abs(got - exact), 0 if exact < 128 else exact * 0.008, (percent, exact))
+                oracle = numpy.percentile(numpy.array(ordered, dtype=object), percent, method="inverted_cdf")
+                self.assertEqual(exact, oracle)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
