@@ -75,6 +75,8 @@ def attach_live(types: str = "auto", btf_path: str | None = None, dwarf_files: l
         raw.set_kernel()
     except OSError as error:
         raise CannotRead("open", "/proc/kcore", errno_text(error), open_advice(error)) from error
+    except ValueError as error:
+        raise CannotRead("open", "/proc/kcore", str(error), "the kernel needs CONFIG_PROC_KCORE") from error
     symbols = RememberedSymbols(kallsyms.live_symbols())
     memory = Memory(raw_memory(raw))
     if dwarf_files or (btf_path is None and types != "btf"):

@@ -74,9 +74,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         raise BadUsage("parse", "the command line", "--dwarf and --btf are both given", "types come from one of them")
     if options.record and options.replay:
         raise BadUsage("parse", "the command line", "a recording is not recorded again", "copy the file")
-    folder = os.path.dirname(os.path.realpath(options.record or "."))
-    if not os.access(folder, os.W_OK):  # said before the dump, not instead of it
-        raise BadUsage("write", str(options.record), f"{folder} is not a folder that can be written to", "name another")
+    if options.record:  # said before the dump, not instead of it
+        folder = os.path.dirname(os.path.realpath(options.record))
+        if not os.access(folder, os.W_OK):
+            raise BadUsage("write", options.record, f"{folder} is not a folder that can be written to", "name another")
     return options
 
 
