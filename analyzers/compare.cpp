@@ -250,7 +250,10 @@ Result<CompareTable> compare(const std::vector<Arm>& arms, const CompareOptions&
   table.options = options;
   table.rule = default_rule(std::ranges::all_of(
       arms, [](const Arm& arm) { return arm.records.front().counts_instructions(); }));
-  if (options.change) table.rule.change = *options.change;
+  if (options.change) {
+    table.rule.change = *options.change;
+    table.rule.widest = std::max(table.rule.widest, *options.change);
+  }
   table.unlike = unlike_fields(arms, options.vary);
   if (!table.unlike.empty() && !options.anyway) return refused(table.unlike);
   Builder builder(table, options.columns != "arm" && arms.size() > 1);

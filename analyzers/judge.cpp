@@ -24,7 +24,7 @@ Verdict verdict_of(double cost, Interval interval, const Rule& rule) {
   if (cost < 1 / large && interval.high < 1 / certain) return Verdict::better;
   if (interval.low >= 1 / large && interval.high <= large) return Verdict::same;
   const double half_width = (interval.high - interval.low) / 2 / cost;
-  return half_width > rule.change ? Verdict::unmeasurable : Verdict::unclear;
+  return half_width > rule.widest ? Verdict::unmeasurable : Verdict::unclear;
 }
 
 void add_ratio(Judgement& found, std::span<const double> a, std::span<const double> b,
@@ -54,7 +54,7 @@ std::string_view name_of(Verdict verdict) {
 }
 
 Rule default_rule(bool counted) {
-  return counted ? Rule{.change = 0.005, .certain = 0, .counted = true} : Rule{};
+  return counted ? Rule{.change = 0.005, .certain = 0, .widest = 0.01, .counted = true} : Rule{};
 }
 
 Judgement judge(std::span<const double> a, std::span<const double> b, Better better,
@@ -75,7 +75,7 @@ Judgement judge(std::span<const double> a, std::span<const double> b, Better bet
       (found.verdict == Verdict::worse || found.verdict == Verdict::better))
     found.verdict = Verdict::unclear;
   if (found.verdict == Verdict::unmeasurable)
-    found.why = std::format("the interval is wider than +-{:.3g} %", 100 * rule.change);
+    found.why = std::format("the interval is wider than +-{:.3g} %", 100 * rule.widest);
   return found;
 }
 

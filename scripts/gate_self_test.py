@@ -13,8 +13,8 @@ import pathlib
 import subprocess
 import sys
 
-MODE, DEPTH, ROUNDS = "copy", "32", 3
-WORK = ("--qd", DEPTH, "--ios", "4k", "--repeat", "1", "--verify", "off", "--control", "null_blk", "--format", "csv")
+MODE, DEPTH, ROUNDS = "copy", "128", 3
+WORK = ("--qd", DEPTH, "--ios", "8k", "--repeat", "1", "--verify", "off", "--control", "null_blk", "--format", "csv")
 # Each I/O waits in a timeout of io_uring: some thousand instructions more, in a program that has no planted ones.
 SLOWER = "null+fault:delay=1us"
 

@@ -71,6 +71,17 @@ class Verdicts(GateCase):
         self.gate(boots({CELLS[1]["id"]: 1.004}), exit=0)
         self.gate(boots({CELLS[1]["id"]: 1.004}), "--threshold", "0.2%", exit=1)
 
+    def test_samples_that_spread_too_far_are_no_pass(self):
+        def spread(percent):
+            documents = boots()
+            for at, document in enumerate(documents):
+                for sample in document["samples"]:
+                    if sample["cell"] == CELLS[1]["id"]:
+                        sample["per_io"]["server_instructions"] *= 1 + (at - 1) * percent / 100
+            return documents
+        self.gate(spread(0.4), exit=0)
+        self.gate(spread(3), exit=3, says="server_instructions is unmeasurable: the interval is wider than")
+
     def test_a_moved_control_is_inconclusive_even_beside_a_regression(self):
         self.gate(boots(control_scale=1.03), exit=3, says="the control moved")
         self.gate(boots({CELLS[1]["id"]: 1.05}, control_scale=1.03), exit=3, says="but so did the control")

@@ -101,7 +101,7 @@ class ReportCase(unittest.TestCase):
 
     def page(self, *words, exit=0):
         target = self.folder / "page.html"
-        self.report(*words, "--html", target, exit=exit)
+        self.report("--html", target, *words, exit=exit)
         return target.read_text()
 
 
