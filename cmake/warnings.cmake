@@ -8,9 +8,6 @@ target_include_directories(ublkbench_options INTERFACE ${PROJECT_SOURCE_DIR})
 if(UBLKBENCH_GLIBCXX_ASSERTIONS)
   target_compile_definitions(ublkbench_options INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
-if(UBLKBENCH_PLANT)
-  target_compile_definitions(ublkbench_options INTERFACE UBLKBENCH_PLANT)
-endif()
 if(UBLKBENCH_SANITIZE)
   # At a fixed address: UBSan's type descriptors are two million relocations otherwise, which each
   # start of a program pays for, and the tests start thousands.
