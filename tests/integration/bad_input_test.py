@@ -127,6 +127,11 @@ class BadInput(ublk.TestCase):
         finally:
             os.unlink(path)
 
+    def test_device_id_that_is_in_use(self):
+        with ublk.Device("-t", "null") as device:
+            done = run(ublk.SERVER, "add", "-n", device.id)
+            self.check(done, Row((), USAGE, rf"device id {device.id} is in use: choose another id, or remove"))
+
     def test_no_permission(self):
         row = Row((), ENVIRONMENT, r"/dev/ublk-control: Permission denied; run as root")
         for verb in (("add",), ("list",), ("features",), ("del", "-n", "0")):
