@@ -53,7 +53,8 @@ class Builder {
     const Object run = reader.object(document, "run");
     const Object env = reader.object(document, "env");
     reader.inside("env").object(env, "key_fields");
-    reader.inside("run").object(run, "tool");
+    const Object tool = reader.inside("run").object(run, "tool");
+    reader.inside("run").inside("tool").string(tool, "commit");
     reader.inside("run").string(run, "clock");
     if (error_) return std::unexpected(*error_);
     record_.run = to_nlohmann(run);

@@ -159,6 +159,8 @@ class BrokenInput(GateCase):
         wrong["schema"] = "ublkbench.run/9"
         lacking = json.loads(good)
         del lacking["samples"][0]["load"]["measured_ios"]
+        numbered = json.loads(good)
+        numbered["run"]["tool"]["commit"] = 5
         stranger = json.loads(good)
         stranger["samples"][0]["cell"] = "nobody"
         twice = json.loads(good)
@@ -170,6 +172,7 @@ class BrokenInput(GateCase):
                 ("an array", "[]", "no JSON object"),
                 ("schema", json.dumps(wrong), r"its schema is 'ublkbench\.run/9'"),
                 ("missing field", json.dumps(lacking), r"samples\[0\]\.load\.measured_ios is missing"),
+                ("commit", json.dumps(numbered), r"run\.tool\.commit is no string"),
                 ("unknown cell", json.dumps(stranger), "'nobody' is no cell"),
                 ("twice", json.dumps(twice), "is there twice")):
             with self.subTest(what):
