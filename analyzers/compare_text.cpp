@@ -129,14 +129,6 @@ std::string escaped_cell(std::string text) {
   return text;
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char letter : text)
-    quoted += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-  return quoted + '"';
-}
-
 std::string csv_number(const std::optional<double>& value) {
   return value ? std::format("{}", *value) : std::string();
 }

@@ -92,6 +92,14 @@ std::vector<std::string> split(std::string_view text, char separator) {
   }
 }
 
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char letter : text)
+    quoted += letter == '"' ? std::string("\"\"") : std::string(1, letter);
+  return quoted + '"';
+}
+
 std::string format_size(std::uint64_t bytes) {
   constexpr std::array<std::string_view, 5> units{"", "k", "M", "G", "T"};
   std::size_t unit = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sizes, counts and times as users type and read them.
+// Sizes, counts, times and lists as users type and read them.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,9 @@ Result<std::uint64_t> parse_duration_ns(std::string_view text);
 
 /// Splits at `separator`; empty text gives no parts.
 std::vector<std::string> split(std::string_view text, char separator);
+
+/// As a field of a CSV line: quoted where it has to be.
+std::string csv_field(const std::string& text);
 
 /// 4096 -> "4k", 1048576 -> "1M", 1000 -> "1000".
 std::string format_size(std::uint64_t bytes);

@@ -155,14 +155,6 @@ std::string markdown(const Table& table, const std::vector<Row>& rows) {
   return text;
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char letter : text)
-    quoted += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-  return quoted + '"';
-}
-
 /// For programs: every axis and figure, medians and ranges in base units.
 std::string csv(const std::vector<CellSummary>& cells) {
   constexpr std::array figures{"iops",
