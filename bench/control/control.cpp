@@ -144,26 +144,29 @@ Result<> driver_present() {
   return {};  // any answer of the driver, ENODEV included, proves that it is there
 }
 
-Result<std::uint64_t> features() {
+namespace {
+
+Result<std::uint64_t> ask_features(RingKind kind) {
   std::uint64_t flags = 0;
   auto command = command_for(-1, UBLK_U_CMD_GET_FEATURES, "GET_FEATURES");
   command.payload = payload_of(flags);
-  const auto answer = checked(command, issue_inline(command));
-  if (!answer)
-    return std::unexpected(answer.error().errnum == EOPNOTSUPP || answer.error().errnum == EINVAL
-                               ? answer.error().with_hint("this driver is older than Linux 6.5")
-                               : answer.error());
+  if (const auto answer = checked(command, issue_inline(command, kind)); !answer)
+    return std::unexpected(answer.error());
+  return flags;
+}
+
+}  // namespace
+
+Result<std::uint64_t> features() {
+  auto flags = ask_features(RingKind::plain);
+  if (!flags && (flags.error().errnum == EOPNOTSUPP || flags.error().errnum == EINVAL))
+    return std::unexpected(flags.error().with_hint("this driver is older than Linux 6.5"));
   return flags;
 }
 
 KernelAbilities abilities() {
-  KernelAbilities abilities{.features = features().value_or(0)};
-  std::uint64_t flags = 0;
-  auto command = command_for(-1, UBLK_U_CMD_GET_FEATURES, "GET_FEATURES");
-  command.payload = payload_of(flags);
-  const auto answer = issue_inline(command, RingKind::polling);
-  abilities.commands_on_polling_rings = answer && *answer == 0;
-  return abilities;
+  return {.features = features().value_or(0),
+          .commands_on_polling_rings = ask_features(RingKind::polling).has_value()};
 }
 
 Result<ublksrv_ctrl_dev_info> add(const DeviceSpec& spec) {

@@ -12,6 +12,7 @@
 #include "bench/control/control.hpp"
 #include "bench/control/features.hpp"
 #include "bench/server/mode.hpp"
+#include "bench/tools/output.hpp"
 
 namespace ublkbench {
 namespace {
@@ -82,10 +83,7 @@ int print_json(const std::vector<Row>& rows, std::uint64_t features) {
 
 int run_modes(bool all, bool json) {
   const auto features = control::features();
-  if (!features) {
-    std::println(stderr, "ublkbench: {}", features.error().message());
-    return static_cast<int>(features.error().exit);
-  }
+  if (!features) return report(features.error());
   const std::vector<Row> rows = judge_all(control::abilities());
   if (json) return print_json(rows, *features);
   std::println(
