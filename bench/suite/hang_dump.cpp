@@ -42,13 +42,13 @@ Result<> check_hang_dump(const HangDumpOptions& options) {
           .with_exit(ExitCode::usage));
 }
 
-json dump_hang(const HangDumpOptions& options, int device) {
+json dump_hang(const HangDumpOptions& options, int device, std::uint64_t stuck_ns) {
   if (options.program == "off") return none("--hang-dump off");
   const std::string program = options.program.empty() ? find_program("ublk-dump") : options.program;
   if (program.empty())
     return none("ublk-dump is neither beside ublkbench nor in $PATH; --hang-dump names it");
   const std::string recording = free_path(options.prefix);
-  const double age_s = static_cast<double>(std::min(options.hang_timeout_ns, longest_age_ns)) / 1e9;
+  const double age_s = static_cast<double>(std::min(stuck_ns, longest_age_ns)) / 1e9;
   // BTF: a recording needs it, and it is what most machines have.
   const auto output =
       run_program({program, "--json", "--types", "btf", "--dev", std::to_string(device), "--age",

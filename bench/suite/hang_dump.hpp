@@ -13,16 +13,16 @@ namespace ublkbench {
 struct HangDumpOptions {
   std::string program;  ///< path of ublk-dump; empty: find it; "off": do not ask
   std::uint64_t timeout_ns = 120'000'000'000;  ///< Python on an emulated CPU takes tens of seconds
-  std::uint64_t hang_timeout_ns = 0;  ///< requests of this age are stuck, if it is below 2 s
-  std::string prefix;                 ///< of the recordings' paths; a number and ".xz" follow
+  std::string prefix;  ///< of the recordings' paths; a number and ".xz" follow
 };
 
 /// Whether the program that was named can be run at all.
 Result<> check_hang_dump(const HangDumpOptions& options);
 
 /// {"status": "taken", "verdict", "recording", "dump": what --json prints} or {"status": "none",
-/// "reason"}. Bounded; never fails as a call, because a hang without a dump is still a hang.
-nlohmann::json dump_hang(const HangDumpOptions& options, int device);
+/// "reason"}. Requests of the age `stuck_ns` are stuck, or of 2 s if that is less. Bounded; never
+/// fails as a call, because a hang without a dump is still a hang.
+nlohmann::json dump_hang(const HangDumpOptions& options, int device, std::uint64_t stuck_ns);
 
 /// The number of the ublk device behind a path; -1 if it is none.
 int ublk_number(const std::string& block_device);

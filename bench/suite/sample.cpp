@@ -150,9 +150,7 @@ json Sampler::verify(const Cell& cell, const Server& server) {
 
 void Sampler::explain_hang(Sample& sample, int device) {
   if (sample.exit != ExitCode::hang || device < 0) return;
-  HangDumpOptions options = options_.hang_dump;
-  options.hang_timeout_ns = options_.load.hang_timeout_ns;
-  json dump = dump_hang(options, device);
+  json dump = dump_hang(options_.hang_dump, device, options_.load.hang_timeout_ns);
   if (dump["status"] == "taken")
     sample.record["reason"] = std::format(
         "{}; ublk-dump: {}", sample.record.value("reason", "hang"), dump.value("verdict", ""));
