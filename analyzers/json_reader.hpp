@@ -94,7 +94,6 @@ class JsonReader {
   [[nodiscard]] JsonReader inside(std::string_view key) const {
     return {file_, where_.empty() ? std::string(key) : std::format("{}.{}", where_, key), error_};
   }
-  [[nodiscard]] bool failed() const { return error_.has_value(); }
 
  private:
   const std::string& file_;

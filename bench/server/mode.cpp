@@ -152,8 +152,7 @@ std::optional<std::string> refusal(const Mode& mode) {
 std::optional<std::string> unserved(const Mode& mode) {
   if (mode.placement == PlacementMode::offload && mode.reaping != ReapMode::interrupt)
     return "the worker of offload sleeps in its ring until it is woken, and a ring that polls "
-           "never "
-           "sleeps";
+           "never sleeps";
   return std::nullopt;
 }
 

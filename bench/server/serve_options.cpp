@@ -41,8 +41,9 @@ Result<> validate_waiting(const ServeOptions& options) {
     return bad_input(std::format("{} fetch commands per queue", batch.fetches_per_queue),
                      "give 1 to 64");
   if (batch.fetch_tags < 1 || batch.fetch_tags > most_fetch_tags)
-    return bad_input(std::format("fetch buffers of {} tags", batch.fetch_tags),
-                     "give 1 to 128, which is what the driver copies at once");
+    return bad_input(
+        std::format("fetch buffers of {} tags", batch.fetch_tags),
+        std::format("give 1 to {}, which is what the driver copies at once", most_fetch_tags));
   if (batch != BatchOptions{} && options.mode.delivery != DeliveryMode::batch)
     return bad_input("options of fetch commands without mode batch");
   return {};

@@ -52,6 +52,7 @@ struct AutoZeroCopyFallbackPath : PlainDataPath {
     return (slot.descriptor->op_flags & UBLK_IO_F_NEED_REG_BUF) != 0;
   }
 };
+
 /// Each io command has two of the table's slots and asks for the other one at each commit: the
 /// driver must unregister by the slot that it registered at, not by the one it is now given
 /// (ublk_drv.c, __ublk_handle_auto_buf_reg()). To test the driver; nobody needs it otherwise.
