@@ -38,9 +38,7 @@ class Allocations(ublk.TestCase):
     def check(self, mode, target):
         environment = dict(os.environ, LD_PRELOAD=str(COUNTER.resolve()), UBLKBENCH_ALLOCATIONS=str(self.file))
         with self.subTest(mode=mode, target=target):
-            added = json.loads(subprocess.run(
-                [SERVER, "add", "--json", "-m", mode, "-t", target], env=environment, check=True,
-                stdin=subprocess.DEVNULL, capture_output=True, timeout=60).stdout)
+            added = json.loads(succeed(SERVER, "add", "--json", "-m", mode, "-t", target, env=environment))
             try:
                 self.load(added["block_device"], 300)
                 before = self.count()

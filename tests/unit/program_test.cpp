@@ -13,6 +13,7 @@ namespace {
 using testing::HasSubstr;
 
 constexpr std::uint64_t long_ns = 60'000'000'000;
+constexpr std::uint64_t second_ns = 1'000'000'000;
 
 Result<ProgramOutput> shell(const std::string& script, std::uint64_t timeout_ns = long_ns) {
   return run_program({"/bin/sh", "-c", script}, timeout_ns);
@@ -58,12 +59,12 @@ TEST(Program, IsFoundInThePath) {
 TEST(HangDump, WithoutAnAnswerTheReasonIsSaid) {
   HangDumpOptions options{.program = "off"};
   EXPECT_TRUE(check_hang_dump(options));
-  EXPECT_EQ(dump_hang(options, 0)["reason"], "--hang-dump off");
+  EXPECT_EQ(dump_hang(options, 0, second_ns)["reason"], "--hang-dump off");
   options.program = "/nosuch";
   ASSERT_FALSE(check_hang_dump(options));
   EXPECT_EQ(check_hang_dump(options).error().exit, ExitCode::usage);
   options.program = "/bin/true";
-  EXPECT_EQ(dump_hang(options, 0)["reason"], "/bin/true ended with 0");
+  EXPECT_EQ(dump_hang(options, 0, second_ns)["reason"], "/bin/true ended with 0");
 }
 
 TEST(HangDump, NumberOfADevice) {
