@@ -159,8 +159,7 @@ def narrow(document: Json, options: argparse.Namespace) -> None:
 
 def show(document: Json, options: argparse.Namespace) -> None:
     if options.json:
-        json.dump(document, sys.stdout, indent=1)
-        print()
+        print(json.dumps(document))  # without indentation, and in one piece, C does it: a device can have 8 x 4096 tags
     else:
         from .text import render
 

@@ -15,6 +15,7 @@ IDLE_WAITS = ("io_cqring_wait", "__io_cqring_wait_schedule", "io_cqring_schedule
               "__futex_wait", "futex_wait", "do_futex", "sigsuspend", "do_sigtimedwait", "hrtimer_nanosleep",
               "do_wait", "io_wq_worker", "anon_pipe_read", "pipe_read", "unix_stream_read_generic", "do_signal_stop")
 TEARDOWN_FREEZE = ("blk_mq_freeze_queue_wait", "ublk_stop_dev_unlocked", "__del_gendisk", "del_gendisk")
+_PLACES_MAX = 8
 
 
 @dataclasses.dataclass
@@ -57,6 +58,14 @@ class Facts:
         self.rings: dict[str, Json] = {ring["address"]: ring for ring in document["rings"]}
         self.commands: list[Json] = document["control_commands"]
         self.works: list[Json] = document["works"]
+        self._buffers: dict[str, list[tuple[Json, int]]] = {}
+        for ring in self.rings.values():
+            for row in ring["buffers"]:
+                if row["request"] is None:
+                    continue
+                self._buffers.setdefault(row["request"], []).append((ring, row["slot"]))
+        self._servers: dict[str, list[Json]] = {}
+        self._clients: dict[str, set[str]] = {}
 
     def task(self, address: str | None) -> Json | None:
         return self.tasks.get(address or "")
@@ -67,6 +76,11 @@ class Facts:
 
     def server_tasks(self, device: Json) -> list[Json]:
         """Threads of the server that are alive, and the daemons of its io commands."""
+        if device["address"] not in self._servers:  # asked for by every rule, and there can be 8 x 4096 io commands
+            self._servers[device["address"]] = self._server_tasks(device)
+        return self._servers[device["address"]]
+
+    def _server_tasks(self, device: Json) -> list[Json]:
         tgids = {device["ublksrv_tgid"], device["info"].get("ublksrv_pid")} - {0, -1, None}
         daemons = {io["task"] for queue in device["queues"] for io in queue["ios"]}
         return [task for task in self.tasks.values() if self.alive(task)
@@ -125,8 +139,11 @@ class Facts:
 
     def clients(self, device: Json) -> set[str]:
         """Tasks that wait for a request of the device."""
-        return {address for queue in device["queues"] for io in queue["ios"]
+        if device["address"] not in self._clients:
+            self._clients[device["address"]] = {
+                address for queue in device["queues"] for io in queue["ios"]
                 if (address := ((io["request"] or {}).get("client") or {}).get("task"))}
+        return self._clients[device["address"]]
 
     def dying_ring(self, address: str | None) -> bool:
         """Whether a ring is being torn down."""
@@ -134,10 +151,14 @@ class Facts:
         return bool(ring and ring["refs"]["dead"]) or any(
             work["work"] == "io_ring_exit_work" and work["of"] == address for work in self.works)
 
-    def buffers_of(self, request: str | None) -> list[str]:
-        """Where a request's buffer is registered."""
-        return [f"ring {ring['address']} slot {row['slot']} ({self.ring_users(ring)})"
-                for ring in self.rings.values() for row in ring["buffers"] if row["request"] == request]
+    def has_buffer(self, request: str | None) -> bool:
+        return request in self._buffers
+
+    def buffers_of(self, ios: list[Json]) -> list[str]:
+        """Where the buffers of these requests are registered; a few of them."""
+        places = [place for io in ios for place in self._buffers.get((io["request"] or {}).get("address"), ())]
+        return [f"ring {ring['address']} slot {slot} ({self.ring_users(ring)})" for ring, slot in places[:_PLACES_MAX]] + (
+            [f"{len(places) - _PLACES_MAX} more places"] if len(places) > _PLACES_MAX else [])
 
     def ring_users(self, ring: Json) -> str:
         """Living tasks that use a ring or have it open."""

@@ -48,6 +48,7 @@ class Unwinder:
                                bp_reg="bp_reg", type="type")
         self.core = Table(start, entries, (stop - start) // 4)
         self.modules: list[tuple[int, int, Table]] | None = None
+        self.known: dict[int, dict[str, int | None] | None] = {}  # most stacks go through the same few places
         self.sp, self.bp, self.prev_sp, self.sp_indirect, self.bp_indirect = self._numbering()
 
     def _numbering(self) -> tuple[int, int, int, int, int]:
@@ -84,6 +85,11 @@ class Unwinder:
         return address + int.from_bytes(self.memory.read(address, 4), "little", signed=True)
 
     def _entry(self, pc: int) -> dict[str, int | None] | None:
+        if pc not in self.known:
+            self.known[pc] = self._find(pc)
+        return self.known[pc]
+
+    def _find(self, pc: int) -> dict[str, int | None] | None:
         table = self._table(pc)
         if table is None:
             return None

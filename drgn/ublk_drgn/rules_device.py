@@ -102,7 +102,7 @@ def release(facts: Facts, device: Json) -> typing.Iterator[Finding]:
             if io["references_out"] not in (0, None) and
             (io["ref"] or 0) + (io["task_registered_buffers"] or 0) not in (0, 0x3FFFFFFF)]
     if left:
-        places = [place for io in left for place in facts.buffers_of((io["request"] or {}).get("address"))]
+        places = facts.buffers_of(left)
         yield Finding("RELEASE_WAITS_REFERENCE", cat.HANG, tags=[io["tag"] for io in left], since_ns=age(left),
                       evidence=[f"the char device is closed and still OPEN, exit_work pending "
                                 f"{device['exit_work_pending']}", f"{len(left)} tag(s) with references out",

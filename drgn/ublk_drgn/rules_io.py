@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import collections
 import typing
 
 from . import catalogue as cat
@@ -29,20 +28,35 @@ def old_enough(facts: Facts, ios: list[Json]) -> list[Json]:
             or io["request"]["age_ns"] >= facts.limits.stuck_ns]
 
 
-def grouped(facts: Facts, device: Json, queue: Json, place: str,
-            judge: typing.Callable[[Facts, Json, Json, Json], Finding]) -> typing.Iterator[Finding]:
-    """Judges each request, and joins what has one cause and the same evidence."""
-    groups: dict[tuple[str, str, tuple[str, ...]], tuple[Finding, list[Json]]] = collections.OrderedDict()
+Judge = typing.Callable[[Facts, Json, Json, list[Json]], Finding]
+
+
+def grouped(facts: Facts, device: Json, queue: Json, place: str, judge: Judge) -> typing.Iterator[Finding]:
+    """Judges requests that are alike once, not one by one: a queue can have 4096 of them. Joins what has one cause."""
+    alike: dict[tuple[typing.Any, ...], list[Json]] = {}
+    fifo = set((queue["fifo"] or {}).get("tags") or ())
     for io in old_enough(facts, in_state(queue, place)):
-        finding = judge(facts, device, queue, io)
+        alike.setdefault(likeness(facts, io, fifo), []).append(io)
+    groups: dict[tuple[str, str, tuple[str, ...]], tuple[Finding, list[Json]]] = {}
+    for ios in alike.values():
+        finding = judge(facts, device, queue, ios)
         key = finding.code, finding.severity, tuple(finding.evidence)
-        groups.setdefault(key, (finding, []))[1].append(io)
+        groups.setdefault(key, (finding, []))[1].extend(ios)
     for finding, ios in groups.values():
         finding.device, finding.queue = device["id"], queue["id"]
-        finding.tags = [io["tag"] for io in ios]
+        finding.tags = sorted(io["tag"] for io in ios)
         finding.since_ns = age(ios)
         finding.evidence.insert(0, summary(ios))
         yield finding
+
+
+def likeness(facts: Facts, io: Json, fifo: set[int]) -> tuple[typing.Any, ...]:
+    """All that the judges below look at in a single io command."""
+    request = io["request"] or {}
+    age_ns = request.get("age_ns")
+    return (io["task"], io["ring"], tuple(io["flags"]), io["ref"], io["task_registered_buffers"], io["references_out"],
+            age_ns is None or age_ns >= facts.limits.slow_ns, request.get("tag") == io["tag"], io["tag"] in fifo,
+            facts.has_buffer(request.get("address")))
 
 
 def summary(ios: list[Json]) -> str:
@@ -113,13 +127,13 @@ def gone(facts: Facts, device: Json) -> Finding:
                                                   f"exit_work pending: {device['exit_work_pending']}"])
 
 
-def owned(facts: Facts, device: Json, queue: Json, io: Json) -> Finding:
+def owned(facts: Facts, device: Json, queue: Json, ios: list[Json]) -> Finding:
     """OWNED_BY_SRV: the server has to commit."""
-    if server_gone(facts, device, queue, io):
+    if server_gone(facts, device, queue, ios[0]):
         return gone(facts, device)
-    daemons = facts.daemons(device, queue, [io])
+    daemons = facts.daemons(device, queue, ios[:1])
     return (stopped(daemons) or self_wait(facts, device, daemons) or ring_trouble(facts, daemons)
-            or target(facts, daemons, io, device) or held(facts, daemons, io))
+            or target(facts, daemons, ios[0], device) or held(facts, daemons, ios))
 
 
 def stopped(daemons: list[Json]) -> Finding | None:
@@ -214,7 +228,8 @@ def target(facts: Facts, daemons: list[Json], io: Json, device: Json) -> Finding
     return Finding("TARGET_SLOW", severity, evidence=evidence)
 
 
-def held(facts: Facts, daemons: list[Json], io: Json) -> Finding:
+def held(facts: Facts, daemons: list[Json], ios: list[Json]) -> Finding:
+    io = ios[0]
     evidence = [f"daemon {task['comm']} (pid {task['pid']}) " + (
         "goes on with other requests" if facts.progress(task) else
         f"sleeps in {task['waits_in'] or task['state']} and has no I/O of its target in flight") for task in daemons]
@@ -222,16 +237,17 @@ def held(facts: Facts, daemons: list[Json], io: Json) -> Finding:
         evidence.append("the driver waits for NEED_GET_DATA to be answered")
     if (io["references_out"] or 0) > (1 if "AUTO_BUF_REG" in io["flags"] else 0):
         evidence.append(f"{io['references_out']} buffer reference(s): "
-                        + ("; ".join(facts.buffers_of(io["req"])) or "in no ring that was found"))
+                        + ("; ".join(facts.buffers_of(ios)) or "in no ring that was found"))
     return Finding("SERVER_HOLDS_IO", cat.HANG, evidence=evidence, ruled_out=[
         "server stopped or dead", "completions not reaped, CQ overflow, SQEs not submitted",
         "I/O of the target in its ring"])
 
 
-def dispatched(facts: Facts, device: Json, queue: Json, io: Json) -> Finding:
+def dispatched(facts: Facts, device: Json, queue: Json, ios: list[Json]) -> Finding:
     """The request is started and not (or no longer) the server's."""
+    io = ios[0]
     if (io["ref"] or 0) > 0 and not io["task_registered_buffers"] and "OWNED_BY_SRV" not in io["flags"]:
-        return referenced(facts, device, io)
+        return referenced(facts, ios)
     if queue["fifo"] is not None and io["tag"] in (queue["fifo"]["tags"] or ()):
         return in_fifo(facts, device, queue, io)
     if io["request"] and io["request"]["tag"] != io["tag"]:
@@ -240,12 +256,11 @@ def dispatched(facts: Facts, device: Json, queue: Json, io: Json) -> Finding:
         return gone(facts, device)
     daemons = facts.daemons(device, queue, [io])
     found = stopped(daemons) or self_wait(facts, device, daemons)
-    return found or task_work(facts, device, daemons, io)
+    return found or task_work(facts, device, daemons)
 
 
-def referenced(facts: Facts, device: Json, io: Json) -> Finding:
-    request = (io["request"] or {}).get("address")
-    places = facts.buffers_of(request)
+def referenced(facts: Facts, ios: list[Json]) -> Finding:
+    io, places = ios[0], facts.buffers_of(ios)
     evidence = [f"committed, and {io['ref']} reference(s) are left",
                 *(f"its buffer is registered in {place}" for place in places)]
     if "ACTIVE" in io["flags"] and "CANCELED" not in io["flags"] and facts.dying_ring(io["ring"]):
@@ -271,12 +286,12 @@ def in_fifo(facts: Facts, device: Json, queue: Json, io: Json) -> Finding:
             f"{queue['fifo']['count']} tag(s) in the fifo, no fetch command pending"],
             ruled_out=["server stopped or dead"])
     if any(row["active"] for row in commands):
-        return task_work(facts, device, facts.daemons(device, queue, [io]), io)
+        return task_work(facts, device, facts.daemons(device, queue, [io]))
     return Finding("TASK_WORK_LOST", cat.DEFECT, evidence=[
         f"{queue['fifo']['count']} tag(s) in the fifo, {len(commands)} fetch command(s) pending, none active"])
 
 
-def task_work(facts: Facts, device: Json, daemons: list[Json], io: Json) -> Finding:
+def task_work(facts: Facts, device: Json, daemons: list[Json]) -> Finding:
     """The request waits for its daemon to run task work."""
     rings = [ring for task in daemons for ring in facts.rings_of(task)]
     pending = any(ring["task_work_pending"] for ring in rings) or any(

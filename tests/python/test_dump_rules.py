@@ -244,6 +244,48 @@ class Seeds(Rules):
         self.assertEqual(found["STOP_WAITS_IO"]["severity"], "consequence")
 
 
+class Counted(list):
+    """A list that counts how many of its entries were looked at."""
+
+    looked_at = 0
+
+    def __iter__(self):
+        for entry in list.__iter__(self):
+            Counted.looked_at += 1
+            yield entry
+
+
+class ManyTags(Rules):
+    """8 queues of 4096 tags, all stuck: the work grows with the tags, not with their square."""
+
+    def looks(self, depth, **fields):
+        daemon = make.task()
+        ring = make.ring([daemon["address"]])
+        queues = []
+        for number in range(2):
+            ios = [make.io(tag, daemon=daemon["address"], **fields) for tag in range(depth)]
+            ring["buffers"] += Counted({"slot": entry["tag"], "request": entry["request"]["address"], "bytes": 4096,
+                                        "release": "ublk_io_release", "node_refs": 1, "refs": 1}
+                                       for entry in ios if entry["references_out"])
+            queues.append(make.queue(Counted(ios), depth, id=number))
+        earlier = make.document([make.device(copy.deepcopy(queues))], [daemon], [ring])
+        Counted.looked_at = 0
+        judged = judge(make.document([make.device(queues)], [daemon], [ring]), earlier)
+        return Counted.looked_at, judged["findings"]
+
+    def test_looks_at_each_tag_a_bounded_number_of_times(self):
+        for code, fields in (("SERVER_HOLDS_IO", {}), ("SERVER_HOLDS_IO", {"references_out": 1}),
+                             ("BUFFER_REFERENCE", {"place": "dispatched", "flags": ("ACTIVE",), "ref": 1, "references_out": 1})):
+            with self.subTest(code=code, **fields):
+                few, _found = self.looks(64, **fields)
+                many, found = self.looks(256, **fields)
+                self.assertGreater(few, 128)
+                self.assertLessEqual(many, 4 * few)
+                self.assertEqual([(row["code"], row["queue"], len(row["tags"])) for row in found],
+                                 [(code, 0, 256), (code, 1, 256)])
+                self.assertLess(len(" ".join(found[0]["evidence"])), 2000)
+
+
 class Catalogue(unittest.TestCase):
     def test_every_code_of_the_rules_is_described(self):
         import re
