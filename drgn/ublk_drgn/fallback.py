@@ -52,33 +52,39 @@ def without_memory(reason: str, only: int | None) -> Json | None:
 
 def one(disk: pathlib.Path) -> Json:
     folder = DEBUGFS / disk.name
-    queues = None
-    if folder.exists():
-        queues = [{"name": hctx.name, "busy": requests(hctx / "busy"), "state": text(hctx / "state")}
-                  for hctx in sorted(folder.glob("hctx[0-9]*"))]
+    queues: list[Json] | None = [{"name": hctx.name, "busy": requests(hctx / "busy"), "state": text(hctx / "state")}
+                                 for hctx in sorted(folder.glob("hctx[0-9]*"))]
+    if not queues or any(queue["busy"] is None for queue in queues):
+        queues = None
     return {"name": disk.name, "inflight": " ".join((text(disk / "inflight") or "?").split()), "state": text(folder / "state"), "queues": queues,
             "requeued": requests(folder / "requeue_list")}
 
 
-def requests(path: pathlib.Path) -> list[dict[str, str]]:
-    return [dict(_FIELD.findall(line)) for line in (text(path) or "").splitlines()]
+def requests(path: pathlib.Path) -> list[dict[str, str]] | None:
+    """None if the file cannot be read: lockdown hides what of debugfs is not for everybody (fs/debugfs/file.c)."""
+    content = text(path)
+    return None if content is None else [dict(_FIELD.findall(line)) for line in content.splitlines()]
 
 
 def sentence(device: Json) -> str:
-    busy = sum(len(queue["busy"]) for queue in device["queues"] or ())
-    return f"{device['name']} has {busy} request(s) taken and {len(device['requeued'])} requeued"
+    if device["queues"] is None:
+        counts = [int(word) for word in device["inflight"].split() if word.isdigit()]
+        return f"{device['name']} has {sum(counts)} I/O(s) in flight, and its requests cannot be read"
+    busy = sum(len(queue["busy"]) for queue in device["queues"])
+    return f"{device['name']} has {busy} request(s) taken and {len(device['requeued'] or ())} requeued"
 
 
 def render(document: Json) -> typing.Iterator[str]:
     """The lines for people, between the verdict and what is missing."""
     for device in document["block_debugfs"]:
-        yield f"{device['name']}: {device['inflight']} read(s) and write(s) in flight, queue {device['state']}"
+        yield (f"{device['name']}: {device['inflight']} read(s) and write(s) in flight, queue "
+               f"{device['state'] or 'and requests cannot be read'}")
         for queue in device["queues"] or ():
             yield from (f"  {queue['name']}: tag {row.get('tag')} {row.get('op')} {row.get('state')}"
                         for row in queue["busy"][:16])
             if len(queue["busy"]) > 16:
                 yield f"  {queue['name']}: and {len(queue['busy']) - 16} more"
-        yield from (f"  requeued: tag {row.get('tag')} {row.get('op')}" for row in device["requeued"][:16])
+        yield from (f"  requeued: tag {row.get('tag')} {row.get('op')}" for row in (device["requeued"] or ())[:16])
     for process in document["processes"]:
         yield f"{process['comm']} (pid {process['pid']}) has {', '.join(process['opens'])} open"
         for thread in process["threads"]:
