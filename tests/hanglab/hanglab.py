@@ -60,22 +60,24 @@ def run(case, server, options):
         if options.record:
             options.record.mkdir(parents=True, exist_ok=True)
             arguments += ["--record", options.record / f"{case.name}-{server}.xz"]
-        document, exit_code, seconds = lab.dump(*arguments)
+        dumped = lab.dump(*arguments)
         if options.text:
-            keep_text(options.text, f"{case.name}-{server}", document)
-        return row_of(case, server, expected, document, exit_code, seconds)
+            keep_text(options.text, f"{case.name}-{server}", dumped.document)
+        return row_of(case, server, expected, dumped)
 
 
-def row_of(case, server, expected, document, exit_code, seconds):
-    of_device = [row for row in document["findings"] if row["device"] == expected.device]
+def row_of(case, server, expected, dumped):
+    of_device = [row for row in dumped.document["findings"] if row["device"] == expected.device]
     found = [row for row in of_device if row["code"] == expected.code] or of_device
     evidence = "; ".join(found[0]["evidence"][:2]) if found and expected.code else "nothing is stuck"
     return {"case": case, "server": server, "expected": expected.code or "nothing stuck", "evidence": evidence,
-            "seconds": seconds, "complaint": check(document, exit_code, expected)}
+            "seconds": dumped.seconds, "peak_mib": dumped.peak_mib,
+            "complaint": check(dumped.document, dumped.exit_code, expected)}
 
 
 def failed_row(case, server, error):
-    return {"case": case, "server": server, "expected": "-", "evidence": "-", "seconds": 0.0, "complaint": str(error)}
+    return {"case": case, "server": server, "expected": "-", "evidence": "-", "seconds": 0.0, "peak_mib": 0.0,
+            "complaint": str(error)}
 
 
 def run_each(options, pairs):
@@ -108,12 +110,12 @@ def run_together(options, pairs):
             if options.record:
                 options.record.mkdir(parents=True, exist_ok=True)
                 arguments += ["--record", options.record / f"together{''.join(map(str, words))}.xz"]
-            document, exit_code, seconds = judge.dump(*arguments, timeout_s=TOGETHER_TIMEOUT_S)
+            dumped = judge.dump(*arguments, timeout_s=TOGETHER_TIMEOUT_S)
             if options.text:
-                keep_text(options.text, f"together{''.join(map(str, words))}", document)
+                keep_text(options.text, f"together{''.join(map(str, words))}", dumped.document)
             for case, server, expected in made:
                 if expected.options == words:
-                    yield row_of(case, server, expected, document, exit_code, seconds)
+                    yield row_of(case, server, expected, dumped)
 
 
 def keep_text(folder, name, document):
@@ -146,7 +148,7 @@ def main():
         rows.append(row)
         wrong += bool(row["complaint"])
         print(f"{'WRONG' if row['complaint'] else 'ok   '} {row['case'].name} ({row['server']}): "
-              f"{row['complaint'] or row['expected']} [{row['seconds']:.1f} s]", flush=True)
+              f"{row['complaint'] or row['expected']} [{row['seconds']:.1f} s, {row['peak_mib']:.0f} MiB]", flush=True)
         if options.table:  # after each, so that a run that is cut short has its rows
             options.table.write_text("\n".join(table(rows)) + "\n")
     print(f"{len(rows)} case(s), {wrong} wrong")

@@ -45,6 +45,16 @@ class Case:
     alone: bool = False  # not beside others: it holds ublk_ctl_mutex, or takes every CPU
 
 
+@dataclasses.dataclass
+class Dumped:
+    """What ublk-dump said, and what it took: seconds by the clock, MiB of memory at its peak."""
+
+    document: dict
+    exit_code: int
+    seconds: float
+    peak_mib: float
+
+
 CASES: dict[str, Case] = {}
 
 
@@ -149,7 +159,7 @@ class Lab:
     def kublk(self, *arguments):
         """The kernel's test server in the foreground; its device."""
         if not KUBLK.exists():
-            raise CannotRun(f"no {KUBLK}: scripts/compare-peers builds it; UBLKBENCH_KUBLK names another")
+            raise CannotRun(f"no {KUBLK}: scripts/compare-peers --prepare makes it; UBLKBENCH_KUBLK names another")
         before = devices()
         process = self.start(KUBLK, "add", "--foreground", *arguments, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
@@ -210,14 +220,24 @@ class Lab:
         return client
 
     def dump(self, *arguments, timeout_s=900):
-        """ublk-dump --json of the machine; its document, exit code and seconds."""
+        """ublk-dump --json of the machine."""
+        out, err = self.folder / "dump.json", self.folder / "dump.stderr"
         began = time.monotonic()
-        done = subprocess.run(["python3", str(DUMP), "--json", "--age", str(AGE_S), *map(str, arguments)],
-                              capture_output=True, text=True, timeout=timeout_s)
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(["python3", str(DUMP), "--json", "--age", str(AGE_S), *map(str, arguments)],
+                                       stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+            try:
+                _pid, status, usage = wait_until(lambda: (ended := os.wait4(process.pid, os.WNOHANG))[0] and ended,
+                                                 "the end of ublk-dump", timeout_s)
+            except AssertionError:
+                process.kill()
+                process.wait()
+                raise
+        process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
-        if done.stderr or not done.stdout:
-            raise AssertionError(f"ublk-dump said: {done.stderr}")
-        return json.loads(done.stdout), done.returncode, seconds
+        if err.stat().st_size or not out.stat().st_size:
+            raise AssertionError(f"ublk-dump said: {err.read_text()}")
+        return Dumped(json.loads(out.read_text()), process.returncode, seconds, usage.ru_maxrss / 1024)
 
 
 def devices():

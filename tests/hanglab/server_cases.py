@@ -151,3 +151,18 @@ def partition_scan(lab):
     _server, device = lab.bad_server("--hold", "-1", "--flags", "part_scan")
     time.sleep(AGE_S)
     return Expectation(device, "SERVER_HOLDS_IO", ("OWNED_BY_SRV",), also=("PARTITION_SCAN",))
+
+
+@case("eight queues of 4096 tags (as many queues as CPUs), every tag waits for a target that is an hour slow",
+      servers=("ours",), alone=True)
+def many_tags(lab):
+    queues = min(8, os.cpu_count())
+    _pid, device = lab.our_server("-t", "null+fault:delay=60m", "-q", queues, "-d", 4096, "--no-partition-scan")
+    lab.start("fio", "--name=load", f"--filename=/dev/ublkb{device}", "--rw=randread", "--bs=4k", "--direct=1",
+              "--ioengine=io_uring", "--iodepth=4096", f"--numjobs={queues}", "--thread", f"--cpus_allowed=0-{queues - 1}",
+              "--cpus_allowed_policy=split", "--size=1g", "--norandommap", "--allow_file_create=0", "--output=/dev/null",
+              stderr=subprocess.DEVNULL)
+    stat = f"/sys/block/ublkb{device}/inflight"
+    wait_until(lambda: int(open(stat).read().split()[0]) == 4096 * queues, "all tags are taken", 600)
+    return Expectation(device, "TARGET_SLOW", ("and 4095 more like it", "4096 request(s) of the target in flight"),
+                       options=("--slow", AGE_S))

@@ -47,6 +47,38 @@ int control(std::uint32_t op, int id, void* buffer, std::uint16_t length, std::u
   return result;
 }
 
+namespace {
+
+// GET_PARAMS; those groups that are set, with the names of <linux/ublk_cmd.h>.
+int print_params(int id) {
+  ublk_params parameters{};
+  parameters.len = sizeof parameters;
+  const int result = control(UBLK_U_CMD_GET_PARAMS, id, &parameters, sizeof parameters, 0);
+  const auto& basic = parameters.basic;
+  std::printf(
+      "{\"result\": %d, \"types\": %u, \"basic\": {\"attrs\": %u, \"logical_bs_shift\": %u, "
+      "\"physical_bs_shift\": %u, \"io_opt_shift\": %u, \"io_min_shift\": %u, \"max_sectors\": %u, "
+      "\"chunk_sectors\": %u, \"dev_sectors\": %llu, \"virt_boundary_mask\": %llu}, ",
+      result, parameters.types, basic.attrs, basic.logical_bs_shift, basic.physical_bs_shift,
+      basic.io_opt_shift, basic.io_min_shift, basic.max_sectors, basic.chunk_sectors,
+      static_cast<unsigned long long>(basic.dev_sectors),
+      static_cast<unsigned long long>(basic.virt_boundary_mask));
+  const auto& discard = parameters.discard;
+  std::printf(
+      "\"discard\": {\"discard_alignment\": %u, \"discard_granularity\": %u, "
+      "\"max_discard_sectors\": %u, \"max_write_zeroes_sectors\": %u, \"max_discard_segments\": "
+      "%u}, "
+      "\"dma\": {\"alignment\": %u}, \"seg\": {\"seg_boundary_mask\": %llu, \"max_segment_size\": "
+      "%u, \"max_segments\": %u}}\n",
+      discard.discard_alignment, discard.discard_granularity, discard.max_discard_sectors,
+      discard.max_write_zeroes_sectors, static_cast<unsigned>(discard.max_discard_segments),
+      parameters.dma.alignment, static_cast<unsigned long long>(parameters.seg.seg_boundary_mask),
+      parameters.seg.max_segment_size, static_cast<unsigned>(parameters.seg.max_segments));
+  return 0;
+}
+
+}  // namespace
+
 int control_verb(const std::string& name, int id, std::uint64_t data) {
   static const std::map<std::string, std::uint32_t> commands = {
       {"start", UBLK_U_CMD_START_DEV},
@@ -70,6 +102,7 @@ int control_verb(const std::string& name, int id, std::uint64_t data) {
         info.owner_gid, info.io_desc_size);
     return 0;
   }
+  if (name == "params") return print_params(id);
   const auto found = commands.find(name);
   if (found == commands.end()) fail("unknown control command", EINVAL);
   std::printf("%d\n", control(found->second, id, nullptr, 0, data));

@@ -32,6 +32,8 @@ int main(int argc, char** argv) {
   struct sigaction action{};
   action.sa_handler = [](int) { release_held = 1; };
   sigaction(SIGUSR1, &action, nullptr);
+  action.sa_handler = [](int) { tell = 1; };
+  sigaction(SIGUSR2, &action, nullptr);
   Server server(options);
   if (recovering)
     server.take_over();

@@ -74,7 +74,8 @@ void Server::use_own_device() {
   const int disk = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (disk < 0) fail("open the block device", errno);
   std::byte data[4096];
-  if (reads && pread(disk, data, sizeof data, device_bytes / 2) < 0) fail("read the block device", errno);
+  if (reads && pread(disk, data, sizeof data, device_bytes / 2) < 0)
+    fail("read the block device", errno);
   close(disk);
 }
 

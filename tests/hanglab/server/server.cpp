@@ -16,6 +16,7 @@
 namespace hanglab {
 
 volatile std::sig_atomic_t release_held = 0;
+volatile std::sig_atomic_t tell = 0;
 
 void Server::add() {
   ublksrv_ctrl_dev_info info{};
@@ -104,6 +105,7 @@ void Server::serve() {
     io_uring_cqe* cqe = nullptr;
     const int error = io_uring_wait_cqe(&ring_, &cqe);
     if (release_held != 0) commit_held();
+    if (tell != 0) print_account();
     if (error == -EINTR) continue;
     if (error != 0) fail("wait", error);
     const auto data = cqe->user_data;
@@ -185,6 +187,7 @@ void Server::completed(Kind kind, unsigned tag, int result, std::uint32_t flags)
 }
 
 void Server::request(unsigned tag) {
+  ++requests_;
   if (options_.hold == -1 || static_cast<int>(held_.size()) < options_.hold) {
     held_.push_back(tag);
     return;
@@ -200,7 +203,18 @@ void Server::request(unsigned tag) {
   entry->user_data = static_cast<std::uint64_t>(Kind::timeout) << 32 | tag;
 }
 
+// One line on stdout, which the tests compare with what the kernel's memory says.
+void Server::print_account() {
+  tell = 0;
+  std::string tags;
+  for (const unsigned tag : held_) tags += (tags.empty() ? "" : ", ") + std::to_string(tag);
+  std::printf("{\"requests\": %u, \"commits\": %u, \"held\": [%s]}\n", requests_, commits_,
+              tags.c_str());
+  std::fflush(stdout);
+}
+
 void Server::finish(unsigned tag) {
+  ++commits_;
   const int result = static_cast<int>(descriptors_[tag].nr_sectors << 9);
   if (store_ != nullptr) copy_data(tag);
   if (batch()) return batch_commit(tag, result);

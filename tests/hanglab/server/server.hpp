@@ -21,6 +21,8 @@ enum class Kind : std::uint64_t { io = 1, timeout, buffer, prep, fetch, commit }
 
 /// SIGUSR1 sets it: what is held is committed, leaked buffers are given back.
 extern volatile std::sig_atomic_t release_held;
+/// SIGUSR2 sets it: the server prints its own account of what it has.
+extern volatile std::sig_atomic_t tell;
 
 class Server {
  public:
@@ -51,6 +53,8 @@ class Server {
   std::vector<unsigned> held_;
   std::map<unsigned, __kernel_timespec> timers_;
   int leaked_ = 0;
+  unsigned requests_ = 0;  // requests that were delivered
+  unsigned commits_ = 0;   // and those that were committed
 
   [[nodiscard]] bool batch() const { return (flags_ & UBLK_F_BATCH_IO) != 0; }
   [[nodiscard]] bool copies() const {
@@ -67,6 +71,8 @@ class Server {
   void request(unsigned tag);
   void finish(unsigned tag);
   void copy_data(unsigned tag);
+
+  void print_account();
 
   // misdeeds.cpp
   void keep_by_child() const;
