@@ -24,6 +24,7 @@ _PARAMS = {
     "dma": ("alignment",), "seg": ("seg_boundary_mask", "max_segment_size", "max_segments"),
     "integrity": ("flags", "metadata_size", "tag_size", "csum_type", "interval_exp", "pi_offset"),
 }
+_QUEUES_MAX = 4096  # UBLK_MAX_NR_QUEUES
 _PARAM_BIT = {"basic": 0, "discard": 1, "zoned": 3, "dma": 4, "seg": 5, "integrity": 6}
 
 
@@ -100,6 +101,8 @@ def hctxs_of(kernel: Kernel, device: View, count: int) -> list[View | None]:
 
 def decode_queues(kernel: Kernel, device: View, decoded: Json, all_tags: bool) -> list[Json]:
     count = int(decoded["info"].get("nr_hw_queues") or 0)
+    if count > _QUEUES_MAX:
+        raise ValueError(f"it claims {count} queues")
     addresses = kernel.attempt("queues", lambda: queue_addresses(kernel, device, count), [])
     tags = kernel.attempt("tag sets", lambda: tags_of(kernel, device, count), [None] * count)
     hctxs = kernel.attempt("hardware queues", lambda: hctxs_of(kernel, device, count), [None] * count)

@@ -88,7 +88,10 @@ class Layout:
         field = parent.member(path.rpartition(".")[2]).bit_field_size
         if field:
             return Slot(bits // 8, (bits % 8 + field + 7) // 8, False, bits % 8, field)
-        size = 0 if type_.kind in (drgn.TypeKind.ARRAY, drgn.TypeKind.FUNCTION) else drgn.sizeof(type_)
+        try:
+            size = 0 if type_.kind in (drgn.TypeKind.ARRAY, drgn.TypeKind.FUNCTION) else drgn.sizeof(type_)
+        except TypeError:  # incomplete: a recording has only what its dump looked at
+            raise MissingType(f"the types at hand do not describe {self.name}.{path}") from None
         return Slot(bits // 8, size, _is_signed(type_), 0, 0)
 
     def element(self, path: str) -> tuple[int, drgn.Type, int | None]:

@@ -9,6 +9,7 @@ from .errors import Fault
 
 PAGE = 4096
 LINE = 64
+_READ_MAX = 64 << 20  # more than any structure, table or blob; a size out of memory that was freed may be anything
 
 Fetch = typing.Callable[[int, int], bytes]
 
@@ -30,6 +31,8 @@ class Memory:
         return Memory(self._fetch)
 
     def read(self, address: int, size: int) -> bytes:
+        if not 0 <= size <= _READ_MAX:
+            raise Fault(address, f"{size} bytes")
         first, last = address // PAGE, (address + size - 1) // PAGE
         if first == last:
             offset = address % PAGE
@@ -110,11 +113,10 @@ def line_mask(offset: int, size: int) -> int:
 
 
 def bitmap(data: bytes) -> typing.Iterator[int]:
-    """Numbers of the bits that are set."""
-    value, number = int.from_bytes(data, "little"), 0
-    while value:
-        skip = (value & -value).bit_length() - 1
-        number += skip
-        yield number
-        value >>= skip + 1
-        number += 1
+    """Numbers of the bits that are set. Word by word: shifting one large number would be quadratic."""
+    for place in range(0, len(data), 8):
+        value = int.from_bytes(data[place:place + 8], "little")
+        while value:
+            lowest = value & -value
+            yield 8 * place + lowest.bit_length() - 1
+            value ^= lowest

@@ -31,6 +31,7 @@ class Files:
         self.operations = {address: name for name, address in wanted.items() if address}
         self.known: dict[int, dict[str, int | None]] = {}
         self.fds: list[tuple[Task, int, int]] = []  # task, fd, file
+        self._mappings: dict[int, list[Task]] | None = None
         kernel.attempt("file descriptor tables", self._walk)
 
     def kind(self, file: int) -> str | None:
@@ -61,7 +62,9 @@ class Files:
         fdt = self.kernel.view("files_struct", files).follow("fdt", "fdtable")
         if fdt is None:
             return []
-        size = min(fdt.need("max_fds"), _FDS_MAX)
+        size = fdt.need("max_fds")
+        if size % 64 or size > _FDS_MAX:  # alloc_fdtable() in fs/file.c rounds up to a power of two
+            raise ValueError(f"it claims {size} descriptors: torn, or larger than this program reads")
         opened = bitmap(self.kernel.memory.read(fdt.need("open_fds"), (size + 7) // 8))
         pointers = self.kernel.memory.words(fdt.need("fd"), size)
         return [(fd, pointers[fd]) for fd in opened if pointers[fd]]
@@ -99,27 +102,35 @@ class Files:
 
     def mapped_by(self, device: int) -> list[Json]:
         """Processes that have the io descriptors mapped: a mapping keeps the file open after close()."""
-        result, seen = [], set()
+        if self._mappings is None:  # one walk for all devices
+            self._mappings = self._all_mappings()
+        return [{"how": "mmap", "pid": task["tgid"], "comm": task.comm, "fd": None, "file": None,
+                 "task": hexadecimal(task.address), "state": task.state} for task in self._mappings.get(device, ())]
+
+    def _all_mappings(self) -> dict[int, list[Task]]:
+        """By device, the first task of each address space that has its char device mapped."""
+        result: dict[int, list[Task]] = {}
+        seen: set[int] = set()
         for task in sorted(self.tasks.by_address.values(), key=lambda task: task["pid"]):
             space = task["mm"]
             if not space or space in seen or len(seen) > _SPACES_MAX:
                 continue
             seen.add(space)
-            if self.kernel.attempt(f"mappings of task {task['pid']}", lambda: self._maps(space, device), False):
-                result.append({"how": "mmap", "pid": task["tgid"], "comm": task.comm, "fd": None, "file": None,
-                               "task": hexadecimal(task.address), "state": task.state})
+            for device in self.kernel.attempt(f"mappings of task {task['pid']}", lambda: self._maps(space), set()):
+                result.setdefault(device, []).append(task)
         return result
 
-    def _maps(self, space: int, device: int) -> bool:
+    def _maps(self, space: int) -> set[int]:
         root = self.kernel.view("mm_struct", space).get("mm_mt.ma_root")
         layout = self.kernel.layout("vm_area_struct")
         columns = Columns(self.kernel, layout, start="vm_start", end="vm_end", file="vm_file", space="vm_mm")
+        devices = set()
         for _address, row in scattered(self.kernel, columns, maple_pointers(self.kernel, root or 0)):
             # Stale slots: a real area is of this space and is not empty.
             if row and row["space"] == space and (row["start"] or 0) < (row["end"] or 0) and row["file"] \
-                    and self.is_char_of(row["file"], device):
-                return True
-        return False
+                    and self.kind(row["file"]) in CHAR_OPERATIONS:
+                devices.add((self.row(row["file"]) or {}).get("private") or 0)
+        return devices
 
 
 def of_device(kernel: Kernel, files: Files, device: View, rings: typing.Iterable[Json], held: bool) -> Json:

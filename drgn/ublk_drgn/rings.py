@@ -14,7 +14,7 @@ from .layout import View
 from .tasks import Task, TaskTable
 from .xarray import entries
 
-_TABLE_MAX = 1 << 16
+_TABLE_MAX = 1 << 20  # IORING_MAX_FIXED_FILES, io_uring/rsrc.c
 
 
 def of_task(kernel: Kernel, task: Task) -> list[int]:
@@ -137,7 +137,9 @@ def polls(kernel: Kernel, ring: View) -> list[Json]:
 def table(kernel: Kernel, ring: View, path: str) -> typing.Iterator[tuple[int, View]]:
     slots, nodes = ring.get(f"{path}.nr"), ring.get(f"{path}.nodes")
     if slots and nodes:
-        for index, node in enumerate(kernel.memory.words(nodes, min(slots, _TABLE_MAX))):
+        if slots > _TABLE_MAX:
+            raise ValueError(f"it claims {slots} slots")
+        for index, node in enumerate(kernel.memory.words(nodes, slots)):
             if node:
                 yield index, kernel.view("io_rsrc_node", node)
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from lab import AGE_S, CannotRun, Expectation, case, wait_until
+from near_misses import slow_device
 
 
 @case("server never commits a request", servers=("bad", "ours"))
@@ -16,6 +17,14 @@ def never_commits(lab):
                                  ours=("-t", "null+fault:hang=0", "-d", "1", "--no-partition-scan"))
     lab.blocked_read(device)
     return Expectation(device, "SERVER_HOLDS_IO", ("OWNED_BY_SRV", "io_cqring_wait"))
+
+
+@case("target takes an hour for a read: its I/O is in flight for longer than --slow", servers=("bad", "ours", "kublk"))
+def target_slow(lab):
+    _pid, device = slow_device(lab, 3_600_000)
+    lab.blocked_read(device)
+    return Expectation(device, "TARGET_SLOW", ("OWNED_BY_SRV", "1 request(s) of the target in flight"),
+                       options=("--slow", AGE_S))
 
 
 @case("server never commits, batch delivery")

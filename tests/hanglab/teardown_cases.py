@@ -171,6 +171,16 @@ def held_by_char(lab):
     return Expectation(device, "CHARDEV_HELD", ("keeper", "by fd"))
 
 
+@case("server killed while a child has only its io descriptors mapped, and no descriptor")
+def held_by_map(lab):
+    process, device = lab.bad_server("--hold", "-1", "--keep", "map")
+    lab.blocked_read(device)
+    lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(120)
+    return Expectation(device, "CHARDEV_HELD", ("keeper", "by mmap"))
+
+
 @case("server killed while a child has its ring, whose registered file is the char device")
 def held_by_ring(lab):
     process, device = lab.bad_server("--hold", "-1", "--keep", "ring")

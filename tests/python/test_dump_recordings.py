@@ -18,6 +18,13 @@ dump_paths.need("jsonschema", "drgn")
 
 import jsonschema  # noqa: E402
 
+from ublk_drgn.dump import take  # noqa: E402
+from ublk_drgn.errors import DumpError, Fault  # noqa: E402
+from ublk_drgn.memory import Memory  # noqa: E402
+from ublk_drgn.recording import Replay  # noqa: E402
+from ublk_drgn.text import render  # noqa: E402
+from ublk_drgn.verdict import judge  # noqa: E402
+
 # What each recording of the hang lab must say; None: nothing is stuck.
 TRUTH = {
     "never_commits-bad": ("SERVER_HOLDS_IO", "server"),
@@ -160,6 +167,50 @@ class Damaged(unittest.TestCase):
         done = self.change(lambda data: data.update(samples=[]))
         self.assertEqual((done.returncode, done.stderr.count("\n")), (3, 1))
         self.assertIn("no sample", done.stderr)
+
+
+class GoesAway(unittest.TestCase):
+    """A device that goes away in the middle of the dump: from some read on, memory faults or holds something else."""
+
+    FILLERS = (None, b"\0", b"\x6b", b"\xff")  # unmapped, cleared, freed by SLUB (POISON_FREE), nonsense
+    POINTS = 12
+
+    def sample(self, after, filler):
+        """One dump of which only so many reads are good; how many it has had."""
+        replay = Replay(str(dump_paths.RECORDINGS / "leak_second_ring-bad.xz"))
+        stacks, memory, reads = replay.select(0), replay.kernel.memory, 0
+
+        def fetch(address, size):
+            if filler is None:
+                raise Fault(address)
+            return filler * size
+
+        def read(address, size, good=memory.read, bad=Memory(fetch).read):
+            nonlocal reads
+            reads += 1
+            return good(address, size) if reads <= after else bad(address, size)
+
+        memory.read = read
+        try:
+            document = judge(take(replay.kernel, False, stacks)[0])
+            render(document)
+            json.dumps(document)
+        except DumpError:
+            document = None
+        return reads, document
+
+    def test_at_any_point(self):
+        total, whole = self.sample(1 << 30, None)
+        self.assertEqual(whole["verdict"]["exit_code"], 1)
+        self.assertGreater(total, 500)
+        partial = 0
+        for filler in self.FILLERS:
+            for point in range(self.POINTS):
+                with self.subTest(filler=filler, point=point):
+                    reads, document = self.sample(total * point // self.POINTS, filler)
+                    self.assertLess(reads, 40 * total)
+                    partial += bool(document and document["verdict"]["partial"])
+        self.assertGreater(partial, self.POINTS)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ namespace hanglab {
 
 void Server::keep_by_child() const {
   if (options_.keep.empty() || fork() != 0) return;
-  if (options_.keep == "char") close(ring_.ring_fd);
+  if (options_.keep == "char" || options_.keep == "map") close(ring_.ring_fd);
+  if (options_.keep == "map") close(file_);
   if (options_.keep == "ring") {
     // The io descriptors' mapping would keep the char device too.
     munmap(const_cast<ublksrv_io_desc*>(descriptors_), 4096);

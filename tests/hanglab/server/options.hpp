@@ -19,9 +19,10 @@ struct Options {
   unsigned cq = 0;     // size of the completion queue
   std::string idle =
       "wait";  // once live: wait, nap (never reaps), spin, unsubmitted (commits are not submitted)
-  std::string leak;            // commit with the buffer registered: own, second (ring), thread
-  std::string keep;            // what a child process keeps: fds (char device and ring), char, ring
-  std::string batch;           // fetch command: ok, none, starved
+  std::string leak;   // commit with the buffer registered: own, second (ring), thread
+  std::string keep;   // what a child keeps: fds (char device and ring), char, ring, map (of the io
+                      // descriptors)
+  std::string batch;  // fetch command: ok, none, starved
   bool register_only = false;  // register the buffer and hold the request
   bool store = false;          // keep what is written, for a file system
   std::string self;  // what the daemon does to its own disk at the first request: read, open
