@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 import typing
 
-from .errors import Fault
+from .errors import Fault, MissingType
 from .kernel import Kernel
 from .layout import Layout, Slot
 
@@ -25,6 +25,8 @@ class Columns:
             if path is None:
                 kernel.note_missing(layout.name, choices[0])
             self._slots.append((name, layout.slot(path) if path else None))
+        if any(slot and slot.offset + slot.size > layout.size for _name, slot in self._slots):
+            raise MissingType(f"members of {layout.name} reach past its {layout.size} bytes")
         self._compile()
 
     def _compile(self) -> None:

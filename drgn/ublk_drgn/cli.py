@@ -12,6 +12,7 @@ import time
 import typing
 
 from . import VERSION, errors
+from .btf import BtfError
 from .document import Json
 from .errors import BadUsage, DumpError
 from .facts import Limits
@@ -199,6 +200,9 @@ def main(program: str, arguments: list[str]) -> int:
     except DumpError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
+    except (BtfError, errors.MissingType) as error:
+        print(f"{program}: read the type information: {error}: it is damaged or of another kernel", file=sys.stderr)
+        return errors.EXIT_CANNOT_READ
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.EXIT_NOTHING

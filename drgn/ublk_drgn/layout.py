@@ -62,12 +62,17 @@ class Layout:
         if path not in self._members:
             type_, bits = self.type, 0
             member = None
-            for word in path.split("."):
-                if type_.kind not in _COMPOUND or not type_.has_member(word):
-                    raise LookupError(path)
-                member = type_.member(word)
-                bits += member.bit_offset
-                type_ = plain(member.type)
+            try:
+                for word in path.split("."):
+                    if type_.kind not in _COMPOUND or not type_.has_member(word):
+                        raise LookupError(path)
+                    member = type_.member(word)
+                    bits += member.bit_offset
+                    type_ = plain(member.type)
+            except LookupError:
+                raise
+            except Exception as error:  # as which drgn passes on what the type finder raises
+                raise MissingType(f"{self.name}.{path}: {error}") from None
             self._members[path] = bits, type_
         return self._members[path]
 

@@ -8,7 +8,7 @@ import typing
 from . import constants as c
 from .block import mutex_owner, percpu_ref, work_pending
 from .document import Json, hexadecimal
-from .errors import Fault
+from .errors import Fault, MissingType
 from .kernel import Kernel
 from .layout import View
 from .tasks import Task, TaskTable
@@ -188,6 +188,6 @@ def concerns_ublk(ring: Json, ublk_files: set[str]) -> bool:
 def safe_decode(kernel: Kernel, address: int, tasks: list[Task]) -> Json | None:
     try:
         return decode(kernel, address, tasks)
-    except (Fault, LookupError) as error:
+    except (Fault, MissingType, LookupError) as error:
         kernel.errors.append(f"ring {address:#x}: {error}")
         return None

@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: MIT
 """Recordings of real hangs of Linux 7.3.4, replayed through the whole program: decoding, rules, text, exit code."""
 
+import base64
+import contextlib
+import io
 import json
 import lzma
 import os
+import pathlib
 import random
+import struct
 import subprocess
 import sys
 import tempfile
-import pathlib
 import unittest
+import unittest.mock
 
 import dump_paths
 
@@ -18,6 +23,7 @@ dump_paths.need("jsonschema", "drgn")
 
 import jsonschema  # noqa: E402
 
+from ublk_drgn import cli, recording  # noqa: E402
 from ublk_drgn.dump import take  # noqa: E402
 from ublk_drgn.errors import DumpError, Fault  # noqa: E402
 from ublk_drgn.memory import Memory  # noqa: E402
@@ -141,8 +147,6 @@ class Damaged(unittest.TestCase):
         self.assertLessEqual(codes, {1, 3, 4})
 
     def test_garbled_pages(self):
-        import base64
-
         chance = random.Random(6)
         codes = set()
         for _round in range(5):
@@ -211,6 +215,36 @@ class GoesAway(unittest.TestCase):
                     self.assertLess(reads, 40 * total)
                     partial += bool(document and document["verdict"]["partial"])
         self.assertGreater(partial, self.POINTS)
+
+
+class FuzzedTypes(unittest.TestCase):
+    """Types damaged at random under a real dump: a dump or one line, and never what is told of a defect of ours."""
+
+    ROUNDS = 60
+
+    def test_dump_or_one_line(self):
+        path = str(dump_paths.RECORDINGS / "leak_second_ring-bad.xz")
+        data, chance, codes = recording.load(path), random.Random(8), set()
+        good = base64.b64decode(data["types"])
+        for number in range(self.ROUNDS):
+            types = bytearray(good)
+            for _change in range(chance.randint(1, 8)):
+                place = 24 + 4 * chance.randrange((len(types) - 24) // 4)
+                if chance.randrange(2):
+                    types[place] ^= 1 << chance.randrange(8)
+                else:
+                    struct.pack_into("<I", types, place, chance.choice((0, 1, 0xFFFFFFFF, 0x7FFFFFFF, chance.randrange(3000))))
+            fuzzed = {**data, "types": base64.b64encode(types).decode()}
+            out, err = io.StringIO(), io.StringIO()
+            with self.subTest(round=number), unittest.mock.patch.object(recording, "load", lambda _path: fuzzed), \
+                    contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = cli.main("ublk-dump", ["--replay", path, "--json"])
+            codes.add(code)
+            self.assertEqual(err.getvalue().count("\n"), int(code == 3), err.getvalue())
+            self.assertNotIn("a defect of ublk-dump", err.getvalue())
+            self.assertEqual(bool(out.getvalue()), code != 3)
+        self.assertLessEqual(codes, {0, 1, 3, 4})
+        self.assertLessEqual({1, 3}, codes)
 
 
 if __name__ == "__main__":
