@@ -10,6 +10,8 @@ import typing
 from .errors import CannotRead, errno_text
 from .memory import Memory
 
+_ALIASES_BYTES = 4096  # of text before a symbol, in which its other names are
+
 
 class Symbol(typing.NamedTuple):
     name: str
@@ -62,6 +64,10 @@ class TextSymbols:
         if not found:
             return None
         fields = found.split()
+        # Of several names the first one, as the kernel does (get_symbol_pos() of kernel/kallsyms.c).
+        first = text.find(b"\n" + fields[0] + b" ", max(0, low - _ALIASES_BYTES), low)
+        if first >= 0:
+            fields = text[first + 1:text.index(b"\n", first + 1)].split()
         return int(fields[0], 16), fields[2].decode(), None
 
     def _at_module(self, address: int) -> tuple[int, str, str | None] | None:
@@ -90,7 +96,7 @@ class TableSymbols:
         place = bisect.bisect_right(self._addresses, address) - 1
         if place < 0:
             return None
-        start, name, module = self._rows[place]
+        start, name, module = self._rows[bisect.bisect_left(self._addresses, self._addresses[place])]
         return Symbol(name, address - start, module)
 
 
