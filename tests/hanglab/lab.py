@@ -169,7 +169,7 @@ class Lab:
         wait_until(lambda: pathlib.Path(f"/dev/ublkb{device}").exists(), "kublk's disk")
         return process, device
 
-    def any_server(self, *, bad=(), ours=("-t", "null"), kublk=("-t", "null")):
+    def any_server(self, *, bad=(), ours=("-t", "null"), kublk=("-t", "null", "--no_auto_part_scan")):
         """The server that this run is for: its pid and device."""
         if self.server == "ours":
             return self.our_server(*ours)

@@ -46,7 +46,7 @@ def stopped(lab):
 @case("batch server stopped by SIGSTOP", servers=("bad", "ours", "kublk"))
 def stopped_batch(lab):
     pid, device = lab.any_server(bad=("--flags", "batch"), ours=("-t", "null", "-m", "batch"),
-                                 kublk=("-t", "null", "-b"))
+                                 kublk=("-t", "null", "-b", "--no_auto_part_scan"))
     os.kill(pid, signal.SIGSTOP)
     lab.blocked_read(device)
     return Expectation(device, "SERVER_STOPPED", ("is stopped",))

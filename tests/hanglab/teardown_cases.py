@@ -106,22 +106,33 @@ def mounted(lab):
     return Expectation(device, "DELETE_WAITS_CLOSE", ("mounted: ext4",))
 
 
-@case("server killed while another process has a descriptor of its char device", servers=("bad", "kublk"))
-def held_by_stranger(lab):
-    pid, device = lab.any_server()
+def killed_and_held(lab, pid, device):
     lab.keep(pid, f"/dev/ublkc{device}")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: state_of(pid) in "-Z", "server's end")
+
+
+@case("server of a recoverable device killed while another process has a descriptor of its char device",
+      servers=("bad", "kublk"))
+def held_by_stranger(lab):
+    pid, device = lab.any_server(bad=("--flags", "recovery"), kublk=("-t", "null", "-r", "1", "--no_auto_part_scan"))
+    killed_and_held(lab, pid, device)
     lab.blocked_read(device)
     return Expectation(device, "CHARDEV_HELD", ("keeper", "by fd"))
+
+
+@case("the same without recovery: I/O fails as soon as the commands are canceled, nothing hangs", servers=("bad", "kublk"))
+def held_without_recovery(lab):
+    pid, device = lab.any_server()
+    killed_and_held(lab, pid, device)
+    assert lab.read(device).wait(120) != 0
+    return Expectation(device, None)
 
 
 @case("delete waits for a char device that another process has open (dup'd fd)", servers=("bad", "kublk"))
 def delete_held_by_char(lab):
     pid, device = lab.any_server()
-    lab.keep(pid, f"/dev/ublkc{device}")
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: state_of(pid) in "-Z", "server's end")
+    killed_and_held(lab, pid, device)
     lab.control("del", device)
     time.sleep(2)
     return Expectation(device, "DELETE_WAITS_CLOSE", ("keeper", "by fd"))
