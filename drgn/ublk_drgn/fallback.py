@@ -61,7 +61,7 @@ def one(disk: pathlib.Path) -> Json:
 
 
 def requests(path: pathlib.Path) -> list[dict[str, str]] | None:
-    """None if the file cannot be read: lockdown hides what of debugfs is not for everybody (fs/debugfs/file.c)."""
+    """None if the file cannot be read: debugfs may be absent, or restricted by lockdown."""
     content = text(path)
     return None if content is None else [dict(_FIELD.findall(line)) for line in content.splitlines()]
 

@@ -21,6 +21,7 @@ import server_cases  # noqa: F401
 import teardown_cases  # noqa: F401
 from lab import AGE_S, CASES, CannotRun, Lab, check
 
+NOTHING = "nothing stuck"
 TOGETHER_TIMEOUT_S = 7200  # sixty devices on an emulated CPU that others use too
 
 
@@ -70,7 +71,7 @@ def row_of(case, server, expected, dumped):
     of_device = [row for row in dumped.document["findings"] if row["device"] == expected.device]
     found = [row for row in of_device if row["code"] == expected.code] or of_device
     evidence = "; ".join(found[0]["evidence"][:2]) if found and expected.code else "nothing is stuck"
-    return {"case": case, "server": server, "expected": expected.code or "nothing stuck", "evidence": evidence,
+    return {"case": case, "server": server, "expected": expected.code or NOTHING, "evidence": evidence,
             "seconds": dumped.seconds, "peak_mib": dumped.peak_mib,
             "complaint": check(dumped.document, dumped.exit_code, expected)}
 
@@ -130,7 +131,8 @@ def table(rows):
     yield "| case | server | verdict | evidence | seconds |"
     yield "|:--|:--|:--|:--|--:|"
     for row in rows:
-        verdict = row["expected"] if not row["complaint"] else f"**wrong**: {row['complaint']}"
+        code = row["expected"] if row["expected"] == NOTHING else f"`{row['expected']}`"
+        verdict = f"**wrong**: {row['complaint']}" if row["complaint"] else code
         yield f"| {row['case'].title} | {row['server']} | {verdict} | {row['evidence']} | {row['seconds']:.1f} |"
 
 
