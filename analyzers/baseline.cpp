@@ -16,25 +16,24 @@ using nlohmann::json;
 
 constexpr const char* schema = "ublkbench.baseline/1";
 
-std::string commit_of(const Record& record) {
-  return record.run["tool"].value("commit", std::string("unknown"));
+Error not_alike(const std::string& what, const std::string& how) {
+  return {.operation = std::format("{} are not comparable:\n{}", what, how),
+          .object = {},
+          .errnum = 0,
+          .hint = {},
+          .exit = ExitCode::not_comparable};
 }
 
 Result<> check_alike(std::span<const Record> records) {
-  const json reference = records.front().comparable_fields();
+  const json reference = gate_fields(records.front());
   for (const Record& record : records) {
     if (!record.counts_instructions())
       return bad_input(record.path + " was not measured under icount",
                        "the path-length gate counts instructions: scripts/vm --icount");
-    if (auto unlike = differences(reference, record.comparable_fields()); !unlike.empty())
+    if (auto unlike = differences(reference, gate_fields(record)); !unlike.empty())
       return std::unexpected(
-          Error{.operation = std::format("{} and {} are not comparable:\n{}", records.front().path,
-                                         record.path, to_text(unlike)),
-                .object = {},
-                .errnum = 0,
-                .hint = {},
-                .exit = ExitCode::not_comparable});
-    if (commit_of(record) != commit_of(records.front()))
+          not_alike(std::format("{} and {}", records.front().path, record.path), to_text(unlike)));
+    if (record.commit() != records.front().commit())
       return bad_input(
           std::format("{} and {} are of different commits", records.front().path, record.path));
   }
@@ -57,6 +56,7 @@ json cell_json(const CellRecord& cell) {
           {"depth", cell.axes.depth},
           {"block_bytes", cell.axes.block_bytes},
           {"pattern", cell.axes.pattern},
+          {"ios", cell.ios},
           {"samples", samples_json(cell)}};
 }
 
@@ -68,7 +68,8 @@ CellRecord cell_from(const json& object) {
                            .target = object.at("target"),
                            .depth = object.at("depth"),
                            .block_bytes = object.at("block_bytes"),
-                           .pattern = object.at("pattern")}};
+                           .pattern = object.at("pattern")},
+                  .ios = object.at("ios")};
   for (const auto& [name, values] : object.at("samples").items()) {
     const auto figure = figure_named(name);
     if (!figure) throw std::invalid_argument(std::format("unknown figure '{}'", name));
@@ -107,6 +108,12 @@ Baseline baseline_from(const json& document) {
 
 }  // namespace
 
+json gate_fields(const Record& record) {
+  json fields = record.comparable_fields();
+  fields.erase("work.ios");
+  return fields;
+}
+
 Result<std::vector<CellRecord>> pooled_cells(std::span<const Record> records) {
   if (records.empty()) return bad_input("no record to judge", "name one or more");
   if (auto alike = check_alike(records); !alike) return std::unexpected(alike.error());
@@ -118,6 +125,9 @@ Result<std::vector<CellRecord>> pooled_cells(std::span<const Record> records) {
         cells.push_back(cell);
         continue;
       }
+      if (found->ios != cell.ios)
+        return std::unexpected(not_alike("samples of " + cell.id,
+                                         std::format("  ios: {} and {}\n", found->ios, cell.ios)));
       found->samples.insert(found->samples.end(), cell.samples.begin(), cell.samples.end());
       found->failed += cell.failed;
       if (cell.failed != 0) found->reason = cell.reason;
@@ -134,15 +144,18 @@ Result<Baseline> make_baseline(std::span<const Record> records, Acceptance accep
   if (run["tool"].value("dirty", json()) != false)
     return bad_input("the programs had changes that are in no commit, or no commit at all",
                      "commit, build and measure again");
+  if (std::ranges::none_of(*cells, [](const CellRecord& cell) { return cell.axes.is_control(); }))
+    return bad_input("there is no control cell, which tells another machine from another server",
+                     "measure with --control null_blk, on a kernel that has it");
   for (const CellRecord& cell : *cells)
     if (cell.failed != 0 || cell.samples.size() < samples_min)
       return bad_input(
           std::format("{}: {} sample(s), {} failed", cell.id, cell.samples.size(), cell.failed),
           std::format("a baseline has at least {} of each cell and no failure", samples_min));
-  accepted.commit = commit_of(records.front());
+  accepted.commit = records.front().commit();
   return Baseline{.path = {},
                   .accepted = std::move(accepted),
-                  .fields = records.front().comparable_fields(),
+                  .fields = gate_fields(records.front()),
                   .cells = std::move(*cells)};
 }
 

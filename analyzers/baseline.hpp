@@ -28,9 +28,13 @@ struct Acceptance {
 struct Baseline {
   std::string path;
   Acceptance accepted;
-  nlohmann::json fields;          ///< Record::comparable_fields()
+  nlohmann::json fields;          ///< gate_fields()
   std::vector<CellRecord> cells;  ///< with the gated figures
 };
+
+/// What must be equal in all records of a gate. How many I/Os a sample is, is a cell's own: shallow
+/// cells need fewer, and have a record of their own for that.
+nlohmann::json gate_fields(const Record& record);
 
 /// Brings the records of several boots together. They must be of one environment, one commit and
 /// counted instructions; whatever failed in them stays visible as `failed`.

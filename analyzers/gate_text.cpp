@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <format>
 
-#include "analyzers/path_gate.hpp"
+#include "analyzers/gate_outcome.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -13,7 +13,8 @@ using Line = std::vector<std::string>;
 
 constexpr const char* absent = "-";
 
-std::string side_of(Figure figure) {
+std::string label_of(const GateOutcome& outcome, Figure figure) {
+  if (outcome.kind == GateKind::hardware) return std::string(traits(figure).name);
   switch (figure) {
     case Figure::server_instructions:
       return "server";
@@ -24,45 +25,59 @@ std::string side_of(Figure figure) {
   }
 }
 
-std::string verdict_of(const GateRow& row) {
+std::string verdict_of(const GateOutcome& outcome, const GateRow& row) {
+  const bool is_time = outcome.kind == GateKind::hardware;
+  if (!row.gated) return "(shown)";
   if (row.waived) return "waived";
   switch (row.judgement.verdict) {
     case Verdict::worse:
-      return "LONGER";
+      return is_time ? "SLOWER" : "LONGER";
     case Verdict::better:
-      return "shorter";
+      return is_time ? "faster" : "shorter";
     case Verdict::unclear:
-      return "~";
+      return row.flagged ? "not confirmed" : "~";
     default:
-      return std::string(name_of(row.judgement.verdict));
+      return row.flagged ? "not confirmed" : std::string(name_of(row.judgement.verdict));
   }
 }
 
-Line line_of(const GateRow& row) {
+Line line_of(const GateOutcome& outcome, const GateRow& row) {
   const Judgement& judged = row.judgement;
   const auto whole = [](const std::optional<double>& value) {
     return value ? std::format("{:.0f}", *value) : std::string(absent);
   };
   return {row.cell,
-          side_of(row.figure),
+          label_of(outcome, row.figure),
           std::format("{} ({})", whole(judged.median_a), judged.n_a),
           std::format("{} ({})", whole(judged.median_b), judged.n_b),
           judged.ratio ? std::format("{:+.2f} %", 100 * (*judged.ratio - 1)) : absent,
           judged.interval ? std::format("{:+.2f}..{:+.2f} %", 100 * (judged.interval->low - 1),
                                         100 * (judged.interval->high - 1))
                           : absent,
-          verdict_of(row)};
+          verdict_of(outcome, row)};
 }
 
 std::vector<Line> lines_of(const GateOutcome& outcome) {
-  std::vector<Line> lines{
-      {"cell", "side", "baseline (n)", "now (n)", "change", "interval", "verdict"}};
-  for (const GateRow& row : outcome.rows) lines.push_back(line_of(row));
+  const bool is_time = outcome.kind == GateKind::hardware;
+  std::vector<Line> lines{{"cell", is_time ? "figure" : "side",
+                           is_time ? "before (n)" : "baseline (n)", "now (n)", "change", "interval",
+                           "verdict"}};
+  for (const GateRow& row : outcome.rows) lines.push_back(line_of(outcome, row));
   return lines;
 }
 
 /// What the verdict is about and what it is not about.
 std::string preamble(const GateOutcome& outcome) {
+  const std::string commit = outcome.now.commit.substr(0, 12);
+  if (outcome.kind == GateKind::hardware)
+    return std::format(
+        "Hardware gate: times of this machine in this sitting, {} pairs of a cell in turns.\n"
+        "Before: {} (commit {}). Judged: {} (commit {}).\n"
+        "Slower: more than {:.3g} % (p99: 15 %), the {:.0f} % interval beyond {:.3g} %, and again "
+        "in fresh pairs.\n",
+        outcome.pairs, outcome.before.what, outcome.before.commit.substr(0, 12), outcome.now.what,
+        commit, 100 * outcome.rule.change, 100 * outcome.rule.confidence,
+        100 * outcome.rule.certain);
   return std::format(
       "Path-length gate: instructions per I/O under icount, not time. It does not see caches, "
       "locks or what rep movs copies.\n"
@@ -70,8 +85,8 @@ std::string preamble(const GateOutcome& outcome) {
       "Longer: more than {:.3g} %, and every sample above every one of the baseline (from 5 on: "
       "the "
       "{:.0f} % interval).\n",
-      outcome.baseline.commit.substr(0, 12), outcome.baseline.at, outcome.baseline.reason,
-      outcome.commit.substr(0, 12), 100 * outcome.rule.change, 100 * outcome.rule.confidence);
+      outcome.before.commit.substr(0, 12), outcome.before.at, outcome.before.reason, commit,
+      100 * outcome.rule.change, 100 * outcome.rule.confidence);
 }
 
 std::string summary(const GateOutcome& outcome) {
@@ -80,12 +95,18 @@ std::string summary(const GateOutcome& outcome) {
   text += to_text(outcome.unlike);
   std::size_t improved = 0;
   for (const GateRow& row : outcome.rows)
-    if (!row.is_control && row.judgement.verdict == Verdict::better) {
+    if (!row.is_control && row.gated && row.judgement.verdict == Verdict::better) {
       ++improved;
       text += std::format("  improved: {}: {} {:+.2f} %\n", row.cell, traits(row.figure).name,
                           100 * (*row.judgement.ratio - 1));
     }
-  if (improved != 0 && outcome.verdict == GateVerdict::pass)
+  for (const GateRow& row : outcome.rows)
+    if (row.flagged && row.judgement.verdict != Verdict::worse)
+      text += std::format("  not confirmed: {}: {} {:+.2f} % at first, {:+.2f} % in fresh pairs\n",
+                          row.cell, traits(row.figure).name, 100 * (*row.flagged->ratio - 1),
+                          100 * (row.judgement.ratio.value_or(1) - 1));
+  if (improved != 0 && outcome.verdict == GateVerdict::pass &&
+      outcome.kind == GateKind::path_length)
     text += "  the baseline can be tightened: 'ublkbench baseline accept'\n";
   for (const std::string& cell : outcome.new_cells)
     text += std::format("  not in the baseline: {}\n", cell);
@@ -118,7 +139,7 @@ std::string gate_text(const GateOutcome& outcome) {
 }
 
 std::string gate_markdown(const GateOutcome& outcome) {
-  std::string text = std::format("**Path-length gate: {}**\n\n```\n{}{}```\n",
+  std::string text = std::format("**Gate ({}): {}**\n\n```\n{}{}```\n", name_of(outcome.kind),
                                  name_of(outcome.verdict), preamble(outcome), summary(outcome));
   if (outcome.rows.empty()) return text;
   text += "\n";
@@ -132,16 +153,16 @@ std::string gate_markdown(const GateOutcome& outcome) {
 }
 
 json gate_json(const GateOutcome& outcome) {
-  json document = {{"schema", "ublkbench.gate/1"},
+  const auto side = [](const GateSide& of) {
+    return json{{"what", of.what}, {"commit", of.commit}, {"at", of.at}, {"reason", of.reason}};
+  };
+  json document = {{"schema", "ublkbench.gate/2"},
+                   {"gate", name_of(outcome.kind)},
                    {"verdict", name_of(outcome.verdict)},
                    {"exit_code", static_cast<int>(exit_of(outcome.verdict))},
                    {"reasons", outcome.reasons},
-                   {"unit", "instructions per I/O"},
-                   {"baseline",
-                    {{"commit", outcome.baseline.commit},
-                     {"at", outcome.baseline.at},
-                     {"reason", outcome.baseline.reason}}},
-                   {"commit", outcome.commit},
+                   {"before", side(outcome.before)},
+                   {"now", side(outcome.now)},
                    {"new_cells", outcome.new_cells},
                    {"rows", json::array()},
                    {"unlike", json::array()}};
@@ -150,17 +171,20 @@ json gate_json(const GateOutcome& outcome) {
     document["rows"].push_back(
         {{"cell", row.cell},
          {"figure", traits(row.figure).name},
+         {"unit", traits(row.figure).unit},
          {"control", row.is_control},
-         {"baseline", {{"n", judged.n_a}, {"median", number(judged.median_a)}}},
+         {"gated", row.gated},
+         {"before", {{"n", judged.n_a}, {"median", number(judged.median_a)}}},
          {"now", {{"n", judged.n_b}, {"median", number(judged.median_b)}}},
          {"ratio", number(judged.ratio)},
          {"low", judged.interval ? json(judged.interval->low) : json()},
          {"high", judged.interval ? json(judged.interval->high) : json()},
          {"verdict", name_of(judged.verdict)},
+         {"flagged_ratio", row.flagged ? number(row.flagged->ratio) : json()},
          {"waived", row.waived}});
   }
   for (const FieldDifference& field : outcome.unlike)
-    document["unlike"].push_back({{"field", field.field}, {"baseline", field.a}, {"now", field.b}});
+    document["unlike"].push_back({{"field", field.field}, {"before", field.a}, {"now", field.b}});
   return document;
 }
 

@@ -102,6 +102,8 @@ class Builder {
                   .depth = at.count(cell, "depth"),
                   .block_bytes = at.count(cell, "block_bytes"),
                   .pattern = at.string(cell, "pattern")};
+    if (const json ios = record_.run.value("ios", json()); ios.is_number_unsigned())
+      added.ios = ios.get<std::uint64_t>();
     added.axes.mode =
         at.find(cell, "mode") ? at.string(cell, "mode") : "(" + added.axes.target + ")";
     if (!index_.emplace(added.id, record_.cells.size()).second)
@@ -266,6 +268,8 @@ std::vector<double> CellRecord::values(Figure figure) const {
 bool Record::counts_instructions() const {
   return run.value("clock", std::string()).starts_with("icount");
 }
+
+std::string Record::commit() const { return run["tool"].value("commit", std::string("unknown")); }
 
 json Record::comparable_fields() const {
   json flat = json::object();

@@ -34,6 +34,7 @@ struct Sample {
 struct CellRecord {
   std::string id;
   Axes axes;
+  std::uint64_t ios = 0;        ///< of a sample, where the work is fixed
   std::vector<Sample> samples;  ///< the good ones
   std::size_t failed = 0;
   std::string reason;  ///< of the last that failed
@@ -49,6 +50,8 @@ struct Record {
 
   /// Whether times are instruction counts (QEMU's -icount), which have no noise of time.
   [[nodiscard]] bool counts_instructions() const;
+  /// Of the programs that were measured; "unknown" of a build outside of git.
+  [[nodiscard]] std::string commit() const;
   /// What must be equal in two runs that are compared: {"env.kernel.release": ..., "work.ios":
   /// ...}, the environment's key fields and the work, with dots for levels.
   [[nodiscard]] nlohmann::json comparable_fields() const;

@@ -83,7 +83,8 @@ std::optional<int> reap(pid_t child, std::uint64_t deadline_ns) {
 
 }  // namespace
 
-Result<ProgramOutput> run_program(const std::vector<std::string>& argv, std::uint64_t timeout_ns) {
+Result<ProgramOutput> run_program(const std::vector<std::string>& argv, std::uint64_t timeout_ns,
+                                  std::uint64_t grace_ns) {
   auto out = make_pipe();
   if (!out) return std::unexpected(out.error());
   auto err = make_pipe();
@@ -104,8 +105,11 @@ Result<ProgramOutput> run_program(const std::vector<std::string>& argv, std::uin
   std::optional<int> status;
   if (read) status = reap(child, std::max(deadline_ns, now_ns() + reap_ns));
   if (!status) {
-    ::kill(child, SIGKILL);
-    (void)reap(child, now_ns() + reap_ns);
+    if (grace_ns != 0) ::kill(child, SIGTERM);
+    if (grace_ns == 0 || !reap(child, now_ns() + grace_ns)) {
+      ::kill(child, SIGKILL);
+      (void)reap(child, now_ns() + reap_ns);
+    }
     const int why = read ? ETIMEDOUT : read.error().errnum;
     return failed("run", argv[0], why,
                   why == ETIMEDOUT

@@ -17,8 +17,10 @@ struct ProgramOutput {
 };
 
 /// Runs argv[0], a path, with /dev/null as its input. It is killed when it has not ended within
-/// `timeout_ns` (ETIMEDOUT), or when this process is interrupted (EINTR).
-Result<ProgramOutput> run_program(const std::vector<std::string>& argv, std::uint64_t timeout_ns);
+/// `timeout_ns` (ETIMEDOUT), or when this process is interrupted (EINTR); one that has something to
+/// clean up is told with SIGTERM, and killed only after `grace_ns`.
+Result<ProgramOutput> run_program(const std::vector<std::string>& argv, std::uint64_t timeout_ns,
+                                  std::uint64_t grace_ns = 0);
 
 /// The path of a program of the suite: beside this one, else in $PATH; empty if it is in neither.
 std::string find_program(const std::string& name);

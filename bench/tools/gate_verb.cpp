@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "bench/tools/gate_verb.hpp"
 
+#include <unistd.h>
+
 #include <chrono>
+#include <filesystem>
 #include <format>
 
 #include "analyzers/path_gate.hpp"
 #include "bench/base/atomic_file.hpp"
+#include "bench/base/units.hpp"
+#include "bench/suite/child.hpp"
+#include "bench/tools/gate_self_test.hpp"
 #include "bench/tools/output.hpp"
+#include "bench/tools/sitting.hpp"
 
 namespace ublkbench {
 namespace {
@@ -16,6 +23,14 @@ using namespace analyzers;
 /// git bisect run takes 125 for "cannot be tested", and from 128 on for "stop".
 constexpr int bisect_skip = 125;
 constexpr int bisect_stop = 128;
+/// Fewer pairs give no interval at 98 %; what 100 do not show is too small to be gated.
+constexpr unsigned pairs_min = 5;
+constexpr unsigned pairs_max = 100;
+
+std::string own_path() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).string();
+}
 
 int bisect_code(ExitCode code) {
   switch (code) {
@@ -55,73 +70,144 @@ Result<std::string> render(const GateOutcome& outcome, const std::string& format
 }  // namespace
 
 void GateVerb::add_options(CLI::App& app) {
-  app.add_option("records", records_, "Records of the boots to judge (--json FILE or --out DIR)")
-      ->required();
-  app.add_option("--baseline", baseline_, "What they are held against")->required();
+  app.add_option(
+      "records", words_,
+      "Records of the boots to judge; with --against: words of 'ublkbench run', after --");
+  app.add_option("--baseline", baseline_, "Judge path length: what the records are held against");
+  app.add_option("--against", against_,
+                 "Judge times: another build's ublkbench, measured in turns with this one");
+  app.add_option("--program", program_, "--against: judge this program instead of this one");
+  app.add_option("--pairs", pairs_, "--against: pairs a cell; twice as many where they are unclear")
+      ->capture_default_str();
+  app.add_option("--sample-time", sample_time_, "--against: about so long is a sample")
+      ->capture_default_str();
+  app.add_option("--seed", seed_, "--against: of the order of cells and of offsets")
+      ->capture_default_str();
+  app.add_option("--out", folder_, "--against: keep the records in this folder");
+  app.add_flag("--self-test", self_test_,
+               "Can this gate pass here, and can it fail? Path length under icount, else times");
   app.add_option("--waivers", waivers_, "Known regressions, each with ceiling, expiry and issue");
   app.add_option("--threshold", threshold_,
-                 "Smallest change that counts, in percent (default: 0.5)");
-  app.add_option("--vary", vary_, "A field that may differ from the baseline's; repeatable")
+                 "Smallest change that counts, in percent (default: path length 0.5, times 5)");
+  app.add_option("--vary", vary_, "A field that may differ between both sides; repeatable")
       ->allow_extra_args(false);
   app.add_option("--format", format_, "text, md, json")->capture_default_str();
   app.add_option("--json", json_path_, "Write the verdict there, too");
   app.add_option("--inconclusive", inconclusive_, "fail: exit 3; warn: exit 0")
       ->capture_default_str();
+  app.add_option("--moved-environment", moved_environment_,
+                 "Where only kernel, machine or compiler differ: fail: exit 4; warn: exit 0")
+      ->capture_default_str();
   app.add_flag("--bisect", bisect_, "Exit codes for 'git bisect run'");
   app.footer(
-      "Judges instructions per I/O of fixed work under icount against a baseline. scripts/gate "
-      "boots\n"
-      "the guests and calls this.\n\n"
-      "A cell is longer if its median is beyond the threshold and every sample is above every one "
-      "of\n"
-      "the baseline. A moved control, missing cells and failed samples are inconclusive.\n\n"
+      "--baseline judges instructions per I/O of fixed work under icount; scripts/gate boots the\n"
+      "guests and calls it. A cell is longer if its median is beyond the threshold and every "
+      "sample\n"
+      "is above every one of the baseline.\n\n"
+      "--against judges times on real hardware: both builds in one sitting, A B B A, each sample "
+      "with\n"
+      "a fresh server. A cell is slower if its ratio is beyond the threshold, the interval's near "
+      "end\n"
+      "beyond 1 %, and both again in fresh pairs. A PROGRAM gets the words of 'ublkbench run' and "
+      "may\n"
+      "hand them to another kernel's guest.\n\n"
+      "A moved or missing control, missing cells, failed samples and an unfit machine are\n"
+      "inconclusive.\n\n"
+      "Examples:\n"
+      "  ublkbench gate --against old/ublkbench -- --mode copy --mode batch,auto_zc --qd 1,128\n"
+      "  ublkbench gate --baseline good.json boot1.json boot2.json boot3.json\n\n"
       "Waivers: {\"schema\": \"ublkbench.waivers/1\", \"waivers\": [{\"cell\": \"copy null qd=1 "
       "bs=4k\n"
       "randread\", \"figure\": \"total_instructions\", \"ceiling_percent\": 2, \"expires\": "
       "\"2026-12-31\",\n"
       "\"issue\": \"#12\"}]}\n\n"
-      "Exit codes: 0 pass, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable;\n"
+      "Exit codes: 0 pass, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable, 5 no "
+      "ublk;\n"
       "with --bisect 3, 4 and 5 become 125 (skip) and 2 becomes 128 (stop).");
 }
 
-int GateVerb::run() const {
-  const auto end = [this](ExitCode code) {
-    return bisect_ ? bisect_code(code) : static_cast<int>(code);
-  };
-  const auto fail = [&end](const Error& error) {
-    (void)report(error);
-    return end(error.exit);
-  };
-  if (inconclusive_ != "fail" && inconclusive_ != "warn")
-    return fail(
-        bad_input(std::format("--inconclusive {}", inconclusive_), "use fail or warn").error());
-  GateOptions options{.vary = vary_, .today = today()};
+Result<> GateVerb::check_options() const {
+  if (baseline_.empty() == against_.empty())
+    return bad_input("a gate judges records by --baseline FILE, or a program by --against PROGRAM",
+                     "see 'ublkbench gate --help'");
+  for (const auto& [name, word] : {std::pair{"--inconclusive", &inconclusive_},
+                                   std::pair{"--moved-environment", &moved_environment_}})
+    if (*word != "fail" && *word != "warn")
+      return bad_input(std::format("{} {}", name, *word), "use fail or warn");
+  if (pairs_ < pairs_min || pairs_ > pairs_max)
+    return bad_input(std::format("--pairs {}", pairs_),
+                     std::format("{} to {}: fewer give no 98 % interval", pairs_min, pairs_max));
+  return {};
+}
+
+Result<GateOptions> GateVerb::gate_options() const {
+  GateOptions options{.change = {}, .vary = vary_, .waivers = {}, .today = today()};
   if (!threshold_.empty()) {
     const auto percent = parse_percent(threshold_);
-    if (!percent) return fail(percent.error());
+    if (!percent) return std::unexpected(percent.error());
     options.change = *percent / 100;
   }
   if (!waivers_.empty()) {
     auto waivers = read_waivers(waivers_);
-    if (!waivers) return fail(waivers.error());
+    if (!waivers) return std::unexpected(waivers.error());
     options.waivers = std::move(*waivers);
   }
+  return options;
+}
+
+Result<GateOutcome> GateVerb::judge_records() const {
+  const auto options = gate_options();
+  if (!options) return std::unexpected(options.error());
   const auto baseline = read_baseline(baseline_);
-  if (!baseline) return fail(baseline.error());
-  const auto records = read_all(records_);
-  if (!records) return fail(records.error());
-  const auto outcome = judge_against(*baseline, *records, options);
-  if (!outcome) return fail(outcome.error());
+  if (!baseline) return std::unexpected(baseline.error());
+  const auto records = read_all(words_);
+  if (!records) return std::unexpected(records.error());
+  return judge_against(*baseline, *records, *options);
+}
+
+Result<GateOutcome> GateVerb::judge_programs() const {
+  auto options = gate_options();
+  if (!options) return std::unexpected(options.error());
+  const auto sample_ns = parse_duration_ns(sample_time_);
+  if (!sample_ns) return std::unexpected(sample_ns.error());
+  const std::string now = program_.empty() ? own_path() : program_;
+  for (const std::string& program : {against_, now})
+    if (::access(program.c_str(), X_OK) != 0)
+      return std::unexpected(
+          failed("run", program, errno, "name a ublkbench").error().with_exit(ExitCode::usage));
+  handle_interrupts();
+  return hold_sitting({.before = {.program = against_, .instead_of_target = {}, .target = {}},
+                       .now = {.program = now, .instead_of_target = {}, .target = {}},
+                       .words = words_,
+                       .pairs = pairs_,
+                       .sample_ns = *sample_ns,
+                       .seed = seed_,
+                       .folder = folder_,
+                       .gate = std::move(*options)});
+}
+
+Result<ExitCode> GateVerb::judge() const {
+  if (auto checked = check_options(); !checked) return std::unexpected(checked.error());
+  const auto outcome = against_.empty() ? judge_records() : judge_programs();
+  if (!outcome) return std::unexpected(outcome.error());
   const auto text = render(*outcome, format_);
-  if (!text) return fail(text.error());
+  if (!text) return std::unexpected(text.error());
   if (!json_path_.empty())
     if (auto written = write_file_atomically(json_path_, gate_json(*outcome).dump(1) + "\n");
         !written)
-      return fail(written.error().with_exit(ExitCode::usage));
-  if (print(*text) != 0) return end(ExitCode::usage);
-  if (outcome->verdict == GateVerdict::inconclusive && inconclusive_ == "warn")
-    return end(ExitCode::ok);
-  return end(exit_of(outcome->verdict));
+      return std::unexpected(written.error().with_exit(ExitCode::usage));
+  if (print(*text) != 0) return ExitCode::usage;
+  if (outcome->verdict == GateVerdict::inconclusive && inconclusive_ == "warn") return ExitCode::ok;
+  if (only_environment_moved(*outcome) && moved_environment_ == "warn") return ExitCode::ok;
+  return exit_of(outcome->verdict);
+}
+
+int GateVerb::run() const {
+  if (self_test_) return run_gate_self_test();
+  const auto verdict = judge();
+  if (!verdict) (void)report(verdict.error());
+  const ExitCode code = verdict ? *verdict : verdict.error().exit;
+  return bisect_ ? bisect_code(code) : static_cast<int>(code);
 }
 
 void BaselineVerb::add_options(CLI::App& app) {

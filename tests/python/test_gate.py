@@ -86,6 +86,17 @@ class Verdicts(GateCase):
         self.gate(boots(control_scale=1.03), exit=3, says="the control moved")
         self.gate(boots({CELLS[1]["id"]: 1.05}, control_scale=1.03), exit=3, says="but so did the control")
 
+    def test_a_dead_control_is_no_pass(self):
+        failed = boots()
+        for document in failed:
+            document["samples"][-1] |= {"status": "failed", "reason": "no null_blk"}
+        self.gate(failed, exit=3, says="no control was measured")
+        absent = boots()
+        for document in absent:
+            document["cells"].pop()
+            document["samples"].pop()
+        self.gate(absent, exit=3, says=r"\(null_blk\) qd=128 .* was not measured")
+
     def test_a_missing_cell(self):
         self.gate(boots(cells=CELLS[:2]), exit=3, says=r"batch null qd=128 .* was not measured")
 
@@ -129,7 +140,35 @@ class Verdicts(GateCase):
         self.gate(boots(key_fields=fields), exit=4, says=r'env\.machine\.qemu_cpu: "max,-erms" and "max"')
 
     def test_other_work(self):
-        self.gate(boots(ios=500), exit=4, says=r"work\.ios: 10000 and 500")
+        self.gate(boots(ios=500), exit=4, says=r"work\.ios of copy null qd=1 .*: 10000 and 500")
+        self.gate(boots(jobs=2), exit=4, says=r"work\.jobs: 1 and 2")
+
+    def test_cells_of_other_work_have_records_of_their_own(self):
+        both = [*boots(cells=CELLS[:1], ios=500), *boots(cells=CELLS[1:])]
+        for document in both[:3]:  # the control is in the other records
+            document["cells"].pop()
+            document["samples"].pop()
+        other = self.folder / "other.json"
+        done = records.ublkbench("baseline", "accept", other, *self.write(both), "--reason", "two depths")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = records.ublkbench("gate", "--baseline", other, *self.write(both))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        mixed = boots(cells=CELLS[:1])
+        mixed[1]["run"]["ios"] = 500
+        self.gate(mixed, exit=4, says="ios: 10000 and 500")
+
+    def test_only_a_moved_environment_may_be_a_warning(self):
+        def fields(part, name, value):
+            return {**records.KEY_FIELDS, part: {**records.KEY_FIELDS[part], name: value}}
+        for part, name, value, code in (("kernel", "release", "7.3.5", 0), ("build", "compiler", "GNU 14.3.0", 0),
+                                        ("kernel", "cmdline", "mitigations=on", 4), ("build", "flags", "-O3", 4),
+                                        ("machine", "qemu_cpu", "max", 4)):
+            with self.subTest(field=f"{part}.{name}"):
+                done = self.gate(boots(key_fields=fields(part, name, value)), "--moved-environment", "warn", exit=code)
+                self.assertIn("gate: not comparable", done.stdout)
+        # What the tree decides has not moved by itself.
+        self.gate(boots(ios=500, key_fields=fields("kernel", "release", "7.3.5")), "--moved-environment", "warn", exit=4)
+        self.gate(boots({CELLS[1]["id"]: 1.02}), "--moved-environment", "warn", exit=1)
 
     def test_another_commit_is_what_it_is_for(self):
         self.gate(boots(commit="b" * 40), exit=0)
@@ -262,6 +301,11 @@ class Accepting(GateCase):
         failed = boots()
         failed[0]["samples"][0] |= {"status": "failed", "reason": "hang"}
         self.accept(failed, says="1 failed")
+        uncontrolled = boots()
+        for document in uncontrolled:
+            document["cells"].pop()
+            document["samples"].pop()
+        self.accept(uncontrolled, says="no control cell")
 
     def test_what_is_kept(self):
         document = json.loads(self.baseline.read_text())
