@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <format>
+#include <future>
 #include <map>
 #include <utility>
 
@@ -54,6 +55,21 @@ Result<> check_one_commit(const Arm& arm) {
       return bad_input(std::format("'{}' has records of different commits", arm.label),
                        "give them different labels");
   return {};
+}
+
+/// A word of the command line: a record, and the arm that it belongs to.
+struct Source {
+  std::string word;
+  std::string path;
+  std::string label;
+  bool labelled = false;
+};
+
+Source parse_source(const std::string& word) {
+  const std::size_t equals = word.find('=');
+  if (equals == std::string::npos || std::filesystem::exists(word))
+    return {.word = word, .path = word, .label = label_of(word)};
+  return {.word = word, .path = word.substr(equals + 1), .label = word.substr(0, equals), .labelled = true};
 }
 
 struct RowKey {
@@ -224,17 +240,22 @@ std::unexpected<Error> refused(const std::vector<FieldDifference>& unlike) {
 double control_limit(bool counted) { return counted ? 0.01 : 0.03; }
 
 Result<std::vector<Arm>> read_arms(const std::vector<std::string>& words) {
+  std::vector<Source> sources;
+  for (const std::string& word : words) sources.push_back(parse_source(word));
+  for (const Source& source : sources)
+    if (source.label.empty() || source.path.empty())
+      return bad_input(std::format("'{}' is no LABEL=PATH", source.word), "name a record");
+  // Nearly all of a comparison's time goes into reading, and records do not depend on each other.
+  std::vector<std::future<Result<Record>>> reading;
+  for (const Source& source : sources)
+    reading.push_back(std::async(std::launch::async, read_record, source.path));
   std::vector<Arm> arms;
-  for (const std::string& word : words) {
-    const std::size_t equals = word.find('=');
-    const bool labelled = equals != std::string::npos && !std::filesystem::exists(word);
-    const std::string path = labelled ? word.substr(equals + 1) : word;
-    std::string label = labelled ? word.substr(0, equals) : label_of(path);
+  for (std::size_t at = 0; at < sources.size(); ++at) {
+    std::string label = sources[at].label;
     // Only a label that was given twice means that two records belong together.
-    if (!labelled && std::ranges::contains(arms, label, &Arm::label)) label = path;
-    if (label.empty() || path.empty())
-      return bad_input(std::format("'{}' is no LABEL=PATH", word), "name a record");
-    auto record = read_record(path);
+    if (!sources[at].labelled && std::ranges::contains(arms, label, &Arm::label))
+      label = sources[at].path;
+    auto record = reading[at].get();
     if (!record) return std::unexpected(record.error());
     auto arm = std::ranges::find(arms, label, &Arm::label);
     if (arm == arms.end()) arm = arms.insert(arms.end(), {.label = label, .records = {}});

@@ -3,11 +3,12 @@
 
 #include <filesystem>
 #include <format>
-#include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "analyzers/json_reader.hpp"
+#include "analyzers/json_stream.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -17,18 +18,6 @@ using Element = simdjson::dom::element;
 using Object = simdjson::dom::object;
 
 constexpr std::string_view schema = "ublkbench.run/1";
-
-Result<simdjson::padded_string> load(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error))
-    return bad_input(path + " is a folder without run.json", "name a record of 'ublkbench run'");
-  if (!std::filesystem::exists(path, error))
-    return std::unexpected(failed("open", path, ENOENT).error().with_exit(ExitCode::usage));
-  simdjson::padded_string text;
-  if (simdjson::padded_string::load(path).get(text) != simdjson::SUCCESS)
-    return std::unexpected(failed("read", path, EIO).error().with_exit(ExitCode::usage));
-  return text;
-}
 
 std::unexpected<Error> broken(const std::string& path, std::string_view why) {
   return bad_input(std::format("{}: {}", path, why),
@@ -59,26 +48,11 @@ class Builder {
     if (error_) return std::unexpected(*error_);
     record_.run = to_nlohmann(run);
     record_.env = to_nlohmann(env);
-    return cells(reader, document);
-  }
-
-  Result<> samples(const Object& document) {
-    JsonReader reader(record_.path, "", error_);
-    simdjson::dom::array list;
-    const auto element = reader.find(document, "samples");
-    if (!element || element->get(list) != simdjson::SUCCESS)
-      return broken(record_.path, "'samples' is missing");
-    for (const Element& entry : list)
-      if (auto added = sample(entry, next_++); !added) return added;
     return {};
   }
 
-  Result<> sample(const Element& element) { return sample(element, next_++); }
-
-  Result<Record> finish() { return std::move(record_); }
-
- private:
-  Result<> cells(JsonReader& reader, const Object& document) {
+  Result<> cells(const Object& document) {
+    JsonReader reader(record_.path, "", error_);
     simdjson::dom::array list;
     const auto element = reader.find(document, "cells");
     if (!element || element->get(list) != simdjson::SUCCESS)
@@ -109,12 +83,18 @@ class Builder {
     if (!index_.emplace(added.id, record_.cells.size()).second)
       at.complain("id", std::format("'{}' is there twice", added.id));
     record_.cells.push_back(std::move(added));
+    seen_.emplace_back();
   }
 
-  Result<> sample(const Element& element, std::size_t number) {
-    JsonReader at(record_.path, std::format("samples[{}]", number), error_);
+  /// Padded text, as JsonStream gives it.
+  Result<> sample(std::string_view text) {
+    const auto parsed = parser_.parse(text.data(), text.size(), false);
+    if (parsed.error() != simdjson::SUCCESS)
+      return broken(record_.path, std::format("broken JSON in samples[{}] ({})", next_,
+                                              simdjson::error_message(parsed.error())));
+    JsonReader at(record_.path, std::format("samples[{}]", next_++), error_);
     Object object;
-    if (element.get(object) != simdjson::SUCCESS)
+    if (parsed.get(object) != simdjson::SUCCESS)
       at.complain("", "is no object");
     else
       add_sample(at, object);
@@ -122,6 +102,9 @@ class Builder {
     return {};
   }
 
+  Result<Record> finish() { return std::move(record_); }
+
+ private:
   void add_sample(JsonReader& at, const Object& object) {
     const std::string id = at.string(object, "cell");
     const std::string status = at.string(object, "status");
@@ -129,7 +112,7 @@ class Builder {
     if (error_) return;
     const auto found = index_.find(id);
     if (found == index_.end()) return at.complain("cell", std::format("'{}' is no cell", id));
-    if (!seen_.emplace(found->second, sample.round).second)
+    if (!seen_[found->second].insert(sample.round).second)
       return at.complain("round", std::format("{} of '{}' is there twice", sample.round, id));
     CellRecord& cell = record_.cells[found->second];
     if (status != "ok") {
@@ -184,64 +167,145 @@ class Builder {
   Record record_;
   std::optional<Error> error_;
   std::unordered_map<std::string, std::size_t> index_;
-  std::set<std::pair<std::size_t, std::uint64_t>> seen_;
+  std::vector<std::unordered_set<std::uint64_t>> seen_;  ///< rounds of each cell
+  simdjson::dom::parser parser_;
   std::size_t next_ = 0;
 };
 
-Result<Object> parse_object(simdjson::dom::parser& parser, const simdjson::padded_string& text,
+Result<Object> parse_object(simdjson::dom::parser& parser, std::string_view text,
                             const std::string& path) {
   Object object;
-  const auto parsed = parser.parse(text);
+  const auto parsed = parser.parse(text.data(), text.size());
   if (parsed.error() != simdjson::SUCCESS)
     return broken(path, std::format("broken JSON ({})", simdjson::error_message(parsed.error())));
   if (parsed.get(object) != simdjson::SUCCESS) return broken(path, "no JSON object");
   return object;
 }
 
+/// Reads a document of --json. The writer sorts names, so the schema comes behind the samples: what
+/// is wrong with those is told only if the schema is ours.
+class DocumentReader {
+ public:
+  DocumentReader(const std::string& path, JsonStream stream)
+      : path_(path), stream_(std::move(stream)), builder_(path) {}
+
+  Result<Record> read() {
+    if (auto done = members(); !done) return std::unexpected(done.error());
+    simdjson::dom::parser parser;
+    const auto head = parse_object(parser, head_ + "}", path_);
+    if (!head) return std::unexpected(head.error());
+    if (auto done = builder_.head(*head); !done) return std::unexpected(done.error());
+    if (!has_samples_) return broken(path_, "'samples' is missing");
+    if (!has_cells_) cells();
+    for (const std::string& text : early_) keep(builder_.sample(simdjson::padded_string(text)));
+    if (problem_) return std::unexpected(*problem_);
+    return builder_.finish();
+  }
+
+ private:
+  Result<> members() {
+    if (stream_.peek() == '[') return broken(path_, "no JSON object");
+    if (!stream_.take('{')) return cut("an object expected");
+    bool more = stream_.peek() != '}';
+    while (more) {
+      const std::string name(stream_.value());
+      if (name.empty() || !stream_.take(':')) return cut("a name and a colon expected");
+      if (name == "\"samples\"") {
+        if (auto done = samples(); !done) return done;
+      } else {
+        const std::string_view value = stream_.value();
+        if (value.empty()) return cut(name + " has no end");
+        head_ += (head_.size() > 1 ? "," : "") + name + ":";
+        head_ += value;
+        has_cells_name_ |= name == "\"cells\"";
+      }
+      more = stream_.take(',');
+    }
+    if (!stream_.take('}') || stream_.peek() != 0) return cut("the end of the object expected");
+    return {};
+  }
+
+  Result<> samples() {
+    has_samples_ = true;
+    if (has_cells_name_) cells();
+    if (!stream_.take('[')) return broken(path_, "'samples' is no list");
+    bool more = stream_.peek() != ']';
+    while (more) {
+      const std::string_view text = stream_.value();
+      if (text.empty()) return cut("a sample has no end");
+      if (!has_cells_)
+        early_.emplace_back(text);
+      else if (!problem_)
+        keep(builder_.sample(text));
+      more = stream_.take(',');
+    }
+    return stream_.take(']') ? Result<>() : cut("the end of 'samples' expected");
+  }
+
+  void cells() {
+    has_cells_ = true;
+    simdjson::dom::parser parser;
+    const auto head = parse_object(parser, head_ + "}", path_);
+    if (head)
+      keep(builder_.cells(*head));
+    else
+      problem_ = head.error();
+  }
+
+  void keep(const Result<>& done) {
+    if (!done && !problem_) problem_ = done.error();
+  }
+
+  Result<> cut(const std::string& why) const {
+    if (stream_.errnum() != 0)
+      return std::unexpected(
+          failed("read", path_, stream_.errnum()).error().with_exit(ExitCode::usage));
+    return broken(path_, std::format("broken JSON ({})", why));
+  }
+
+  const std::string& path_;
+  JsonStream stream_;
+  Builder builder_;
+  std::string head_ = "{";  ///< all members but the samples
+  bool has_cells_name_ = false;
+  bool has_cells_ = false;  ///< the builder knows them
+  bool has_samples_ = false;
+  std::vector<std::string> early_;  ///< samples that stand before the cells
+  std::optional<Error> problem_;
+};
+
 Result<Record> read_document(const std::string& path) {
-  const auto text = load(path);
-  if (!text) return std::unexpected(text.error());
-  simdjson::dom::parser parser;
-  const auto document = parse_object(parser, *text, path);
-  if (!document) return std::unexpected(document.error());
-  Builder builder(path);
-  if (auto done = builder.head(*document); !done) return std::unexpected(done.error());
-  if (auto done = builder.samples(*document); !done) return std::unexpected(done.error());
-  return builder.finish();
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return bad_input(path + " is a folder without run.json", "name a record of 'ublkbench run'");
+  auto stream = JsonStream::open(path);
+  if (!stream) return std::unexpected(stream.error());
+  return DocumentReader(path, std::move(*stream)).read();
 }
 
 /// A folder's samples are lines of their own; a last line without its end was cut off.
 Result<Record> read_folder(const std::string& folder) {
   const std::string head_path = folder + "/run.json";
   const std::string lines_path = folder + "/samples.jsonl";
-  const auto head = load(head_path);
+  auto head = JsonStream::open(head_path);
   if (!head) return std::unexpected(head.error());
-  simdjson::dom::parser parser;
+  auto lines = JsonStream::open(lines_path);
+  if (!lines) return std::unexpected(lines.error());
   Builder builder(folder);
   {
-    const auto document = parse_object(parser, *head, head_path);
+    simdjson::dom::parser parser;
+    const auto document = parse_object(parser, head->value(), head_path);
     if (!document) return std::unexpected(document.error());
     if (auto done = builder.head(*document); !done) return std::unexpected(done.error());
+    if (auto done = builder.cells(*document); !done) return std::unexpected(done.error());
   }
-  const auto lines = load(lines_path);
-  if (!lines) return std::unexpected(lines.error());
-  const std::string_view all(lines->data(), lines->size());
-  if (!all.empty() && all.back() != '\n')
-    return bad_input(lines_path + ": the last line is cut off",
-                     "go on with it: --out DIR --resume");
-  simdjson::dom::parser line_parser;
-  std::size_t number = 0;
-  for (std::size_t from = 0; from < all.size();) {
-    const std::size_t to = all.find('\n', from);
-    ++number;
-    // The padding that the parser wants to read behind a line is the next line or the file's.
-    const auto parsed = line_parser.parse(all.data() + from, to - from, false);
-    if (parsed.error() != simdjson::SUCCESS)
-      return broken(lines_path, std::format("broken JSON in line {} ({})", number,
-                                            simdjson::error_message(parsed.error())));
-    if (auto added = builder.sample(parsed.value_unsafe()); !added)
-      return std::unexpected(added.error());
-    from = to + 1;
+  bool ended = false;
+  while (!lines->at_end()) {
+    const std::string_view line = lines->line(ended);
+    if (!ended)
+      return bad_input(lines_path + ": the last line is cut off",
+                       "go on with it: --out DIR --resume");
+    if (auto added = builder.sample(line); !added) return std::unexpected(added.error());
   }
   return builder.finish();
 }

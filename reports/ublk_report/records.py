@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Reads records and keeps of each sample what the report shows. Verdicts are not made here: they are the analyzers'."""
 
+import collections
 import dataclasses
+import functools
 import json
 import pathlib
 import statistics
+
+from ublk_report import slices
+from ublk_report.json_stream import Document
 
 SCHEMA = "ublkbench.run/1"
 
@@ -28,7 +33,7 @@ class Cell:
     orders: list = dataclasses.field(default_factory=list)
     failed: int = 0
     reason: str = ""
-    latency: list = dataclasses.field(default_factory=list)  # [lowest value of a slot, count], all samples together
+    latency: dict = dataclasses.field(default_factory=dict)  # {lowest value of a slot: count}, all samples together
     batches: dict = dataclasses.field(default_factory=dict)  # "fetch", "commit": {size: events}
 
     @property
@@ -48,7 +53,7 @@ class Cell:
         return len(self.values.get("iops", ()))
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Run:
     """A record: what it is of, and its cells in the plan's order."""
 
@@ -65,14 +70,22 @@ class Run:
     def time_unit(self):
         return "virtual ns (2 a instruction)" if self.counts_instructions else "ns"
 
+    @functools.cache  # noqa: B019 (one run, and as long as the program)
     def axis(self, name):
         """The values of an axis, sorted where they are numbers, else as measured."""
         found = list(dict.fromkeys(getattr(cell, name) for cell in self.cells if not cell.is_control))
         return sorted(found) if found and isinstance(found[0], int) else found
 
     def select(self, control=False, **axes):
-        return [cell for cell in self.cells if cell.is_control == control
-                and all(getattr(cell, name) == value for name, value in axes.items())]
+        """The cells with these values, from an index: a picture asks for each of its points, of thousands of cells."""
+        return self._index(tuple(axes)).get((control, *axes.values()), ())
+
+    @functools.cache  # noqa: B019
+    def _index(self, names):
+        index = collections.defaultdict(list)
+        for cell in self.cells:
+            index[cell.is_control, *(getattr(cell, name) for name in names)].append(cell)
+        return index
 
     def has(self, figure):
         return any(figure in cell.values for cell in self.cells)
@@ -98,7 +111,7 @@ def _add_counts(into, pairs):
         into[key] = into.get(key, 0) + count
 
 
-def _add_sample(cell, latency, sample):
+def _add_sample(cell, sample, histograms):
     if sample["status"] != "ok" or not sample["load"]["measured_ios"]:
         cell.failed += 1
         cell.reason = sample.get("reason", "no I/O was measured")
@@ -106,44 +119,83 @@ def _add_sample(cell, latency, sample):
     for name, value in _figures(sample).items():
         cell.values.setdefault(name, []).append(value)
     cell.orders.append(sample["order"])
-    _add_counts(latency, sample["load"].get("latency_ns", {}).get("slots", ()))
+    if not histograms:
+        return
+    _add_counts(cell.latency, sample["load"].get("latency_ns", {}).get("slots", ()))
     for name in ("fetch", "commit") if sample.get("server") else ():
         _add_counts(cell.batches.setdefault(name, {}), sample["server"][f"{name}_batch"].get("size_events", ()))
 
 
-def _samples(path, document):
-    """The samples of a document, or line by line those of a folder."""
-    if path.is_dir():
-        with open(path / "samples.jsonl", encoding="utf-8") as lines:
-            for line in lines:
-                yield json.loads(line)
-    else:
-        yield from document.pop("samples")
+class _Builder:
+    """Keeps of each sample what the report shows, as it comes: samples are a hundred times that."""
+
+    def __init__(self, path):
+        self._path = path
+        self.head = {}
+        self._run = None
+        self._early = []  # samples that stand before the cells
+        self._problem = None
+
+    def add(self, sample):
+        if "cells" not in self.head:
+            self._early.append(sample)
+        elif self._problem is None:
+            try:
+                self._add(sample)
+            except (KeyError, TypeError, AttributeError) as problem:
+                self._problem = problem  # the schema, which may come last, explains more
+
+    def _add(self, sample):
+        if self._run is None:
+            self._begin()
+        cell = self._cells[sample["cell"]]
+        _add_sample(cell, sample, histograms=cell.id in self._pictured)
+
+    def _begin(self):
+        cells = [Cell(entry["id"], entry["kind"], entry["mode"] or f"({entry['target']})", entry["target"],
+                      entry["depth"], entry["block_bytes"], entry["pattern"]) for entry in self.head["cells"]]
+        self._run = Run(str(self._path), {}, {}, cells)
+        self._cells = {cell.id: cell for cell in cells}
+        self._pictured = slices.with_histograms(self._run)
+
+    def finish(self):
+        if self.head["schema"] != SCHEMA:
+            raise BadInput(f"{self._path}: its schema is '{self.head['schema']}'; this program reads '{SCHEMA}'")
+        if self._problem is not None:
+            raise self._problem
+        if self._run is None:
+            self._begin()
+        for sample in self._early:
+            self._add(sample)
+        self._run.run, self._run.env = self.head["run"], self.head["env"]
+        return self._run
 
 
-def _build(path, document):
-    if document["schema"] != SCHEMA:
-        raise BadInput(f"{path}: its schema is '{document['schema']}'; this program reads '{SCHEMA}'")
-    cells = {}
-    for entry in document["cells"]:
-        mode = entry["mode"] or f"({entry['target']})"
-        cells[entry["id"]] = Cell(entry["id"], entry["kind"], mode, entry["target"], entry["depth"],
-                                  entry["block_bytes"], entry["pattern"])
-    latencies = {name: {} for name in cells}
-    for sample in _samples(path, document):
-        _add_sample(cells[sample["cell"]], latencies[sample["cell"]], sample)
-    for name, cell in cells.items():
-        cell.latency = sorted(latencies[name].items())
-    return Run(str(path), document["run"], document["env"], list(cells.values()))
+def _read_document(path):
+    builder = _Builder(path)
+    for name, value in Document(path.read_text(encoding="utf-8")).members(stream="samples"):
+        if name == "samples":
+            for sample in value:
+                builder.add(sample)
+        else:
+            builder.head[name] = value
+    return builder.finish()
+
+
+def _read_folder(path):
+    builder = _Builder(path)
+    builder.head = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    with open(path / "samples.jsonl", encoding="utf-8") as lines:
+        for line in lines:
+            builder.add(json.loads(line))
+    return builder.finish()
 
 
 def read_run(name):
     """A document of --json or a folder of --out."""
     path = pathlib.Path(name)
     try:
-        with open(path / "run.json" if path.is_dir() else path, encoding="utf-8") as file:
-            document = json.load(file)
-        return _build(path, document)
+        return _read_folder(path) if path.is_dir() else _read_document(path)
     except OSError as error:
         raise BadInput(f"{error.filename}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

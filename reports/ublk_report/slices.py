@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: MIT
 """Which part of a large matrix a picture shows, and the words that say so."""
 
+import functools
+
 from ublk_report import text
 
 PANELS_MAX = 4
+LOADS_MAX = 2
 MODES_MAX = 12
 
 
+@functools.cache  # a picture asks for each panel, of a run that has thousands of cells
+def all_loads(run):
+    """(target, pattern) of every load, in the order of the plan."""
+    return list(dict.fromkeys((cell.target, cell.pattern) for cell in run.cells if not cell.is_control))
+
+
 def loads(run):
-    """(target, pattern) of every load, at most so many as fit; and what was left out."""
-    found = list(dict.fromkeys((cell.target, cell.pattern) for cell in run.cells if not cell.is_control))
-    return found[:2]
+    """As many of them as fit."""
+    return all_loads(run)[:LOADS_MAX]
 
 
 def sizes(run):
@@ -21,11 +29,26 @@ def modes(run):
     return run.axis("mode")[:MODES_MAX]
 
 
+def few_depths(run, most):
+    """The depths, or the least, the middle and the greatest of more than `most`."""
+    found = run.axis("depth")
+    return found if len(found) <= most else [found[0], found[len(found) // 2], found[-1]]
+
+
+def with_histograms(run):
+    """The ids of the cells whose histograms a picture shows: of the first load and block size."""
+    if not run.axis("mode"):
+        return set()
+    target, pattern = loads(run)[0]
+    block_bytes = run.axis("block_bytes")[0]
+    return {cell.id for mode in modes(run) for depth in (*few_depths(run, PANELS_MAX), run.axis("depth")[-1])
+            for cell in run.select(mode=mode, depth=depth, block_bytes=block_bytes, target=target, pattern=pattern)}
+
+
 def left_out(run):
     """What the pictures do not show, as a sentence; empty where they show all."""
     parts = []
-    all_loads = {(cell.target, cell.pattern) for cell in run.cells if not cell.is_control}
-    for shown, there, what in ((len(loads(run)), len(all_loads), "loads (target and pattern)"),
+    for shown, there, what in ((len(loads(run)), len(all_loads(run)), "loads (target and pattern)"),
                                (len(sizes(run)), len(run.axis("block_bytes")), "block sizes"),
                                (len(modes(run)), len(run.axis("mode")), "modes")):
         if shown < there:

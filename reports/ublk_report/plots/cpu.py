@@ -16,8 +16,7 @@ def draw(run, styles):
     counted = run.has("server_instructions")
     server, load = (("server_instructions", "load_instructions") if counted else ("server_cpu_ns", "load_cpu_ns"))
     where, size = slices.loads(run)[0], run.axis("block_bytes")[0]
-    depths = run.axis("depth")
-    chosen = depths if len(depths) <= 3 else [depths[0], depths[len(depths) // 2], depths[-1]]
+    chosen = slices.few_depths(run, 3)
     modes = slices.modes(run)
     figure, axes = style.panels(len(chosen), height=0.9 + 0.35 * len(modes))
     for axis, depth in zip(axes[0], chosen):

@@ -30,13 +30,12 @@ def curve(slots):
 
 def draw(run, styles):
     load, size = slices.loads(run)[0], run.axis("block_bytes")[0]
-    depths = run.axis("depth")
-    chosen = depths if len(depths) <= slices.PANELS_MAX else [depths[0], depths[len(depths) // 2], depths[-1]]
+    chosen = slices.few_depths(run, slices.PANELS_MAX)
     figure, axes = style.panels(len(chosen))
     for axis, depth in zip(axes[0], chosen):
         for mode in slices.modes(run):
             for cell in run.select(mode=mode, depth=depth, block_bytes=size, target=load[0], pattern=load[1]):
-                points = curve(cell.latency)
+                points = curve(sorted(cell.latency.items()))
                 if points:
                     axis.step(*zip(*points), where="post", label=mode, color=styles[mode]["color"], linewidth=1.3)
         axis.set_xscale("log")

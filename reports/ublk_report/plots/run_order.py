@@ -8,24 +8,38 @@ SEE = ("Each point is a sample, relative to its cell's median. A trend, or a ste
        "and not the mode; the grey crosses are the control, which runs no ublk.")
 
 
+VECTORS_MAX = 3000  # more points than that are pixels, or the page grows with every sample
+
+
 def applies(run):
     return any(cell.samples > 1 for cell in run.cells)
+
+
+def _points(cells):
+    """(order, % from the cell's median) of every sample."""
+    orders, shifts = [], []
+    for cell in cells:
+        median = cell.median("iops")
+        orders += cell.orders
+        shifts += [100 * (value / median - 1) for value in cell.values["iops"]]
+    return orders, shifts
 
 
 def draw(run, styles):
     figure, axes = style.panels(1, width=9, height=2.8)
     axis = axes[0][0]
-    named = set()
-    shown = set(slices.modes(run))
+    by_mode = {mode: styles[mode] for mode in slices.modes(run)}
+    for control in run.select(control=True):
+        by_mode[control.mode] = {"color": style.theme()["muted"], "marker": "x"}
+    groups = {mode: [] for mode in by_mode}
     for cell in run.cells:
-        if cell.samples < 2 or not (cell.is_control or cell.mode in shown):
-            continue
-        median = cell.median("iops")
-        look = ({"color": style.theme()["muted"], "marker": "x"} if cell.is_control
-                else {"color": styles[cell.mode]["color"], "marker": styles[cell.mode]["marker"]})
-        axis.scatter(cell.orders, [100 * (value / median - 1) for value in cell.values["iops"]], s=12,
-                     label=cell.mode if cell.mode not in named else None, linewidths=0.8, **look)
-        named.add(cell.mode)
+        if cell.samples > 1 and cell.mode in groups:
+            groups[cell.mode].append(cell)
+    many = sum(cell.samples for cells in groups.values() for cell in cells) > VECTORS_MAX
+    for mode, cells in groups.items():
+        if cells:
+            axis.scatter(*_points(cells), s=2 if many else 12, alpha=0.4 if many else None, linewidths=0.8, label=mode,
+                         rasterized=many, **by_mode[mode])
     axis.axhline(0, color=style.theme()["muted"], linewidth=0.8)
     axis.set_xlabel("sample")
     axis.set_ylabel("IOPS, % from the cell's median")
