@@ -34,19 +34,24 @@ def picture(module, make, keep):
     pictures = {}
     for theme in style.THEMES:
         with style.themed(theme):
-            pictures[theme] = style.save(make(), "svg")
+            figure = make()
+            width_inch = figure.get_figwidth()
+            pictures[theme] = style.save(figure, "svg")
             if keep and theme == "light":
                 keep(name, "svg", pictures[theme])
                 keep(name, "png", style.save(make(), "png"))
-    return {"title": module.TITLE, "see": module.SEE, **{theme: data_uri(svg) for theme, svg in pictures.items()}}
+    return {"title": module.TITLE, "see": module.SEE, "width_inch": width_inch, **{theme: data_uri(svg) for theme, svg in pictures.items()}}
 
 
 def table(run):
-    """Titles, and a row a cell: the text, the number to sort by, and the range as a hint."""
+    """Titles, and a row a cell: the text, the number to sort by, and the range as a hint. What all cells share is said
+    once: on a phone each column counts."""
     shown = [column for column in COLUMNS if run.has(column[0])]
+    one_load = len(slices.all_loads(run)) == 1
     rows = []
     for cell in run.cells:
-        fields = [(cell.mode, cell.mode, ""), (cell.target, cell.target, ""), (cell.pattern, cell.pattern, ""),
+        fields = [(cell.mode, cell.mode, ""),
+                  *([] if one_load else [(cell.target, cell.target, ""), (cell.pattern, cell.pattern, "")]),
                   (text.size(cell.block_bytes), cell.block_bytes, ""), (cell.depth, cell.depth, ""),
                   (cell.samples if not cell.failed else f"{cell.samples} ({cell.failed} failed)", cell.samples,
                    cell.reason)]
@@ -58,8 +63,11 @@ def table(run):
                 low, high = cell.spread(name)
                 fields.append((form(median), median, f"{form(low)} to {form(high)}"))
         rows.append({"fields": fields, "control": cell.is_control})
-    titles = ["mode", "target", "rw", "bs", "qd", "n", *(title for _, title, _ in shown)]
-    return {"titles": titles, "rows": rows, "left": 3}
+    load = [] if one_load else ["target", "rw"]
+    titles = ["mode", *load, "bs", "qd", "n", *(title for _, title, _ in shown)]
+    target, pattern = slices.loads(run)[0] if one_load else ("", "")
+    return {"titles": titles, "rows": rows, "left": 1 + len(load),
+            "of": f"Target {target}, {pattern}." if one_load else ""}
 
 
 def flat(value, name=""):
@@ -83,10 +91,10 @@ def describe(run):
 
 def _footer(run):
     counts = [cell.samples for cell in run.cells if cell.samples]
-    n = f"n {min(counts)}" if counts and min(counts) == max(counts) else \
-        f"n {min(counts)} to {max(counts)}" if counts else "n 0"
+    n = f"{min(counts)}" if counts and min(counts) == max(counts) else \
+        f"{min(counts)} to {max(counts)}" if counts else "0"
     clock = "instructions, not time" if run.counts_instructions else "wall clock"
-    return f"median of {n} samples a cell, each with a fresh device and server · {clock} · environment {run.env.get('key', '?')}"
+    return f"medians of {n} samples a cell, each with a fresh device and server · {clock} · environment {run.env.get('key', '?')}"
 
 
 def _with_footer(run, draw):
@@ -134,5 +142,5 @@ def render_comparison(runs, comparison, keep, command):
                 for at in range(1, len(comparison["columns"])) if forest.entries(comparison, at)]
     return environment().get_template("page.html").render(
         title="ublkbench: comparison of " + ", ".join(comparison["columns"]), runs=[describe(run) for run in runs],
-        pictures=pictures, table={"titles": titles, "rows": _verdict_rows(comparison), "left": 1},
+        pictures=pictures, table={"titles": titles, "rows": _verdict_rows(comparison), "left": 1, "of": ""},
         comparison=comparison, left_out="", command=command, figures=comparison["figure"])
