@@ -69,7 +69,10 @@ Source parse_source(const std::string& word) {
   const std::size_t equals = word.find('=');
   if (equals == std::string::npos || std::filesystem::exists(word))
     return {.word = word, .path = word, .label = label_of(word)};
-  return {.word = word, .path = word.substr(equals + 1), .label = word.substr(0, equals), .labelled = true};
+  return {.word = word,
+          .path = word.substr(equals + 1),
+          .label = word.substr(0, equals),
+          .labelled = true};
 }
 
 struct RowKey {

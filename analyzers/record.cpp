@@ -108,7 +108,9 @@ class Builder {
   void add_sample(JsonReader& at, const Object& object) {
     const std::string id = at.string(object, "cell");
     const std::string status = at.string(object, "status");
-    Sample sample{.round = at.count(object, "round"), .order = at.count(object, "order")};
+    Sample sample{.round = at.count(object, "round"),
+                  .order = at.count(object, "order"),
+                  .elapsed_ns = at.count(object, "elapsed_ns")};
     if (error_) return;
     const auto found = index_.find(id);
     if (found == index_.end()) return at.complain("cell", std::format("'{}' is no cell", id));

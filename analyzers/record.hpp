@@ -28,6 +28,7 @@ struct Axes {
 struct Sample {
   std::uint64_t round = 0;
   std::uint64_t order = 0;
+  std::uint64_t elapsed_ns = 0;  ///< all of it, with the device's and server's making
   Figures figures;
 };
 

@@ -6,6 +6,7 @@
 
 #include "analyzers/compare.hpp"
 #include "bench/base/units.hpp"
+#include "bench/tools/figures.hpp"
 #include "bench/tools/output.hpp"
 
 namespace ublkbench {
@@ -13,21 +14,12 @@ namespace {
 
 using namespace analyzers;
 
-std::string known_figures() {
-  std::string names;
-  for (const FigureTraits& figure : figure_traits)
-    names += (names.empty() ? "" : ", ") + std::string(figure.name);
-  return names;
-}
-
-Result<Figure> parse_figure(const std::string& name, const std::vector<Arm>& arms) {
+Result<Figure> figure_of(const std::string& name, const std::vector<Arm>& arms) {
   // Under icount the whole guest's instructions are what a time would be elsewhere.
   if (name.empty())
     return arms.front().records.front().counts_instructions() ? Figure::total_instructions
                                                               : Figure::ns_per_io;
-  const auto figure = figure_named(name);
-  if (!figure) return bad_input(std::format("unknown figure '{}'", name), "use " + known_figures());
-  return *figure;
+  return parse_figure(name);
 }
 
 Result<> check_axis(const std::string& name) {
@@ -85,7 +77,7 @@ int CompareVerb::run() const {
   if (auto checked = check_axis(options.columns); !checked) return report(checked.error());
   for (const std::string& axis : options.rows)
     if (auto checked = check_axis(axis); !checked) return report(checked.error());
-  const auto figure = parse_figure(figure_, *arms);
+  const auto figure = figure_of(figure_, *arms);
   if (!figure) return report(figure.error());
   options.figure = *figure;
   auto filter = Filter::parse(filter_);

@@ -23,6 +23,8 @@ struct RunRequest {
 class RunCli {
  public:
   void add_options(CLI::App& app);
+  /// Another default of --repeat; before add_options().
+  void set_rounds(unsigned rounds) { values_.repeat = rounds; }
   /// The options as typed; the first bad word gives an error.
   [[nodiscard]] Result<RunRequest> request() const;
 

@@ -214,14 +214,14 @@ class Run {
   ExitCode exit_ = ExitCode::ok;
 };
 
+}  // namespace
+
 int print_results(const RunRequest& request, const Store& store) {
   const bool document_on_stdout = request.store.json_path == "-";
   return print(render(store.document(), document_on_stdout ? TableFormat::json : request.format));
 }
 
-}  // namespace
-
-int run_matrix(RunRequest request, const std::vector<std::string>& argv) {
+int run_matrix(RunRequest request, const std::vector<std::string>& argv, const Show& show) {
   handle_interrupts();
   auto left_out = choose_modes(request);
   if (!left_out) return report(left_out.error());
@@ -251,8 +251,8 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv) {
 
   const auto exit = Run(options, *plan, *store).measure_all();
   if (!exit) return report(exit.error());
-  const int printed = print_results(request, *store);
-  return *exit != ExitCode::ok ? static_cast<int>(*exit) : printed;
+  const int shown = show(request, *store);
+  return *exit != ExitCode::ok ? static_cast<int>(*exit) : shown;
 }
 
 }  // namespace ublkbench

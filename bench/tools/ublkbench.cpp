@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/record/tool_identity.hpp"
+#include "bench/tools/calibrate_verb.hpp"
 #include "bench/tools/compare_verb.hpp"
 #include "bench/tools/doctor.hpp"
 #include "bench/tools/gate_verb.hpp"
@@ -14,11 +15,13 @@
 #include "bench/tools/report_verb.hpp"
 #include "bench/tools/run_cli.hpp"
 #include "bench/tools/run_verb.hpp"
+#include "bench/tools/trend_verb.hpp"
 
 namespace ublkbench {
 namespace {
 
-constexpr const char* verbs[] = {"run", "modes", "doctor", "compare", "gate", "baseline", "report"};
+constexpr const char* verbs[] = {"run",      "modes",  "doctor", "compare",  "gate",
+                                 "baseline", "report", "trend",  "calibrate"};
 
 /// "ublkbench --qd 1" is "ublkbench run --qd 1".
 std::vector<std::string> with_verb(int argc, char** argv) {
@@ -82,6 +85,18 @@ int run(int argc, char** argv) {
       app.add_subcommand(verbs[6], "An HTML page and pictures of records (ublk-report)");
   report->prefix_command()->set_help_flag();
   report->callback([&] { code = run_report(report->remaining()); });
+
+  TrendVerb trend_verb;
+  auto* const trend = app.add_subcommand(verbs[7], "A history of runs, and where it changed");
+  trend_verb.add_options(*trend);
+  trend->callback([&] { code = trend_verb.run(); });
+
+  CalibrateVerb calibrate_verb;
+  auto* const calibrate =
+      app.add_subcommand(verbs[8], "Measure this machine's noise: what can be resolved here?");
+  calibrate_verb.add_options(*calibrate);
+  calibrate->callback(
+      [&] { code = calibrate_verb.run(std::vector<std::string>(argv, argv + argc)); });
 
   std::vector<std::string> words = with_verb(argc, argv);
   std::ranges::reverse(words);  // CLI11 takes a vector back to front

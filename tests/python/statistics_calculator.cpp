@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "analyzers/change_points.hpp"
 #include "analyzers/statistics.hpp"
 #include "bench/base/histogram.hpp"
 
@@ -34,7 +35,15 @@ json percentiles(const json& request) {
   return {{"percentiles", answer}};
 }
 
+json changes(const json& request) {
+  json found = json::array();
+  for (const ChangePoint& change : change_points(request["series"].get<std::vector<double>>()))
+    found.push_back({{"at", change.at}, {"p", change.p}});
+  return {{"changes", found}};
+}
+
 json answer(const json& request) {
+  if (request.contains("series")) return changes(request);
   if (request.contains("percents")) return percentiles(request);
   const auto a = request["a"].get<std::vector<double>>();
   const auto b = request.value("b", std::vector<double>());

@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: MIT
 """The analyzers' statistics against scipy, on random data of every awkward kind, and their properties."""
 
-import json
 import math
-import os
-import pathlib
 import random
-import subprocess
 import sys
 import unittest
+
+from calculator import calculate
 
 try:
     import numpy
@@ -17,18 +15,6 @@ try:
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
-
-CALCULATOR = pathlib.Path(os.environ.get("UBLKBENCH_BUILD", "build/release")) / "tests/python/statistics_calculator"
-
-
-def calculate(requests):
-    """The answers of the C++ code, one a request."""
-    text = "".join(json.dumps(request) + "\n" for request in requests)
-    done = subprocess.run([CALCULATOR], input=text, capture_output=True, text=True, check=True, timeout=300)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(answers) == len(requests)
-    return answers
-
 
 def samples(rng, kind, n):
     if kind == "continuous":
@@ -46,6 +32,25 @@ def samples(rng, kind, n):
 
 KINDS = ("continuous", "ties", "constant", "huge", "tiny")
 SIZES = (1, 2, 3, 5, 6, 9, 10, 20, 33)
+
+
+def outside_exact(n, m, confidence):
+    """How many differences lie outside on each side: the most c with 2 P(U < c) <= 1 - confidence, by scipy."""
+    count = 0
+    while count < n * m / 2:
+        # A pair of samples without ties whose U is `count`: the test's p is 2 P(U <= count).
+        u = count
+        ranks = list(range(n))
+        for at in range(n - 1, -1, -1):
+            step = min(u, m)
+            ranks[at] += step
+            u -= step
+        a = [float(rank) for rank in ranks]
+        b = [float(rank) for rank in range(n + m) if rank not in set(ranks)]
+        if stats.mannwhitneyu(a, b, method="exact").pvalue > 1 - confidence:
+            break
+        count += 1
+    return count
 
 
 class Oracle(unittest.TestCase):
@@ -142,6 +147,42 @@ class Oracle(unittest.TestCase):
                 for outside in (low - step, high + step):
                     self.assertLessEqual(p_of(outside), 1 - confidence)
         self.assertGreater(found, 30)
+
+
+    def test_intervals_of_awkward_values(self):
+        """Ties, constants, huge and tiny values: the order statistics that scipy's exact distribution names."""
+        cases = [(kind, n, m, samples(self.rng, kind, n), samples(self.rng, kind, m))
+                 for kind in KINDS for n, m in ((1, 1), (1, 9), (4, 5), (5, 5), (6, 9), (10, 10), (20, 10))]
+        answers = calculate([{"a": a, "b": b, "confidence": 0.98} for _, _, _, a, b in cases])
+        found = 0
+        for (kind, n, m, a, b), answer in zip(cases, answers):
+            with self.subTest(kind=kind, n=n, m=m):
+                outside = outside_exact(n, m, 0.98)
+                for name, x, y in (("shift", a, b), ("ratio", [math.log(v) for v in a], [math.log(v) for v in b])):
+                    interval = answer[name]["interval"]
+                    self.assertEqual(interval is None, outside == 0)
+                    if interval is None:
+                        continue
+                    found += 1
+                    ordered = sorted(v - u for u in x for v in y)
+                    expected = (ordered[outside - 1], ordered[len(ordered) - outside])
+                    expected = [math.exp(v) for v in expected] if name == "ratio" else list(expected)
+                    for got, wanted in zip(interval, expected):
+                        self.assertTrue(math.isclose(got, wanted, rel_tol=1e-9, abs_tol=0), (got, wanted))
+                if kind == "constant":
+                    self.assertEqual(answer["ratio"]["estimate"], 1)
+        self.assertGreater(found, 40)
+
+    def test_the_interval_of_large_samples(self):
+        """Beyond 2500 pairs the normal approximation names the order statistics."""
+        a, b = samples(self.rng, "continuous", 80), samples(self.rng, "ties", 60)
+        for confidence in (0.9, 0.98):
+            (answer,) = calculate([{"a": a, "b": b, "confidence": confidence}])
+            n, m = len(a), len(b)
+            deviation = math.sqrt(n * m * (n + m + 1) / 12)
+            outside = math.floor(n * m / 2 - stats.norm.ppf((1 + confidence) / 2) * deviation - 0.5)
+            ordered = sorted(y - x for x in a for y in b)
+            self.assertEqual(answer["shift"]["interval"], [ordered[outside - 1], ordered[n * m - outside]])
 
 
 class Properties(unittest.TestCase):

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// --figure, as compare, trend and calibrate take it.
+#pragma once
+
+#include <format>
+#include <string>
+
+#include "analyzers/figures.hpp"
+#include "bench/base/result.hpp"
+
+namespace ublkbench {
+
+inline std::string known_figures() {
+  std::string names;
+  for (const analyzers::FigureTraits& figure : analyzers::figure_traits)
+    names += (names.empty() ? "" : ", ") + std::string(figure.name);
+  return names;
+}
+
+inline Result<analyzers::Figure> parse_figure(const std::string& name) {
+  const auto figure = analyzers::figure_named(name);
+  if (!figure) return bad_input(std::format("unknown figure '{}'", name), "use " + known_figures());
+  return *figure;
+}
+
+}  // namespace ublkbench
