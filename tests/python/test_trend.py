@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """ublkbench trend: steps that were planted are found and others are not; the history is the truth, the index is not."""
 
+import contextlib
 import json
 import pathlib
 import random
@@ -170,7 +171,7 @@ class Index(TrendCase):
             with self.subTest(what):
                 harm()
                 self.assertEqual(self.show()["cells"], self.expected["cells"])
-                with sqlite3.connect(self.index) as database:
+                with contextlib.closing(sqlite3.connect(self.index)) as database:
                     self.assertEqual(database.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
                     self.assertEqual(database.execute("SELECT count(*) FROM sample").fetchone(), (8 * 6,))
 
@@ -180,7 +181,7 @@ class Index(TrendCase):
         self.index.write_bytes(data)
 
     def sql(self, statement):
-        with sqlite3.connect(self.index) as database:
+        with contextlib.closing(sqlite3.connect(self.index)) as database, database:
             database.execute(statement)
 
     def test_a_history_that_was_changed_is_noticed(self):
