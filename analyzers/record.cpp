@@ -76,8 +76,6 @@ class Builder {
                   .depth = at.count(cell, "depth"),
                   .block_bytes = at.count(cell, "block_bytes"),
                   .pattern = at.string(cell, "pattern")};
-    if (const json ios = record_.run.value("ios", json()); ios.is_number_unsigned())
-      added.ios = ios.get<std::uint64_t>();
     added.axes.mode =
         at.find(cell, "mode") ? at.string(cell, "mode") : "(" + added.axes.target + ")";
     if (!index_.emplace(added.id, record_.cells.size()).second)
@@ -102,7 +100,12 @@ class Builder {
     return {};
   }
 
-  Result<Record> finish() { return std::move(record_); }
+  /// The run's own members may stand behind the cells.
+  Result<Record> finish() {
+    if (const json ios = record_.run.value("ios", json()); ios.is_number_unsigned())
+      for (CellRecord& cell : record_.cells) cell.ios = ios.get<std::uint64_t>();
+    return std::move(record_);
+  }
 
  private:
   void add_sample(JsonReader& at, const Object& object) {
