@@ -21,7 +21,9 @@ class Modes(ublk.TestCase):
 
     def check_all(self, *arguments, contents=True):
         code, document, text = measure("--mode", "all", *arguments)
-        self.assertEqual(code, 0, text[-2000:])
+        failed = [f"{sample['cell']}: {sample['status']}: {sample.get('reason')}"
+                  for sample in document.get("samples", ()) if sample["status"] != "ok"]
+        self.assertEqual(code, 0, "\n".join(failed) or text[-2000:])
         seen = {cell["mode"] for cell in document["cells"]}
         left_out = " ".join(entry["mode"] for entry in document["run"]["modes_left_out"])
         for row in self.table():
