@@ -40,6 +40,7 @@ struct Arguments {
   std::uint64_t interval_ns = 0;
   std::uint64_t duration_ns = 0;
   std::string json_file;
+  unsigned max_tags = 65536;
   int ready_fd = -1;
   bool general = false;
   bool list = false;
@@ -93,6 +94,10 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   add_duration(app, "--duration,-t", arguments.duration_ns, "End after so long (default: Ctrl-C)");
   app.add_option("--json", arguments.json_file, "Write the record; - for stdout instead of text")
       ->type_name("FILE");
+  app.add_option("--max-tags", arguments.max_tags,
+                 "latency: room for so many tags, of all queues of all devices")
+      ->check(CLI::Range(1U, 1U << 24))
+      ->capture_default_str();
   app.add_flag("--general", arguments.general,
                "Attach where every kernel can, even if it costs more: to check the cheaper ways");
   app.add_option("--ready-fd", arguments.ready_fd,
@@ -155,7 +160,8 @@ class Session {
     const ProbeSetup setup{
         .kernel = *kernel,
         .subject = subject_,
-        .preference = arguments_.general ? Preference::most_general : Preference::cheapest};
+        .preference = arguments_.general ? Preference::most_general : Preference::cheapest,
+        .max_tags = arguments_.max_tags};
     for (const ProbeKind* kind : kinds) {
       auto probe = kind->attach(setup);
       if (!probe) return std::unexpected(probe.error());

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+// The probes that count calls of the driver's functions: tags, zc, errors. Each is a table.
+#include "probes/calls.h"
+
+#include <bpf/libbpf.h>
+
+#include <cerrno>
+#include <format>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "bench/base/units.hpp"
+#include "calls.skel.h"
+#include "probes/lib/bpf.hpp"
+#include "probes/lib/histogram_text.hpp"
+#include "probes/probes.hpp"
+
+namespace ublkbench::probes {
+namespace {
+
+using nlohmann::json;
+
+/// One thing that is counted.
+struct Call {
+  const char* name;
+  const char* meaning;
+  const char* program;   ///< of calls.bpf.c
+  const char* function;  ///< or tracepoint
+  calls_argument argument = CALLS_ANY_DEVICE;
+  unsigned position = 0;  ///< of the argument: 0 or 1
+  int fixed = -1;         ///< its counter, where the program decides; else its place in the table
+};
+
+struct CallsKind {
+  const char* probe;
+  std::vector<Call> calls;
+  bool queues = false;  ///< also how full the queues with UBLK_F_BATCH_IO are
+};
+
+const CallsKind& zc_kind() {
+  static const CallsKind kind{
+      .probe = "zc",
+      .calls = {{"registrations",
+                 "buffers registered in a ring, by command or with a fetch (all devices)", "called",
+                 "io_buffer_register_request"},
+                {"register_commands", "REGISTER_IO_BUF by any task", "called",
+                 "ublk_register_io_buf", CALLS_DEVICE, 1},
+                {"register_commands_on_task", "REGISTER_IO_BUF by the tag's own task", "called",
+                 "ublk_daemon_register_io_buf", CALLS_DEVICE, 1},
+                {"unregister_commands", "UNREGISTER_IO_BUF", "called", "ublk_unregister_io_buf",
+                 CALLS_DEVICE, 1},
+                {"releases", "last references to a registered buffer dropped", "released",
+                 "ublk_io_release"},
+                {"releases_off_task", "of these outside of the server's tasks", "released",
+                 "ublk_io_release", CALLS_ANY_DEVICE, 0, CALLS_RELEASED_OFF_TASK},
+                {"shmem_lookups", "requests looked for in shared memory (UBLK_F_SHMEM_ZC)",
+                 "called", "ublk_try_buf_match", CALLS_DEVICE}}};
+  return kind;
+}
+
+const CallsKind& errors_kind() {
+  static const CallsKind kind{
+      .probe = "errors",
+      .calls = {
+          {"failed_requests", "completions with an error", "failed", "block_rq_error",
+           CALLS_REQUEST, 0, CALLS_FAILED_BYTES_ERROR},
+          {"requeued_requests", "requests given back to the block layer", "requeued",
+           "block_rq_requeue", CALLS_REQUEST, 0, CALLS_REQUEUED},
+          {"timeouts", "requests that ran out of time", "called", "ublk_timeout", CALLS_REQUEST},
+          {"failed_by_driver", "requests that the driver ended for a server that is gone", "called",
+           "__ublk_fail_req", CALLS_DEVICE},
+          {"cancelled_commands", "io commands given back to a task that ends or a ring that closes",
+           "called", "ublk_cancel_cmd", CALLS_QUEUE},
+          {"cancelled_fetches", "FETCH_IO_CMDS given back", "called", "ublk_batch_cancel_cmd",
+           CALLS_QUEUE},
+          {"fetches_without_room", "FETCH_IO_CMDS completions that found no room (all devices)",
+           "called", "ublk_batch_dispatch_fail.*"}}};
+  return kind;
+}
+
+const CallsKind& tags_kind() {
+  static const CallsKind kind{
+      .probe = "tags",
+      .calls = {{"tag_waits", "times a client had to wait for a tag", "tag_wait",
+                 "block_rq_tag_wait", CALLS_REQUEST, 0, CALLS_TAG_WAITS},
+                {"batch_dispatches", "", "batch_dispatch", "ublk_batch_dispatch"}},
+      .queues = true};
+  return kind;
+}
+
+bool is_tracepoint(const Call& call) {
+  return std::string_view(call.function).starts_with("block_");
+}
+
+/// A role for each call: what is not there on this kernel is named, and the rest is counted.
+std::vector<Role> roles_of(const CallsKind& kind) {
+  std::vector<Role> roles;
+  for (const Call& call : kind.calls)
+    roles.push_back(
+        {.name = call.name,
+         .ways = {{.hooks = {{call.program, call.function,
+                              is_tracepoint(call) ? Hook::Kind::tracepoint : Hook::Kind::entry}}}},
+         .without = "not counted: the kernel has no such function to attach to"});
+  return roles;
+}
+
+class CallsProbe final : public Probe {
+ public:
+  explicit CallsProbe(const CallsKind& kind) : kind_(kind) {}
+
+  static Result<std::unique_ptr<Probe>> attach(const CallsKind& kind, const ProbeSetup& setup) {
+    auto probe = std::make_unique<CallsProbe>(kind);
+    if (!probe->skeleton_) return failed("open the BPF object of probe", kind.probe, errno);
+    aim(*probe->skeleton_->rodata, setup.subject);
+    auto chosen =
+        choose_hooks(roles_of(kind), setup.kernel, setup.preference, probe->skeleton_->obj);
+    if (!chosen) return std::unexpected(chosen.error());
+    probe->hooks_ = std::move(*chosen);
+    probe->add_cookies();
+    auto links = load_and_attach(probe->skeleton_->skeleton, kind.probe, probe->hooks_.entries_);
+    if (!links) return std::unexpected(links.error());
+    probe->links_ = std::move(*links);
+    probe->subject_ = setup.subject;
+    probe->ios_before_ = setup.subject.completed_ios();
+    return probe;
+  }
+
+  [[nodiscard]] Result<json> record() const override {
+    const calls_counts& counts = skeleton_->bss->counts;
+    json record = {{"used", hooks_.used()},
+                   {"unavailable", hooks_.unavailable()},
+                   {"completed_ios", subject_.completed_ios() - ios_before_},
+                   {"totals", {{"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+    for (unsigned at = 0; at < kind_.calls.size(); ++at)
+      if (*kind_.calls[at].meaning != '\0' && hooks_.has(kind_.calls[at].name))
+        record[kind_.calls[at].name] = counts.calls[counter(at)];
+    if (kind_.queues) {
+      record["fifo_tags_events"] = pairs(counts.fifo_tags);
+      record["fetch_commands_events"] = pairs(counts.fetch_commands);
+    }
+    return record;
+  }
+
+  [[nodiscard]] std::string text(const json& record) const override {
+    std::string text = std::format("{:>12} I/Os completed\n", record.value("completed_ios", 0ULL));
+    for (const Call& call : kind_.calls)
+      if (record.contains(call.name))
+        text +=
+            std::format("{:>12} {}: {}\n", record.value(call.name, 0ULL), call.name, call.meaning);
+    if (!kind_.queues) return text;
+    const auto ios = record.value("completed_ios", 0ULL);
+    const auto waits = record.value("tag_waits", 0ULL);
+    if (ios != 0 && waits * 20 > ios)
+      text += std::format(
+          "tag-starved: a client waited for a tag {:.2f} times an I/O; a deeper queue (-d) or more "
+          "queues (-q) would let more I/Os in\n",
+          static_cast<double>(waits) / static_cast<double>(ios));
+    text +=
+        picture(record, "fifo_tags", "tags in a batch queue when a fetch command takes from it");
+    text += picture(record, "fetch_commands", "FETCH_IO_CMDS that the queue has then");
+    return text;
+  }
+
+ private:
+  struct Destroy {
+    void operator()(calls_bpf* skeleton) const { calls_bpf::destroy(skeleton); }
+  };
+
+  [[nodiscard]] unsigned counter(unsigned at) const {
+    return kind_.calls[at].fixed >= 0 ? static_cast<unsigned>(kind_.calls[at].fixed) : at;
+  }
+
+  /// Names are the functions' own; two calls of one function share its attachment.
+  void add_cookies() {
+    std::set<std::string> seen;
+    std::vector<EntryHook> entries;
+    for (EntryHook& entry : hooks_.entries_) {
+      if (!seen.insert(entry.symbol).second) continue;
+      for (unsigned at = 0; at < kind_.calls.size(); ++at) {
+        const Call& call = kind_.calls[at];
+        const std::string_view function = call.function;
+        const bool pattern = function.ends_with(".*");
+        if (entry.symbol != function &&
+            !(pattern && entry.symbol.starts_with(function.substr(0, function.size() - 1))))
+          continue;
+        entry.cookie = CALLS_COOKIE(counter(at), call.argument, call.position);
+        break;
+      }
+      entries.push_back(entry);
+    }
+    hooks_.entries_ = std::move(entries);
+  }
+
+  static json pairs(const __u64 (&slots)[CALLS_SLOTS]) {
+    json list = json::array();
+    for (unsigned slot = 0; slot < CALLS_SLOTS; ++slot)
+      if (slots[slot] != 0) list.push_back({slot == 0 ? 0ULL : 1ULL << (slot - 1), slots[slot]});
+    return list;
+  }
+
+  static std::string picture(const json& record, const std::string& name, const char* meaning) {
+    ValueCounts counts;
+    for (const json& pair : record[name + "_events"]) counts[pair[0]] = pair[1];
+    return counts.empty() ? "" : std::format("\n{}\n{}", meaning, log2_histogram(name, counts));
+  }
+
+  const CallsKind& kind_;
+  std::unique_ptr<calls_bpf, Destroy> skeleton_{calls_bpf::open()};
+  ChosenHooks hooks_;
+  Links links_;
+  Subject subject_;
+  std::uint64_t ios_before_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Probe>> attach_tags(const ProbeSetup& setup) {
+  return CallsProbe::attach(tags_kind(), setup);
+}
+
+Result<std::unique_ptr<Probe>> attach_zc(const ProbeSetup& setup) {
+  return CallsProbe::attach(zc_kind(), setup);
+}
+
+Result<std::unique_ptr<Probe>> attach_errors(const ProbeSetup& setup) {
+  return CallsProbe::attach(errors_kind(), setup);
+}
+
+}  // namespace ublkbench::probes
