@@ -231,8 +231,16 @@ Result<> Server::wait() {
   return last;
 }
 
+/// 'del' from elsewhere frees the number, and the next device may have it before this process is
+/// told that its server ended: that one is not ours to remove. ublksrv_flags name the owner.
+bool Server::owns_number() const {
+  const auto now = control::info(id_);
+  return now ? now->ublksrv_flags == device_.ublksrv_flags : now.error().errnum != ENODEV;
+}
+
 Result<> Server::stop(std::uint64_t timeout_ns) {
   if (id_ < 0) return {};
+  if (!owns_number()) return kill(timeout_ns);
   auto stopped = control::stop(id_, timeout_ns);
   if (stopped && process_ > 0) stopped = reap(timeout_ns);
   if (!stopped) {
@@ -252,6 +260,10 @@ Result<> Server::kill(std::uint64_t timeout_ns) {
     (void)reap(timeout_ns);
   }
   if (id_ < 0) return {};
+  if (!owns_number()) {
+    id_ = -1;
+    return {};
+  }
   (void)control::stop(id_, timeout_ns);
   forget_record(id_);
   auto removed = control::remove(std::exchange(id_, -1), timeout_ns);

@@ -68,6 +68,7 @@ class Server {
 
  private:
   Server() = default;
+  [[nodiscard]] bool owns_number() const;
   Result<> open_metadata(const ServeOptions& options, const ublk_params& params);
   [[nodiscard]] DeviceRecord record(const ServeOptions& options, const Target& target) const;
   Result<> take_over(const ServeOptions& options, std::unique_ptr<Target> target,

@@ -4,6 +4,7 @@
 
 import json
 import os
+import signal
 import time
 
 import ublk
@@ -88,6 +89,18 @@ class Lifecycle(ublk.TestCase):
             self.assertRegex(second.stderr, r"device id 17 is in use: .*ublk-server del -n 17'\n$")
             self.assertEqual(second.stderr.count("\n"), 1)
             self.assertEqual(devices()[17]["state"], "LIVE")
+
+    def test_a_number_given_again_is_not_the_former_owners(self):
+        # The supervisor of the first device hears of its end only after 'del' freed the number.
+        Device("-t", "null", "-n", 18)
+        supervisor_pid = devices()[18]["owner_pid"]
+        os.kill(supervisor_pid, signal.SIGSTOP)
+        succeed(ublk.SERVER, "del", "-n", 18)
+        with Device("-t", "null", "-n", 18) as second:
+            os.kill(supervisor_pid, signal.SIGCONT)
+            ublk.wait_until(lambda: ublk.process_ended(supervisor_pid), "its supervisor ended")
+            self.assertEqual(devices()[18]["state"], "LIVE")
+            self.assertFalse(ublk.process_ended(second.server_pid))
 
     def test_features(self):
         features = json.loads(succeed(ublk.SERVER, "features", "--json"))
