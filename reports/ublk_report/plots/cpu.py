@@ -4,7 +4,7 @@
 from ublk_report import slices, style
 
 TITLE = "Cost of an I/O, by side"
-SEE = ("The shorter the bar, the fewer cycles an I/O takes; the split says whether the server's or the load's side pays. "
+SEE = ("The shorter the bar, the less an I/O costs; the split says whether the server's or the load's side pays. "
        "Kernel work counts for the side in whose task it runs.")
 
 

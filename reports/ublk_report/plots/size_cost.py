@@ -6,8 +6,8 @@ import numpy
 from ublk_report import slices, style, text
 
 TITLE = "Cost and block size"
-SEE = ("A flat line means that bytes are free (zero copy); the fitted a is the cost of the path, b that of a byte. Under "
-       "icount b is instructions, and says nothing about how fast a processor copies.")
+SEE = ("A flat line means that bytes are free. From three sizes on the legend has the fit: a is the cost of the path, b that "
+       "of 1024 bytes. Under icount both are instructions, and say nothing about how fast a processor copies.")
 
 
 def applies(run):
