@@ -28,8 +28,8 @@ def main():
     command(stream, "qmp_capabilities")
     # Not kdump-zlib: drgn 0.0.31 with libkdumpfile 0.5.4 cannot read QEMU's.
     command(stream, "dump-guest-memory", paging=False, protocol="file:/run/vm/vmcore")
-    stream.write(json.dumps({"execute": "quit"}) + "\n")
-    stream.flush()
+    # Its answer is waited for: QEMU forgets the commands of a connection that ends.
+    command(stream, "quit")
 
 
 main()
