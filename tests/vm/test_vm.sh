@@ -135,25 +135,28 @@ test_timeout() {
 # The memory of a guest that hangs says the same as ublk-dump did in it.
 test_vmcore() {
   local server=$clone/build/vm-release/tests/hanglab/bad_server
+  # In the clone, which 'scripts/vm root' sees.
+  local core=$clone/build/test_vm.vmcore
   [[ -x $server ]] || { problem "build first: scripts/vm build" && return 1; }
-  expect_code 2 "$vm" run --timeout 0 --vmcore "$scratch/core" -- true && expect_text err "needs a --timeout" || return 1
-  expect_code 124 "$vm" run --mem 1G --timeout 240 --vmcore "$scratch/core" -- bash -c "
+  expect_code 2 "$vm" run --timeout 0 --vmcore "$core" -- true && expect_text err "needs a --timeout" || return 1
+  expect_code 124 "$vm" run --mem 1G --timeout 240 --vmcore "$core" -- bash -c "
     modprobe ublk_drv; $server serve --hold -1 --id 3 >/tmp/ready &
     until grep -q ready /tmp/ready; do sleep 0.2; done
     dd if=/dev/ublkb3 of=/dev/null bs=4k count=1 iflag=direct & sleep 4
     python3 $clone/drgn/ublk-dump --dev 3; sleep 1000" &&
-    expect_text out SERVER_HOLDS_IO && expect_text err "memory is in $scratch/core" || return 1
-  (cd "$scratch" && expect_code 1 "$vm" root -- python3 "$clone/drgn/ublk-dump" --vmcore "$scratch/core") &&
+    expect_text out SERVER_HOLDS_IO && expect_text err "memory is in $core" || return 1
+  expect_code 1 "$vm" root -- python3 drgn/ublk-dump --vmcore "$core" &&
     expect_text out "vmcore, types from BTF" && expect_text out SERVER_HOLDS_IO || return 1
   # Cut off, it is one line or a partial dump.
   local bytes code
-  for bytes in $(($(stat -c %s "$scratch/core") / 2)) 4096 100; do
+  for bytes in $(($(stat -c %s "$core") / 2)) 4096 100; do
     code=0
-    truncate -s "$bytes" "$scratch/core"
-    (cd "$scratch" && "$vm" root -- python3 "$clone/drgn/ublk-dump" --vmcore core) >"$scratch/out" 2>"$scratch/err" || code=$?
+    truncate -s "$bytes" "$core"
+    "$vm" root -- python3 drgn/ublk-dump --vmcore "$core" >"$scratch/out" 2>"$scratch/err" || code=$?
     echo "    $bytes bytes: $code $(<"$scratch/err")"
     [[ $code == [134] && $(wc -l <"$scratch/err") -le 1 ]] || problem "$bytes bytes of it: exit code $code" || return 1
   done
+  rm "$core"
 }
 
 test_panic() {
