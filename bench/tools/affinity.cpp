@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <print>
+#include <utility>
 
 #include "bench/control/control.hpp"
 #include "bench/tools/server_cli.hpp"
@@ -27,18 +28,27 @@ std::optional<unsigned> number_after(std::string_view text, std::string_view pre
   return number;
 }
 
-/// Daemons by their number, and the task of each: server processes name their threads so.
-std::map<unsigned, pid_t> daemons_of(pid_t server) {
-  std::map<unsigned, pid_t> daemons;
+/// A daemon, and with placement offload the worker that does its I/O.
+struct Tasks {
+  pid_t daemon = 0;
+  pid_t worker = 0;
+};
+
+/// Tasks by the number of the daemon: server processes name their threads so.
+std::map<unsigned, Tasks> daemons_of(pid_t server) {
+  std::map<unsigned, Tasks> daemons;
   std::error_code error;
   for (const auto& entry :
        std::filesystem::directory_iterator(std::format("/proc/{}/task", server), error)) {
     std::ifstream comm(entry.path() / "comm");
     std::string name;
     std::getline(comm, name);
-    const auto index = number_after(name, "ublk-d");
     const auto task = number_after(entry.path().filename().string(), "");
-    if (index && task) daemons[*index] = static_cast<pid_t>(*task);
+    if (!task) continue;
+    if (const auto index = number_after(name, "ublk-d"))
+      daemons[*index].daemon = static_cast<pid_t>(*task);
+    if (const auto index = number_after(name, "ublk-w"))
+      daemons[*index].worker = static_cast<pid_t>(*task);
   }
   return daemons;
 }
@@ -58,6 +68,17 @@ Result<std::vector<int>> cpus_for(const ServeOptions& placing, const ublksrv_ctr
   return all_cpus();
 }
 
+Result<> move(const std::string& what, pid_t task, const std::string& cpus_in_words,
+              const cpu_set_t& set) {
+  if (::sched_setaffinity(task, sizeof(set), &set) != 0)
+    return std::unexpected(failed("move", std::format("{} to CPU {}", what, cpus_in_words), errno,
+                                  "no such CPU, or it is not ours to use")
+                               .error()
+                               .with_exit(ExitCode::usage));
+  std::println("{} (task {}): CPU {}", what, task, cpus_in_words);
+  return {};
+}
+
 std::string words(const std::vector<int>& cpus) {
   std::string text;
   for (const int cpu : cpus) text += std::format("{}{}", text.empty() ? "" : ",", cpu);
@@ -72,22 +93,21 @@ Result<> set_affinity(int id, const std::string& cpus) {
   const auto device = control::info(id);
   if (!device) return std::unexpected(device.error());
   const auto daemons =
-      device->ublksrv_pid > 0 ? daemons_of(device->ublksrv_pid) : std::map<unsigned, pid_t>{};
+      device->ublksrv_pid > 0 ? daemons_of(device->ublksrv_pid) : std::map<unsigned, Tasks>{};
   if (daemons.empty())
     return bad_input(std::format("device {} has no daemons of ublk-server", id),
                      device->ublksrv_pid > 0 ? "another program serves it" : "nobody serves it");
-  for (const auto& [index, task] : daemons) {
+  for (const auto& [index, tasks] : daemons) {
     const auto list = cpus_for(placing, *device, index, daemons.size());
     if (!list) return std::unexpected(list.error());
     cpu_set_t set;
     CPU_ZERO(&set);
     for (const int cpu : *list) CPU_SET(cpu, &set);
-    if (::sched_setaffinity(task, sizeof(set), &set) != 0)
-      return std::unexpected(failed("move daemon", std::format("{} to CPU {}", index, words(*list)),
-                                    errno, "no such CPU, or it is not ours to use")
-                                 .error()
-                                 .with_exit(ExitCode::usage));
-    std::println("daemon {} (task {}): CPU {}", index, task, words(*list));
+    for (const auto& [kind, task] : {std::pair{"daemon", tasks.daemon}, {"worker", tasks.worker}}) {
+      if (task == 0) continue;  // 0 would be ourselves
+      if (auto moved = move(std::format("{} {}", kind, index), task, words(*list), set); !moved)
+        return moved;
+    }
   }
   return {};
 }

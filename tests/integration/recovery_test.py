@@ -14,9 +14,9 @@ import clients
 import ublk
 from ublk import LONG, Device, devices, process_ended, run, succeed, wait_until
 
-MODES = ("copy",) if not LONG else (
-    "copy", "get_data", "user_copy", "zc", "auto_zc", "batch", "batch,zc", "batch,auto_zc",
-    "per_io_daemon", "offload,zc")
+LONG_MODES = ("copy get_data user_copy zc auto_zc batch batch,zc batch,auto_zc per_io_daemon "
+              "offload,zc")
+MODES = os.environ.get("UBLKBENCH_MODES", LONG_MODES if LONG else "copy").split()
 ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", 20 if LONG else 1))  # of kills or upgrades a mode
 BYTES = 64 << 20
 
@@ -230,6 +230,19 @@ class Recovery(ublk.TestCase):
                 self.assertEqual(load.returncode, 0, output)
                 succeed(ublk.SERVER, "stop", "-n", device.id, "--safe")
                 wait_until(lambda: device.id not in devices(), "supervisor removed the device")
+
+    def test_affinity_moves_every_task_that_serves(self):
+        with Device("-m", "offload", "-t", "null", "-q", 2) as device:
+            tasks = {}
+            for comm in pathlib.Path(f"/proc/{device.server_pid}/task").glob("*/comm"):
+                tasks[comm.read_text().strip()] = int(comm.parent.name)
+            serving = {name: task for name, task in tasks.items() if name[:6] in ("ublk-d", "ublk-w")}
+            self.assertEqual(set(serving), {"ublk-d0", "ublk-d1", "ublk-w0", "ublk-w1"})
+            for cpus, expected in (("0", {0}), ("1", {1}), ("free", set(range(os.cpu_count())))):
+                moved = succeed(ublk.SERVER, "set-affinity", "-n", device.id, "--server-cpus", cpus)
+                self.assertEqual(len(moved.splitlines()), 4, moved)
+                for name, task in serving.items():
+                    self.assertEqual(os.sched_getaffinity(task), expected, name)
 
     def test_asynchronous_removal(self):
         device = Device("-t", "null")
