@@ -33,7 +33,7 @@ void prepare_commit_and_fetch(benchmark::State& state) {
   for (auto _ : state) {
     for (io_uring_sqe& sqe : entries) {
       ++tag;
-      prep_io_command(&sqe, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 0, tag, 4096, 0, tag,
+      prep_io_command(&sqe, command_word(0), UBLK_U_IO_COMMIT_AND_FETCH_REQ, 0, tag, 4096, 0, tag,
                       encode(Owner::io_command, tag));
     }
     benchmark::ClobberMemory();

@@ -134,6 +134,11 @@ Result<> Ring::register_files(const int* fds, unsigned count) {
   return {};
 }
 
+void Ring::forget_file(unsigned index) {
+  const int none = -1;
+  (void)io_uring_register_files_update(&ring_, index, &none, 1);
+}
+
 Result<> Ring::register_sparse_buffers(unsigned count) {
   const int ret = io_uring_register_buffers_sparse(&ring_, count);
   if (ret < 0)

@@ -101,6 +101,8 @@ class Ring {
 
   /// Fixed files, in the given order: SQEs refer to them by index with IOSQE_FIXED_FILE.
   Result<> register_files(const int* fds, unsigned count);
+  /// Takes file `index` out of that table; what is in flight keeps it until it completes.
+  void forget_file(unsigned index);
   /// A sparse table of `count` buffer slots for buffers that the kernel registers (Linux 5.19).
   Result<> register_sparse_buffers(unsigned count);
   Result<> register_buffers(const iovec* buffers, unsigned count);

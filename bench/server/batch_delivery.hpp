@@ -12,6 +12,7 @@
 #include <bit>
 #include <cstdint>
 #include <format>
+#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
@@ -38,6 +39,9 @@ class BatchDelivery {
                          .in_flight = ElementBuffer(view.depth * bytes_per_element)});
   }
 
+  /// Called with a queue's index once the driver has taken back its fetches, and has all results.
+  void when_queue_ends(std::function<void(std::uint16_t)> ended) { ended_ = std::move(ended); }
+
   /// SQEs that this delivery has in flight at most: fetches and commits.
   static unsigned commands(std::span<const QueueView> queues, std::size_t,
                            const BatchOptions& options) {
@@ -52,7 +56,7 @@ class BatchDelivery {
     return {};
   }
 
-  [[nodiscard]] bool live() const { return fetches_ != 0 || uncommitted_ != 0 || commits_ != 0; }
+  [[nodiscard]] bool live() const { return live_queues_ != 0; }
 
   /// Completions to wait for: a commit's own is posted while it is submitted and says nothing that
   /// cannot wait for the next request, so that a turn of the loop is one io_uring_enter(), not two.
@@ -89,6 +93,8 @@ class BatchDelivery {
     QueueView view;
     ElementBuffer filling;    // results since the last commit; at first, what PREP_IO_CMDS reads
     ElementBuffer in_flight;  // what a commit on its way reads
+    std::size_t uncommitted = 0;
+    unsigned fetches = 0;
     bool committing = false;
     bool preparing = false;
     FetchBuffers tags{};
@@ -103,7 +109,9 @@ class BatchDelivery {
     queue.tags = std::move(*tags);
     if (queue.view.introduce) submit_prep(index);
     for (unsigned fetch = 0; fetch < options_.fetches_per_queue; ++fetch) queue_fetch(index);
+    queue.fetches = options_.fetches_per_queue;
     fetches_ += options_.fetches_per_queue;
+    ++live_queues_;
     return {};
   }
 
@@ -115,9 +123,9 @@ class BatchDelivery {
       elements.extend_to(encode_element<Path::address_kind, Path::zoned>(
           elements.end(), static_cast<std::uint16_t>(tag), 0, path_.address(slots_[slot], slot)));
     }
-    prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_PREP_IO_CMDS, queue.view.id,
-                       elements.data(), queue.view.depth, bytes_per_element, flags_of(queue),
-                       encode(Owner::batch_prep, index));
+    prep_batch_command(ring_.uncleared_sqe(), queue.view.device, UBLK_U_IO_PREP_IO_CMDS,
+                       queue.view.id, elements.data(), queue.view.depth, bytes_per_element,
+                       flags_of(queue), encode(Owner::batch_prep, index));
     queue.preparing = true;
   }
 
@@ -127,7 +135,8 @@ class BatchDelivery {
   }
 
   void queue_fetch(std::uint16_t index) {
-    prep_batch_fetch(ring_.uncleared_sqe(), queues_[index].view.id, index,
+    const QueueView& view = queues_[index].view;
+    prep_batch_fetch(ring_.uncleared_sqe(), view.device, view.id, index,
                      encode(Owner::batch_fetch, index));
   }
 
@@ -136,8 +145,8 @@ class BatchDelivery {
     std::swap(queue.filling, queue.in_flight);
     const ElementBuffer& buffer = queue.in_flight;
     const auto count = static_cast<std::uint16_t>(buffer.bytes() / bytes_per_element);
-    prep_batch_command(ring_.uncleared_sqe(), UBLK_U_IO_COMMIT_IO_CMDS, queue.view.id,
-                       buffer.data(), count, bytes_per_element, flags_of(queue),
+    prep_batch_command(ring_.uncleared_sqe(), queue.view.device, UBLK_U_IO_COMMIT_IO_CMDS,
+                       queue.view.id, buffer.data(), count, bytes_per_element, flags_of(queue),
                        encode(Owner::batch_commit, index));
     counters_.commit_batch.record(count);
     queue.committing = true;
@@ -161,10 +170,18 @@ class BatchDelivery {
       return failed("COMMIT_IO_CMDS of", std::format("queue {}", queue.view.id), -cqe.res);
     const auto taken = static_cast<unsigned>(cqe.res) / bytes_per_element;
     counters_.committed_ios.add(taken);
-    uncommitted_ -= taken;
+    queue.uncommitted -= taken;
     if (!buffer.consume(static_cast<std::size_t>(cqe.res))) [[unlikely]]
       recommit(queue);
+    if (queue.fetches == 0) [[unlikely]]
+      end_if_done(queue);
     return {};
+  }
+
+  void end_if_done(const Queue& queue) {
+    if (queue.fetches != 0 || queue.uncommitted != 0 || queue.committing) return;
+    --live_queues_;
+    if (ended_) ended_(static_cast<std::uint16_t>(&queue - queues_.data()));
   }
 
   /// The driver took only the head of a commit: the rest goes in front of what came since.
@@ -186,7 +203,7 @@ class BatchDelivery {
       const auto tags = decode_tags(queue.tags.buffer(buffer), cqe.res);
       counters_.fetch_batch.record(static_cast<unsigned>(tags.size()));
       fetched_ += static_cast<unsigned>(tags.size());
-      uncommitted_ += tags.size();
+      queue.uncommitted += tags.size();
       const std::uint32_t first_slot = queue.view.first_slot;
       for (const std::uint16_t tag : tags) start(first_slot + tag);
       queue.tags.give_back(buffer);
@@ -195,6 +212,8 @@ class BatchDelivery {
       return {};
     if (cqe.res == UBLK_IO_RES_ABORT) {
       --fetches_;
+      --queue.fetches;
+      end_if_done(queue);
       return {};
     }
     if (cqe.res < 0 && cqe.res != -ENOBUFS)
@@ -210,9 +229,10 @@ class BatchDelivery {
   DaemonCounters& counters_;
   BatchOptions options_;
   std::vector<Queue> queues_;
+  std::function<void(std::uint16_t)> ended_;
   unsigned fetches_ = 0;
   unsigned commits_ = 0;
-  std::size_t uncommitted_ = 0;
+  unsigned live_queues_ = 0;
   unsigned fetched_ = 0;
 };
 

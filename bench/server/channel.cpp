@@ -14,10 +14,11 @@
 namespace ublkbench {
 namespace {
 
-Result<> parse_message(const std::string& text) {
+Result<Message> parse_message(const std::string& text) {
   const auto message = nlohmann::json::parse(text, nullptr, false);
   if (message.is_discarded()) return failed("server process", "sent garbage", EPROTO);
-  if (!message.contains("error")) return {};
+  if (message.contains("released")) return Message{.released = message["released"].get<int>()};
+  if (!message.contains("error")) return Message{};
   const auto& error = message["error"];
   return std::unexpected(Error{.operation = error.value("operation", ""),
                                .object = error.value("object", ""),
@@ -36,6 +37,8 @@ void ChannelWriter::line(const std::string& text) {
 
 void ChannelWriter::ready() { line(R"({"ready":true})"); }
 
+void ChannelWriter::released(int id) { line(nlohmann::json{{"released", id}}.dump()); }
+
 void ChannelWriter::error(const Error& error) {
   const nlohmann::json message = {{"error",
                                    {{"operation", error.operation},
@@ -46,7 +49,7 @@ void ChannelWriter::error(const Error& error) {
   line(message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-Result<> ChannelReader::next(std::uint64_t timeout_ns) {
+Result<Message> ChannelReader::next(std::uint64_t timeout_ns) {
   const std::uint64_t deadline_ns = now_ns() + timeout_ns;
   for (;;) {
     if (const auto end = pending_.find('\n'); end != std::string::npos) {

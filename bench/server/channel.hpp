@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "bench/base/fd.hpp"
@@ -14,6 +15,8 @@ class ChannelWriter {
  public:
   explicit ChannelWriter(Fd fd) : fd_(std::move(fd)) {}
   void ready();
+  /// The process has let go of device `id` and goes on with others.
+  void released(int id);
   void error(const Error& error);
 
  private:
@@ -21,14 +24,21 @@ class ChannelWriter {
   Fd fd_;
 };
 
+/// ready says nothing more than that it came.
+struct Message {
+  std::optional<int> released;
+};
+
 class ChannelReader {
  public:
   ChannelReader() = default;
   explicit ChannelReader(Fd fd) : fd_(std::move(fd)) {}
 
-  /// Waits for the next message. ready gives success, error gives that error, a closed channel or
-  /// `timeout_ns` without a message an error of its own.
-  Result<> next(std::uint64_t timeout_ns);
+  /// Waits for the next message. error gives that error, a closed channel or `timeout_ns` without a
+  /// message an error of its own.
+  Result<Message> next(std::uint64_t timeout_ns);
+  /// Whether next() has one already; its fd() says nothing of that.
+  [[nodiscard]] bool has_message() const { return pending_.contains('\n'); }
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:

@@ -2,6 +2,7 @@
 // The task that serves io commands: one loop, no branch on the mode.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -16,10 +17,12 @@
 namespace ublkbench {
 
 struct DaemonSetup {
-  int char_device = -1;  ///< fd of /dev/ublkcN
-  unsigned index = 0;    ///< which of the device's daemons this is
+  unsigned index = 0;  ///< which of the process's daemons this is
+  std::vector<DeviceView> devices;
   std::vector<QueueView> queues;
-  Target* target = nullptr;
+  /// Called by the daemon that goes on with others when it has let go of one of its `devices`,
+  /// whose io commands the driver took back. May be empty.
+  std::function<void(const DeviceView&)> released;
   DaemonCounters* counters = nullptr;
   DaemonCounters* worker_counters = nullptr;  ///< with placement offload
   std::uint32_t max_io_bytes = 0;

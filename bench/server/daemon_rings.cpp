@@ -9,8 +9,6 @@
 #include <bit>
 #include <format>
 
-#include "bench/server/commands.hpp"
-
 namespace ublkbench {
 namespace {
 
@@ -32,10 +30,9 @@ Result<std::unique_ptr<Ring>> make_ring(const RingSpec& spec, const RingNeeds& n
        .iopoll = spec.iopoll});
   if (!ring) return std::unexpected(ring.error());
 
-  static_assert(char_device_file == 0);
-  std::vector<int> files{needs.char_device};
-  std::ranges::copy(needs.target_files, std::back_inserter(files));
-  if (auto done = ring->register_files(files.data(), static_cast<unsigned>(files.size())); !done)
+  if (auto done =
+          ring->register_files(needs.files.data(), static_cast<unsigned>(needs.files.size()));
+      !done)
     return std::unexpected(done.error());
   if (spec.buffer_table && needs.buffer_slots != 0)
     if (auto done = ring->register_sparse_buffers(needs.buffer_slots); !done)
@@ -99,10 +96,14 @@ void DaemonRings::wait_for_event() {
   (void)!::read(event_.get(), &signals, sizeof(signals));
 }
 
-ChainRings DaemonRings::chain_rings() {
-  constexpr int first_target_file = char_device_file + 1;
-  if (!polls()) return {.io = commands_, .service = commands_, .first_file = first_target_file};
-  return {.io = polled_, .service = unpolled_, .first_file = first_target_file};
+ChainRings DaemonRings::chain_rings(int first_file) {
+  if (!polls()) return {.io = commands_, .service = commands_, .first_file = first_file};
+  return {.io = polled_, .service = unpolled_, .first_file = first_file};
+}
+
+void DaemonRings::forget_file(unsigned file) {
+  for (Ring* const ring : {first_.get(), second_.get()})
+    if (ring != nullptr) ring->forget_file(file);
 }
 
 std::uint64_t DaemonRings::enters() const {

@@ -14,8 +14,7 @@ namespace ublkbench {
 
 /// What the rings must hold.
 struct RingNeeds {
-  int char_device = -1;
-  std::vector<int> target_files;
+  std::vector<int> files;     ///< of their tables, in this order
   unsigned commands = 0;      ///< io commands and batch commands in flight
   unsigned steps = 0;         ///< SQEs of requests in flight
   unsigned buffer_slots = 0;  ///< of the table that requests' pages are registered in
@@ -31,8 +30,10 @@ class DaemonRings {
 
   /// For io commands.
   [[nodiscard]] Ring& commands() { return *commands_; }
-  /// For a request's SQEs.
-  [[nodiscard]] ChainRings chain_rings();
+  /// For a request's SQEs; its target's files begin at `first_file` of the tables.
+  [[nodiscard]] ChainRings chain_rings(int first_file);
+  /// Lets go of a file of the tables.
+  void forget_file(unsigned file);
   [[nodiscard]] bool polls() const { return polled_ != nullptr; }
   /// The ring that polls; only where polls().
   [[nodiscard]] Ring& polled() { return *polled_; }

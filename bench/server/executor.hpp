@@ -16,29 +16,24 @@ namespace ublkbench {
 template <DataPath Path, class Finish>
 class Executor final : public Unparker {
  public:
-  Executor(const ChainRings& rings, std::span<IoSlot> slots, const Path& path,
-           DaemonCounters& counters, Finish finish)
-      : rings_(rings),
-        slots_(slots),
-        path_(path),
-        counters_(counters),
-        finish_(std::move(finish)) {}
+  Executor(std::span<IoSlot> slots, const Path& path, DaemonCounters& counters, Finish finish)
+      : slots_(slots), path_(path), counters_(counters), finish_(std::move(finish)) {}
 
-  /// Must come before the first request.
-  void use(TargetLane& lane) { lane_ = &lane; }
+  /// Whose completions target_completion() gets; must come before the first request.
+  void use(std::span<TargetLane* const> lanes) { lanes_ = lanes; }
 
   void start(std::uint32_t index) {
     spend_planted_instructions();
     IoSlot& slot = slots_[index];
     const Request request = read_request(*slot.descriptor);
     slot.chain = {};
-    Chain chain(rings_, slot.chain, index);
+    Chain chain(*slot.rings, slot.chain, index);
     path_.acquire(request, slot, index, chain, counters_);
     if constexpr (Path::can_fail) {
       if (slot.chain.result < 0) [[unlikely]]
         return finish(request, slot, index);
     }
-    lane_->queue(request, path_.data(request, slot, index), chain);
+    slot.lane->queue(request, path_.data(request, slot, index), chain);
     after_turn(request, slot, index, chain);
   }
 
@@ -58,7 +53,7 @@ class Executor final : public Unparker {
   [[nodiscard]] unsigned in_flight() const { return in_flight_; }
 
   void target_completion(const io_uring_cqe& cqe, const UserData& data) {
-    lane_->completion(cqe, data);
+    lanes_[data.index]->completion(cqe, data);
   }
 
  private:
@@ -83,11 +78,11 @@ class Executor final : public Unparker {
   /// the loop, which has more in registers without it.
   [[gnu::noinline]] void settled(IoSlot& slot, std::uint32_t index) {
     const Request request = read_request(*slot.descriptor);
-    Chain chain(rings_, slot.chain, index);
+    Chain chain(*slot.rings, slot.chain, index);
     --in_flight_;
     while (slot.chain.stage != 0 && slot.chain.result >= 0) {
       const std::uint8_t stage = std::exchange(slot.chain.stage, std::uint8_t{0});
-      lane_->resume(stage, request, path_.data(request, slot, index), chain);
+      slot.lane->resume(stage, request, path_.data(request, slot, index), chain);
       if (slot.chain.pending != 0) {
         ++in_flight_;
         return;
@@ -120,12 +115,11 @@ class Executor final : public Unparker {
     return request.op == Op::read && path_.resumes_short_reads(slot) ? result : -EIO;
   }
 
-  ChainRings rings_;
+  std::span<TargetLane* const> lanes_;
   std::span<IoSlot> slots_;
   Path path_;
   DaemonCounters& counters_;
   Finish finish_;
-  TargetLane* lane_ = nullptr;
   unsigned in_flight_ = 0;
 };
 

@@ -10,6 +10,7 @@
 
 #include "bench/base/fd.hpp"
 #include "bench/ring/chain.hpp"
+#include "bench/server/commands.hpp"
 #include "bench/targets/target.hpp"
 
 namespace ublkbench {
@@ -27,9 +28,17 @@ static_assert(static_cast<int>(Op::zone_reset_all) == UBLK_IO_OP_ZONE_RESET_ALL)
 static_assert(static_cast<int>(Op::zone_reset) == UBLK_IO_OP_ZONE_RESET);
 static_assert(static_cast<int>(Op::report_zones) == UBLK_IO_OP_REPORT_ZONES);
 
+/// One device that a daemon serves queues of.
+struct DeviceView {
+  std::uint16_t number = 0;  ///< which of the process's devices
+  int char_device = -1;      ///< fd of /dev/ublkcN
+  Target* target = nullptr;
+};
+
 /// One hardware queue as a daemon sees it. Slots of a daemon are numbered queue by queue; with all
 /// tags, slot = first_slot + tag.
 struct QueueView {
+  std::uint16_t device = 0;  ///< index of the DeviceView, and of its file in the ring's table
   std::uint16_t id = 0;
   std::uint16_t depth = 0;
   std::uint32_t first_slot = 0;
@@ -42,15 +51,21 @@ struct QueueView {
   bool introduce = true;        ///< batch: this daemon sends PREP_IO_CMDS for the queue
 };
 
-/// One io command, from FETCH to COMMIT.
-struct IoSlot {
+/// One io command, from FETCH to COMMIT, and all that serving it needs to know of its device: a
+/// daemon of many devices does no more for each request than that of one. It fills a cache line.
+struct alignas(64) IoSlot {
   const ublksrv_io_desc* descriptor = nullptr;
   std::byte* buffer = nullptr;
   ChainState chain;
+  TargetLane* lane = nullptr;         ///< of the device's target
+  const ChainRings* rings = nullptr;  ///< and where that target's files are in their tables
+  CommandWord command = command_word(0);
   std::uint16_t queue_id = 0;
   std::uint16_t tag = 0;
   std::uint16_t queue = 0;  ///< index of the QueueView in this daemon
+  int char_device = -1;     ///< fd of the device's /dev/ublkcN
 };
+static_assert(sizeof(IoSlot) == 64);
 
 /// What LaneSetup::tags says of these slots.
 inline std::vector<IoTag> tags_of(std::span<const IoSlot> slots) {

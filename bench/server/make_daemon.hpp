@@ -22,9 +22,8 @@ Result<std::unique_ptr<Daemon>> make_with_path(const Mode& mode, DaemonSetup set
   const auto count = static_cast<unsigned>(slots.size());
   const unsigned commands = DeliveryOf<Path>::commands(setup.queues, count, setup.batch);
   // Besides the target's steps: REGISTER and UNREGISTER, which a data path may queue.
-  const unsigned steps = count * (setup.target->max_steps() + (Path::releases_early ? 2 : 0));
-  RingNeeds needs{.char_device = setup.char_device,
-                  .target_files = setup.target->files(),
+  const unsigned steps = count * (most_steps(setup) + (Path::releases_early ? 2 : 0));
+  RingNeeds needs{.files = ring_files(setup),
                   .commands = commands,
                   .steps = steps,
                   .buffer_slots = Path::table_slots * count};
@@ -35,7 +34,7 @@ Result<std::unique_ptr<Daemon>> make_with_path(const Mode& mode, DaemonSetup set
                                                            std::move(slots), path);
   }
   auto rings = DaemonRings::create(ReapMode::interrupt,
-                                   {.char_device = setup.char_device, .commands = commands + 8});
+                                   {.files = ring_files(setup), .commands = commands + 8});
   if (!rings) return std::unexpected(rings.error());
   needs.commands = 8;  // the wakeup's
   return std::make_unique<OffloadDaemon<DeliveryOf, Path>>(std::move(*rings), std::move(setup),
@@ -48,7 +47,6 @@ inline RotatingAutoZeroCopyPath rotating_path(std::vector<QueueView> queues) {
 
 template <template <DataPath> class DeliveryOf>
 Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
-  const int device = setup.char_device;
   switch (mode.buffer) {
     case BufferMode::copy:
       return make_with_path<DeliveryOf>(mode, std::move(setup), CopyPath{});
@@ -56,10 +54,10 @@ Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
       return make_with_path<DeliveryOf>(mode, std::move(setup), GetDataPath{});
     case BufferMode::user_copy:
       if (setup.metadata != nullptr) {
-        const UserCopyMetadataPath path(device, setup.metadata, setup.max_io_bytes);
+        const UserCopyMetadataPath path(setup.metadata, setup.max_io_bytes);
         return make_with_path<DeliveryOf>(mode, std::move(setup), path);
       }
-      return make_with_path<DeliveryOf>(mode, std::move(setup), UserCopyPath(device));
+      return make_with_path<DeliveryOf>(mode, std::move(setup), UserCopyPath{});
     case BufferMode::zc:
       return make_with_path<DeliveryOf>(mode, std::move(setup), ZeroCopyPath{});
     case BufferMode::shmem_zc: {
@@ -67,8 +65,7 @@ Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
       return make_with_path<DeliveryOf>(mode, std::move(setup), path);
     }
     case BufferMode::mixed:
-      return make_with_path<DeliveryOf>(mode, std::move(setup),
-                                        MixedPath(device, mode.mixed_bytes));
+      return make_with_path<DeliveryOf>(mode, std::move(setup), MixedPath(mode.mixed_bytes));
     case BufferMode::auto_zc: {
       if (setup.rotate_buffers)
         return make_with_path<DeliveryOf>(mode, std::move(setup), rotating_path(setup.queues));

@@ -22,10 +22,8 @@ Result<std::unique_ptr<Daemon>> make_over(const Mode& mode, DaemonSetup setup, c
 }  // namespace
 
 Result<std::unique_ptr<Daemon>> make_zoned_daemon(const Mode& mode, DaemonSetup setup) {
-  if (mode.buffer == BufferMode::user_copy) {
-    const UserCopyPath path(setup.char_device);
-    return make_over(mode, std::move(setup), path);
-  }
+  if (mode.buffer == BufferMode::user_copy)
+    return make_over(mode, std::move(setup), UserCopyPath{});
   if (mode.buffer == BufferMode::zc) return make_over(mode, std::move(setup), ZeroCopyPath{});
   return unsupported("this buffer mode serves no zoned device");
 }

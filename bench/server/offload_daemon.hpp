@@ -83,10 +83,11 @@ class OffloadWorker {
     counters_.task_id = ::gettid();
     auto rings = DaemonRings::create(ReapMode::interrupt, needs);
     if (!rings) return ready_.set_value(std::unexpected(rings.error()));
-    Executor<Path, Answer> executor(rings->chain_rings(), slots_, path_, counters_, Answer{this});
-    auto lane = open_lane(setup_, *rings, slots_, executor, counters_);
-    if (!lane) return ready_.set_value(std::unexpected(lane.error()));
-    executor.use(**lane);
+    Executor<Path, Answer> executor(slots_, path_, counters_, Answer{this});
+    Lanes lanes;
+    if (auto opened = lanes.open(setup_, *rings, slots_, executor, counters_); !opened)
+      return ready_.set_value(std::unexpected(opened.error()));
+    executor.use(lanes.all());
     auto wakeup = Wakeup::create(rings->commands(), setup_.waiting.wake_by);
     if (!wakeup) return ready_.set_value(std::unexpected(wakeup.error()));
     wakeup_ = wakeup->get();

@@ -6,7 +6,10 @@
 #include <concepts>
 #include <cstdint>
 #include <format>
+#include <functional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "bench/base/result.hpp"
 #include "bench/server/commands.hpp"
@@ -18,9 +21,12 @@ namespace ublkbench {
 template <DataPath Path>
 class PerIoDelivery {
  public:
-  PerIoDelivery(Ring& ring, std::span<const QueueView>, std::span<const IoSlot> slots,
+  PerIoDelivery(Ring& ring, std::span<const QueueView> queues, std::span<const IoSlot> slots,
                 const Path& path, DaemonCounters& counters, const BatchOptions&)
-      : ring_(ring), slots_(slots), path_(path), counters_(counters) {}
+      : ring_(ring), slots_(slots), path_(path), counters_(counters), left_(queues.size()) {}
+
+  /// Called with a queue's index once the driver has taken back all of its io commands.
+  void when_queue_ends(std::function<void(std::uint16_t)> ended) { ended_ = std::move(ended); }
 
   static unsigned commands(std::span<const QueueView>, std::size_t slots, const BatchOptions&) {
     return static_cast<unsigned>(slots);
@@ -28,6 +34,7 @@ class PerIoDelivery {
 
   /// Hands every io command to the driver. The queue is ready once they were submitted.
   Result<> arm() {
+    for (const IoSlot& slot : slots_) ++left_[slot.queue];
     for (std::uint32_t index = 0; index < slots_.size(); ++index)
       queue_command(UBLK_U_IO_FETCH_REQ, slots_[index], index, 0);
     live_ = slots_.size();
@@ -48,11 +55,12 @@ class PerIoDelivery {
       start(data.index);
       return {};
     }
+    const IoSlot& slot = slots_[data.index];
     if (cqe.res == UBLK_IO_RES_ABORT) {
       --live_;
+      if (--left_[slot.queue] == 0 && ended_) ended_(slot.queue);
       return {};
     }
-    const IoSlot& slot = slots_[data.index];
     if constexpr (std::derived_from<Path, GetDataPath>) {
       if (cqe.res == UBLK_IO_RES_NEED_GET_DATA) {
         queue_command(UBLK_U_IO_NEED_GET_DATA, slot, data.index, 0);
@@ -89,7 +97,7 @@ class PerIoDelivery {
     constexpr bool buffer = Path::address_kind == AddressKind::buffer;
     static_assert(!(buffer && Path::zoned));  // they share ublksrv_io_cmd::addr
     constexpr bool auto_register = Path::address_kind == AddressKind::auto_register;
-    prep_io_command(ring_.uncleared_sqe(), op, slot.queue_id, slot.tag, result,
+    prep_io_command(ring_.uncleared_sqe(), slot.command, op, slot.queue_id, slot.tag, result,
                     buffer ? address : path_.append_sector(index), auto_register ? address : 0,
                     encode(Owner::io_command, index));
   }
@@ -98,6 +106,8 @@ class PerIoDelivery {
   std::span<const IoSlot> slots_;
   const Path& path_;
   DaemonCounters& counters_;
+  std::vector<unsigned> left_;  // io commands that are not taken back, by queue
+  std::function<void(std::uint16_t)> ended_;
   std::size_t live_ = 0;
   unsigned fetched_ = 0;
   unsigned committed_ = 0;

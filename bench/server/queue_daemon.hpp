@@ -15,10 +15,24 @@ namespace ublkbench {
 /// Slots of a daemon's io commands, queue by queue; sets each QueueView's first_slot.
 std::vector<IoSlot> make_slots(std::vector<QueueView>& queues);
 
-/// The target's lane for the task that owns `rings` and counts in `counters`.
-Result<TargetLane*> open_lane(const DaemonSetup& setup, DaemonRings& rings,
-                              std::span<const IoSlot> slots, Unparker& unparker,
-                              DaemonCounters& counters);
+/// The files of a daemon's rings: its devices' own, then their targets'.
+std::vector<int> ring_files(const DaemonSetup& setup);
+
+/// Of all targets that a daemon serves, per request.
+unsigned most_steps(const DaemonSetup& setup);
+
+/// The lanes of a task, one for each of its devices; slots point into it.
+class Lanes {
+ public:
+  /// For the task that owns `rings` and counts in `counters`; tells each slot its lane.
+  Result<> open(const DaemonSetup& setup, DaemonRings& rings, std::span<IoSlot> slots,
+                Unparker& unparker, DaemonCounters& counters);
+  [[nodiscard]] std::span<TargetLane* const> all() const { return lanes_; }
+
+ private:
+  std::vector<ChainRings> rings_;
+  std::vector<TargetLane*> lanes_;
+};
 
 /// REGISTER_IO_BUF or UNREGISTER_IO_BUF failed; nothing else posts such a completion.
 Error buffer_command_error(const IoSlot& slot, std::int32_t result);
@@ -39,12 +53,16 @@ class QueueDaemon final : public Daemon {
         path_(path),
         counters_(*setup_.counters),
         delivery_(rings_.commands(), setup_.queues, slots_, path_, counters_, setup_.batch),
-        executor_(rings_.chain_rings(), slots_, path_, counters_, Commit{this}) {}
+        executor_(slots_, path_, counters_, Commit{this}),
+        queues_left_(setup_.devices.size()) {
+    for (const QueueView& queue : setup_.queues) ++queues_left_[queue.device];
+    delivery_.when_queue_ends([this](std::uint16_t queue) { queue_ended(queue); });
+  }
 
   Result<> arm() override {
-    auto lane = open_lane(setup_, rings_, slots_, executor_, counters_);
-    if (!lane) return std::unexpected(lane.error());
-    executor_.use(**lane);
+    if (auto opened = lanes_.open(setup_, rings_, slots_, executor_, counters_); !opened)
+      return opened;
+    executor_.use(lanes_.all());
     if (auto armed = delivery_.arm(); !armed) return armed;
     if (const int ret = rings_.commands().submit(0); ret < 0)
       return failed("io_uring_enter", "to fetch", -ret);
@@ -159,6 +177,14 @@ class QueueDaemon final : public Daemon {
     if (!failure_) failure_ = buffer_command_error(slots_[data.index], cqe.res);
   }
 
+  /// The driver removes a device once nobody has its file: this ring must not keep it.
+  void queue_ended(std::uint16_t queue) {
+    const std::uint16_t device = setup_.queues[queue].device;
+    if (--queues_left_[device] != 0 || !setup_.released) return;
+    rings_.forget_file(device);
+    setup_.released(setup_.devices[device]);
+  }
+
   Result<> outcome() const {
     if (failure_) return std::unexpected(*failure_);
     return {};
@@ -171,6 +197,8 @@ class QueueDaemon final : public Daemon {
   DaemonCounters& counters_;
   DeliveryOf<Path> delivery_;
   Executor<Path, Commit> executor_;
+  Lanes lanes_;
+  std::vector<unsigned> queues_left_;  // that the driver has not taken back, by device
   std::optional<Error> failure_;
 };
 

@@ -124,7 +124,7 @@ Result<Server> Server::recover(const ServeOptions& options, std::uint64_t timeou
   const MetadataStore* const metadata = server.metadata_ ? &*server.metadata_ : nullptr;
   if (auto same = check_target(options, *device, *params, **target, metadata); !same)
     return std::unexpected(same.error());
-  server.id_ = options.id;
+  server.ids_ = {options.id};
   auto taken = server.take_over(options, std::move(*target), deadline_ns);
   if (taken) return server;
   server.let_go();  // the process ends with `server`, the device goes on waiting
@@ -135,18 +135,20 @@ Result<> Server::take_over(const ServeOptions& options, std::unique_ptr<Target> 
                            std::uint64_t deadline_ns) {
   if (options.mode.buffer == BufferMode::shmem_zc)
     if (auto shared = share_memory(options, Registration::keep); !shared) return shared;
-  const DeviceRecord taken_over = record(options, *target);
-  if (auto spawned = spawn(options, std::move(target)); !spawned) return spawned;
+  std::vector<ServedDevice> devices;
+  devices.push_back({.id = id(), .target = std::move(target)});
+  const DeviceRecord taken_over = record(options, devices.front(), 0);
+  if (auto spawned = spawn(options, std::move(devices)); !spawned) return spawned;
   const auto left_ns = [deadline_ns] {
     return std::max<std::uint64_t>(deadline_ns - std::min(deadline_ns, now_ns()), 1'000'000'000);
   };
   if (auto ready = channel_.next(left_ns()); !ready) {
-    if (ready.error().errnum != ECHILD) return ready;
+    if (ready.error().errnum != ECHILD) return std::unexpected(ready.error());
     const auto how = wait();  // a signal, say
-    return how ? ready : how;
+    return how ? std::unexpected(ready.error()) : how;
   }
-  if (auto ended = control::end_recovery(id_, process_, left_ns()); !ended) return ended;
-  if (auto device = control::info(id_)) device_ = *device;
+  if (auto ended = control::end_recovery(id(), process_, left_ns()); !ended) return ended;
+  if (auto device = control::info(id())) device_ = *device;
   return save(taken_over);
 }
 

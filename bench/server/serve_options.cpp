@@ -10,9 +10,19 @@ namespace ublkbench {
 
 unsigned ServeOptions::daemon_count() const {
   if (daemons != 0) return daemons;
+  if (devices > 1) return 1;
   // One daemon per queue would be no sharing; each needs a tag of every queue.
   const bool shares = mode.placement == PlacementMode::per_io_daemon && depth >= 2 * queues;
   return shares ? 2 * queues : queues;
+}
+
+std::string ServeOptions::target_of(unsigned number) const {
+  std::string spec = target;
+  if (devices == 1) return spec;
+  const std::string text = std::to_string(number);
+  for (std::size_t at = spec.find("%i"); at != std::string::npos; at = spec.find("%i", at))
+    spec.replace(at, 2, text);
+  return spec;
 }
 
 std::uint64_t ServeOptions::flags(std::uint64_t granted) const {
@@ -67,6 +77,37 @@ Result<> validate_device(const ServeOptions& options) {
   return {};
 }
 
+/// What belongs to one device, or to one server that takes over, and not to many.
+Result<> validate_devices(const ServeOptions& options) {
+  constexpr unsigned most = 1024;
+  if (options.devices < 1 || options.devices > most)
+    return bad_input(std::format("{} devices", options.devices), std::format("give 1 to {}", most));
+  if (options.devices == 1) return {};
+  const auto refused = [](const std::string& what, const char* why) -> Result<> {
+    return bad_input(std::format("{} with --devices", what), why);
+  };
+  if (options.device.recovery != Recovery::none)
+    return refused("--recovery", "a server takes over one device: add those one by one");
+  if (options.mode.placement != PlacementMode::per_queue)
+    return refused("mode " + options.mode.name(),
+                   "daemons that serve many devices are the only tasks of each queue");
+  if (options.mode.buffer == BufferMode::shmem_zc)
+    return refused("mode shmem_zc", "a client shares its memory with one device");
+  if (options.device.metadata.bytes != 0) return refused("metadata", "it is stored for one device");
+  if (options.daemon_count() > options.queue_count())
+    return refused(
+        std::format("{} daemons for {} queues", options.daemon_count(), options.queue_count()),
+        "give at most one for each queue");
+  // The CQ ring has room for two completions of each (DaemonRings).
+  constexpr unsigned most_commands = 32768;
+  const unsigned queues_of_one =
+      (options.queue_count() + options.daemon_count() - 1) / options.daemon_count();
+  if (queues_of_one * options.depth > most_commands)
+    return refused(std::format("{} io commands for a daemon", queues_of_one * options.depth),
+                   "at most 32768: use more --daemons, fewer devices or a smaller depth");
+  return {};
+}
+
 /// Bytes of one io command's buffer: its data, and where there is metadata that behind it.
 std::size_t metadata_bytes(const ServeOptions& options) {
   return static_cast<std::size_t>(options.max_io_bytes / 512) * options.device.metadata.bytes;
@@ -91,14 +132,16 @@ Result<> validate(const ServeOptions& options) {
       options.max_io_bytes % 4096 != 0)
     return bad_input(std::format("{} bytes as the largest I/O", options.max_io_bytes),
                      "the driver takes 4k to 32M, a multiple of 4k");
+  if (auto fits = validate_devices(options); !fits) return fits;
+  const unsigned queues = options.queue_count();
   const bool shares_queues = options.mode.delivery == DeliveryMode::batch ||
                              options.mode.placement == PlacementMode::per_io_daemon;
-  if (options.daemon_count() > options.queues && !shares_queues)
+  if (options.daemon_count() > queues && !shares_queues)
     return bad_input(
         std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
         "only batch and per_io_daemon let daemons share a queue");
-  if (options.mode.delivery == DeliveryMode::batch && options.daemon_count() > options.queues &&
-      options.daemon_count() % options.queues != 0)
+  if (options.mode.delivery == DeliveryMode::batch && options.daemon_count() > queues &&
+      options.daemon_count() % queues != 0)
     return bad_input(
         std::format("{} daemons for {} queues", options.daemon_count(), options.queues),
         "give a multiple of the queues");
@@ -117,7 +160,7 @@ Result<> validate(const ServeOptions& options) {
     if (options.mode.buffer != BufferMode::auto_zc || options.auto_zc_fallback)
       return bad_input("rotating buffer indexes without auto registration, or with its fallback");
     // A daemon knows only of its own commits which slot is next.
-    if (options.daemon_count() > options.queues)
+    if (options.daemon_count() > queues)
       return bad_input("rotating buffer indexes with daemons that share a queue",
                        "give no more daemons than queues");
   }
@@ -198,9 +241,9 @@ std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigne
       queues.push_back(static_cast<std::uint16_t>(queue));
     return queues;
   }
-  if (options.daemon_count() > options.queues)
-    return {static_cast<std::uint16_t>(index % options.queues)};
-  for (unsigned queue = index; queue < options.queues; queue += options.daemon_count())
+  if (options.daemon_count() > options.queue_count())
+    return {static_cast<std::uint16_t>(index % options.queue_count())};
+  for (unsigned queue = index; queue < options.queue_count(); queue += options.daemon_count())
     queues.push_back(static_cast<std::uint16_t>(queue));
   return queues;
 }

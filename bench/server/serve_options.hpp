@@ -28,7 +28,9 @@ struct ServeOptions {
   int id = -1;  ///< -1: the driver chooses
   unsigned queues = 1;
   unsigned depth = 128;
-  unsigned daemons = 0;  ///< 0: one per queue, with per_io_daemon two
+  unsigned devices = 1;  ///< of this kind, all served by one process
+  unsigned daemons =
+      0;  ///< 0: one per queue, with per_io_daemon two, with many devices one for all
   std::uint32_t max_io_bytes = 1U << 20;
   Pinning pinning = Pinning::queue;
   std::vector<int> cpus;
@@ -52,6 +54,10 @@ struct ServeOptions {
   bool die_while_fetching = false;
 
   [[nodiscard]] unsigned daemon_count() const;
+  /// Hardware queues of all devices.
+  [[nodiscard]] unsigned queue_count() const { return devices * queues; }
+  /// The target of device `number` of several: "%i" in its words is the number.
+  [[nodiscard]] std::string target_of(unsigned number) const;
   /// Threads that serve: daemons, and with placement offload a worker for each.
   [[nodiscard]] unsigned task_count() const {
     return daemon_count() * (mode.placement == PlacementMode::offload ? 2 : 1);
@@ -74,9 +80,10 @@ Result<> validate(const ServeOptions& options, const DeviceShape& shape);
 /// Limits that follow from both the options and the target's shape.
 ublk_params device_params(const ServeOptions& options, const DeviceShape& shape);
 
-/// Queues that daemon `index` serves: several where there are fewer daemons than queues. With more
-/// daemons than queues, batch delivery lets several share one queue, and per_io_daemon deals out
-/// each queue's tags to all daemons, so that a load on one queue occupies them all.
+/// Queues that daemon `index` serves, numbered through all devices: several where there are fewer
+/// daemons than queues. With more daemons than queues, batch delivery lets several share one queue,
+/// and per_io_daemon deals out each queue's tags to all daemons, so that a load on one queue
+/// occupies them all.
 std::vector<std::uint16_t> queues_of_daemon(const ServeOptions& options, unsigned index);
 
 /// Tags of each of its queues that daemon `index` serves: `first`, `first` + `step`... Without

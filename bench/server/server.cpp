@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <format>
 #include <new>
+#include <set>
 #include <utility>
 
 #include "bench/base/clock.hpp"
@@ -57,14 +58,45 @@ Result<> wait_for_node(const std::string& path, int access) {
 // Kernels before 6.5 cannot be asked; they have none of the flags that would be asked for.
 std::uint64_t granted_features() { return control::features().value_or(0); }
 
+/// Adds what a step took to `total_ns`, whatever comes of it.
+template <class Step>
+auto timed(std::uint64_t& total_ns, Step&& step) {
+  const std::uint64_t began_ns = now_ns();
+  auto outcome = step();
+  total_ns += now_ns() - began_ns;
+  return outcome;
+}
+
+/// Each device's own target. Two devices on one file would be two disks that change each other's
+/// data.
+Result<std::vector<std::unique_ptr<Target>>> open_targets(const ServeOptions& options) {
+  std::vector<std::unique_ptr<Target>> targets;
+  std::set<std::string> files;
+  for (unsigned number = 0; number < options.devices; ++number) {
+    auto target = open_target(options, number);
+    if (!target) return std::unexpected(target.error());
+    const std::string spec = options.target_of(number);
+    const auto identities = file_identities(**target, nullptr);
+    bool shared =
+        number != 0 && !(*target)->files().empty() && identities.empty() && spec == options.target;
+    for (const std::string& file : identities) shared |= !files.insert(file).second;
+    if (shared && options.devices > 1)
+      return bad_input(std::format("target {} for several devices", spec),
+                       "they would write to the same data: give each its own, %i is the number "
+                       "of the device, from 0");
+    targets.push_back(std::move(*target));
+  }
+  return targets;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Target>> open_target(const ServeOptions& options) {
+Result<std::unique_ptr<Target>> open_target(const ServeOptions& options, unsigned number) {
   if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
   if (auto present = control::driver_present(); !present) return std::unexpected(present.error());
   if (auto can = usable(options.mode, control::abilities()); !can)
     return std::unexpected(can.error());
-  auto target = make_target(options.target);
+  auto target = make_target(options.target_of(number));
   if (!target) return target;
   const DeviceShape shape = (*target)->shape();
   if (auto fits = validate(options, shape); !fits) return std::unexpected(fits.error());
@@ -77,45 +109,64 @@ Result<std::unique_ptr<Target>> open_target(const ServeOptions& options) {
 }
 
 Result<Server> Server::start(const ServeOptions& options) {
-  auto target = open_target(options);
-  if (!target) return std::unexpected(target.error());
-  const DeviceShape shape = (*target)->shape();
-  const std::uint64_t granted = granted_features();
-
-  auto device = control::add(
-      {.id = options.id,
-       .queues = static_cast<std::uint16_t>(options.queues),
-       .depth = static_cast<std::uint16_t>(options.depth),
-       .max_io_bytes = options.max_io_bytes,
-       .flags = options.flags(granted) | shape_flags(shape),
-       .io_desc_bytes = static_cast<std::uint16_t>(options.device.io_desc_bytes.value_or(0))});
-  if (!device) return std::unexpected(device.error());
+  auto targets = open_targets(options);
+  if (!targets) return std::unexpected(targets.error());
   Server server;
-  server.device_ = *device;
-  server.id_ = static_cast<int>(device->dev_id);
-  if (options.device.unprivileged)
-    if (auto mine = wait_for_node(std::format("/dev/ublkc{}", server.id_), R_OK | W_OK); !mine)
-      return std::unexpected(mine.error().with_hint(
-          "udev must give the node to its owner: docs/life-cycle.md has the rule"));
-  const ublk_params params = device_params(options, shape);
-  if (auto set = control::set_params(server.id_, params); !set) return std::unexpected(set.error());
-  if (options.mode.buffer == BufferMode::shmem_zc)
-    if (auto shared = server.share_memory(options, Registration::make); !shared)
-      return std::unexpected(shared.error());
-  if (auto opened = server.open_metadata(options, params); !opened)
-    return std::unexpected(opened.error());
-  if (!options.words.empty()) {
-    // A device that somebody can take over is not made without a record.
-    auto saved = save(server.record(options, **target));
-    if (!saved && options.device.recovery != Recovery::none) return std::unexpected(saved.error());
+  std::vector<ServedDevice> devices;
+  for (unsigned number = 0; number < options.devices; ++number) {
+    auto device = server.add_device(options, std::move((*targets)[number]), number);
+    if (!device) return std::unexpected(device.error());
+    devices.push_back(std::move(*device));
   }
-  if (auto spawned = server.spawn(options, std::move(*target)); !spawned)
-    return std::unexpected(spawned.error());
-  if (auto up = server.bring_up(); !up) return std::unexpected(up.error());
+  const auto up = timed(server.times_.fetch_ns, [&]() -> Result<> {
+    if (auto spawned = server.spawn(options, std::move(devices)); !spawned) return spawned;
+    if (auto ready = server.channel_.next(ready_timeout_ns); !ready)
+      return std::unexpected(ready.error());
+    return {};
+  });
+  if (!up) return std::unexpected(up.error());
+  if (auto started = server.bring_up(); !started) return std::unexpected(started.error());
   return server;
 }
 
-Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> target) {
+Result<ServedDevice> Server::add_device(const ServeOptions& options, std::unique_ptr<Target> target,
+                                        unsigned number) {
+  const DeviceShape shape = target->shape();
+  const std::uint64_t granted = granted_features();
+  const auto device = timed(times_.add_ns, [&] {
+    return control::add(
+        {.id = options.id < 0 ? -1 : options.id + static_cast<int>(number),
+         .queues = static_cast<std::uint16_t>(options.queues),
+         .depth = static_cast<std::uint16_t>(options.depth),
+         .max_io_bytes = options.max_io_bytes,
+         .flags = options.flags(granted) | shape_flags(shape),
+         .io_desc_bytes = static_cast<std::uint16_t>(options.device.io_desc_bytes.value_or(0))});
+  });
+  if (!device) return std::unexpected(device.error());
+  if (number == 0) device_ = *device;
+  ServedDevice served{.id = static_cast<int>(device->dev_id), .target = std::move(target)};
+  ids_.push_back(served.id);
+  if (options.device.unprivileged)
+    if (auto mine = wait_for_node(std::format("/dev/ublkc{}", served.id), R_OK | W_OK); !mine)
+      return std::unexpected(mine.error().with_hint(
+          "udev must give the node to its owner: docs/life-cycle.md has the rule"));
+  const ublk_params params = device_params(options, shape);
+  const auto set =
+      timed(times_.set_params_ns, [&] { return control::set_params(served.id, params); });
+  if (!set) return std::unexpected(set.error());
+  if (options.mode.buffer == BufferMode::shmem_zc)
+    if (auto shared = share_memory(options, Registration::make); !shared)
+      return std::unexpected(shared.error());
+  if (auto opened = open_metadata(options, params); !opened) return std::unexpected(opened.error());
+  if (!options.words.empty()) {
+    // A device that somebody can take over is not made without a record.
+    auto saved = save(record(options, served, number));
+    if (!saved && options.device.recovery != Recovery::none) return std::unexpected(saved.error());
+  }
+  return served;
+}
+
+Result<> Server::spawn(const ServeOptions& options, std::vector<ServedDevice> devices) {
   const std::size_t daemons = options.task_count();
   auto shared = Mapping::map(daemons * sizeof(DaemonCounters), PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_ANONYMOUS);
@@ -133,8 +184,7 @@ Result<> Server::spawn(const ServeOptions& options, std::unique_ptr<Target> targ
     channel->reader = ChannelReader();
     const ServerResources resources{.shared_memory = shared_memory_.data(),
                                     .metadata = metadata_ ? &*metadata_ : nullptr};
-    const int code =
-        run_server_process(options, device_, *target, counters_, resources, channel->writer);
+    const int code = run_server_process(options, devices, counters_, resources, channel->writer);
     ::_exit(code);
   }
   channel_ = std::move(channel->reader);
@@ -164,7 +214,7 @@ Result<> Server::share_memory(const ServeOptions& options, Registration registra
   shared_memory_ = std::move(*mapping);
   // The driver holds the pages of a region until the device is removed.
   if (registration == Registration::keep) return {};
-  auto index = control::register_shared_memory(id_, shared_memory_.bytes(), read_only);
+  auto index = control::register_shared_memory(id(), shared_memory_.bytes(), read_only);
   if (!index) return std::unexpected(index.error());
   // SharedMemoryPath knows one region; a device that is new has no other.
   if (*index != 0) return failed("REG_BUF", std::format("gave index {}", *index), EPROTO);
@@ -184,24 +234,30 @@ Result<> Server::open_metadata(const ServeOptions& options, const ublk_params& p
   return {};
 }
 
-DeviceRecord Server::record(const ServeOptions& options, const Target& target) const {
+DeviceRecord Server::record(const ServeOptions& options, const ServedDevice& served,
+                            unsigned number) const {
   std::error_code error;
-  return {.id = id_,
+  const Target& target = *served.target;
+  return {.id = served.id,
           .owner = control::owner(device_).value_or(-1),
           .folder = std::filesystem::current_path(error).string(),
           .words = options.words,
-          .target = options.target,
+          .target = options.target_of(number),
           .files = file_identities(target, metadata_ ? &*metadata_ : nullptr),
           .target_bytes = target.shape().bytes};
 }
 
 Result<> Server::bring_up() {
-  if (auto ready = channel_.next(ready_timeout_ns); !ready) return ready;
-  if (auto started = control::start(id_, process_); !started) return started;
-  return wait_for_node(block_path(), R_OK);
+  return timed(times_.start_ns, [this]() -> Result<> {
+    for (const int id : ids_) {
+      if (auto started = control::start(id, process_); !started) return started;
+      if (auto there = wait_for_node(std::format("/dev/ublkb{}", id), R_OK); !there) return there;
+    }
+    return {};
+  });
 }
 
-std::string Server::block_path() const { return std::format("/dev/ublkb{}", id_); }
+std::string Server::block_path() const { return std::format("/dev/ublkb{}", id()); }
 
 Result<> Server::reap(std::uint64_t timeout_ns) {
   const std::uint64_t deadline_ns = now_ns() + timeout_ns;
@@ -213,7 +269,7 @@ Result<> Server::reap(std::uint64_t timeout_ns) {
       return {};
     }
     if (now_ns() > deadline_ns)
-      return failed("wait for the server process", std::format("{} of device {}", process_, id_),
+      return failed("wait for the server process", std::format("{} of device {}", process_, id()),
                     ETIMEDOUT, "it holds I/O that it does not complete");
     ::usleep(500);
   }
@@ -221,37 +277,69 @@ Result<> Server::reap(std::uint64_t timeout_ns) {
 
 Result<> Server::wait() {
   // A failing daemon says why before the process ends; an orderly end closes the channel.
-  auto last = channel_.next(UINT64_MAX / 2);
+  return end(channel_.next(UINT64_MAX / 2));
+}
+
+std::optional<Result<>> Server::attend(bool keep) {
+  do {
+    auto message = channel_.next(UINT64_MAX / 2);
+    if (!message || !message->released) return end(std::move(message));
+    if (keep)
+      std::erase(ids_, *message->released);
+    else
+      remove_released(*message->released);
+  } while (channel_.has_message());
+  return std::nullopt;
+}
+
+Result<> Server::end(Result<Message> last) {
+  while (last && last->released) last = channel_.next(UINT64_MAX / 2);
   int status = 0;
   ::waitpid(process_, &status, 0);
   process_ = -1;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   if (WIFSIGNALED(status))
     return failed("server process", std::format("died of signal {}", WTERMSIG(status)), 0);
-  return last;
+  if (last) return {};
+  return std::unexpected(last.error());
 }
 
 /// 'del' from elsewhere frees the number, and the next device may have it before this process is
-/// told that its server ended: that one is not ours to remove. ublksrv_flags name the owner.
-bool Server::owns_number() const {
-  const auto now = control::info(id_);
+/// told that its server ended or let go: that one is not ours to remove. ublksrv_flags name the
+/// owner.
+bool Server::owns(int id) const {
+  const auto now = control::info(id);
   return now ? now->ublksrv_flags == device_.ublksrv_flags : now.error().errnum != ENODEV;
 }
 
+void Server::drop_foreign_numbers() {
+  std::erase_if(ids_, [this](int id) { return !owns(id); });
+}
+
+/// Whoever stopped it may remove it as well.
+void Server::remove_released(int id) {
+  std::erase(ids_, id);
+  if (!owns(id)) return;
+  forget_record(id);
+  (void)control::stop(id);
+  (void)control::remove(id);
+}
+
 Result<> Server::stop(std::uint64_t timeout_ns) {
-  if (id_ < 0) return {};
-  if (!owns_number()) return kill(timeout_ns);
-  auto stopped = control::stop(id_, timeout_ns);
+  if (ids_.empty()) return {};
+  drop_foreign_numbers();
+  if (ids_.empty()) return kill(timeout_ns);
+  Result<> stopped;
+  for (const int id : ids_)
+    if (auto one = control::stop(id, timeout_ns); !one && one.error().errnum != ENODEV && stopped)
+      stopped = one;
   if (stopped && process_ > 0) stopped = reap(timeout_ns);
   if (!stopped) {
     const Error error = stopped.error();
     (void)kill(timeout_ns);
     return std::unexpected(error);
   }
-  auto removed = control::remove(id_, timeout_ns);
-  if (!removed && removed.error().errnum != ENODEV) return removed;
-  forget_record(std::exchange(id_, -1));
-  return {};
+  return remove_all(timeout_ns);
 }
 
 Result<> Server::kill(std::uint64_t timeout_ns) {
@@ -259,23 +347,32 @@ Result<> Server::kill(std::uint64_t timeout_ns) {
     ::kill(process_, SIGKILL);
     (void)reap(timeout_ns);
   }
-  if (id_ < 0) return {};
-  if (!owns_number()) {
-    id_ = -1;
-    return {};
-  }
-  (void)control::stop(id_, timeout_ns);
-  forget_record(id_);
-  auto removed = control::remove(std::exchange(id_, -1), timeout_ns);
-  if (!removed && removed.error().errnum != ENODEV) return removed;
-  return {};
+  drop_foreign_numbers();
+  for (const int id : ids_) (void)control::stop(id, timeout_ns);
+  auto removed = remove_all(timeout_ns);
+  ids_.clear();
+  return removed;
+}
+
+/// A record is forgotten first: once the number is free, the next device's may be there.
+Result<> Server::remove_all(std::uint64_t timeout_ns) {
+  Result<> outcome;
+  std::erase_if(ids_, [&](int id) {
+    forget_record(id);
+    auto removed = control::remove(id, timeout_ns);
+    if (removed || removed.error().errnum == ENODEV) return true;
+    if (outcome) outcome = removed;
+    return false;
+  });
+  return outcome;
 }
 
 Server::Server(Server&& other) noexcept { *this = std::move(other); }
 
 Server& Server::operator=(Server&& other) noexcept {
   std::swap(device_, other.device_);
-  std::swap(id_, other.id_);
+  std::swap(ids_, other.ids_);
+  std::swap(times_, other.times_);
   std::swap(process_, other.process_);
   std::swap(shared_, other.shared_);
   std::swap(shared_memory_file_, other.shared_memory_file_);

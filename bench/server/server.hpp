@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A device and the process that serves it, seen by their supervisor.
+// A device, or many, and the process that serves them, seen by their supervisor.
 //
 // The supervisor sends the control commands and stays small and single-threaded; the daemons run
 // in a child. So a server that crashes or hangs leaves somebody who can remove the device, and
@@ -9,25 +9,36 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "bench/base/fd.hpp"
 #include "bench/server/channel.hpp"
 #include "bench/server/counters.hpp"
 #include "bench/server/device_record.hpp"
 #include "bench/server/serve_options.hpp"
+#include "bench/server/server_process.hpp"
 
 namespace ublkbench {
 
-/// Makes the target, after all that can be said of the options before there is a device.
-Result<std::unique_ptr<Target>> open_target(const ServeOptions& options);
+/// Makes the target, after all that can be said of the options before there is a device; of several
+/// devices that of device `number`.
+Result<std::unique_ptr<Target>> open_target(const ServeOptions& options, unsigned number = 0);
+
+/// What the start of the devices took, each phase for all of them.
+struct StartTimes {
+  std::uint64_t add_ns = 0;         ///< ADD_DEV
+  std::uint64_t set_params_ns = 0;  ///< SET_PARAMS
+  std::uint64_t fetch_ns = 0;       ///< the process starts and fetches all io commands
+  std::uint64_t start_ns = 0;       ///< START_DEV, and the disk's node appears
+};
 
 /// What Server::recover() would refuse, as far as it can be seen while the old server lives.
 Result<> check_takeover(const ServeOptions& options);
 
 class Server {
  public:
-  /// Adds the device, starts the process and waits until /dev/ublkbN can be opened. Whatever fails,
-  /// no device and no process is left.
+  /// Adds the devices, starts the process and waits until each /dev/ublkbN can be opened. Whatever
+  /// fails, no device and no process is left.
   static Result<Server> start(const ServeOptions& options);
 
   /// Serves a device that waits for a server, or will within `timeout_ns`. Refuses a target that is
@@ -52,10 +63,17 @@ class Server {
   /// Waits for the process to end by itself; its error if it failed. For `ublk-server add`.
   Result<> wait();
 
-  /// Leaves the device as it is; for one that waits for another server, or has it already.
-  void let_go() { id_ = -1; }
+  /// As wait(), but returns nothing when the process goes on: it said that one of its devices was
+  /// stopped, which is removed unless `keep`.
+  std::optional<Result<>> attend(bool keep);
 
-  [[nodiscard]] int id() const { return id_; }
+  /// Leaves the devices as they are; for one that waits for another server, or has it already.
+  void let_go() { ids_.clear(); }
+
+  /// The first device; -1 when there is none any more.
+  [[nodiscard]] int id() const { return ids_.empty() ? -1 : ids_.front(); }
+  [[nodiscard]] std::span<const int> ids() const { return ids_; }
+  [[nodiscard]] const StartTimes& times() const { return times_; }
   [[nodiscard]] std::string block_path() const;
   [[nodiscard]] pid_t process() const { return process_; }
   [[nodiscard]] const ublksrv_ctrl_dev_info& device() const { return device_; }
@@ -68,20 +86,28 @@ class Server {
 
  private:
   Server() = default;
-  [[nodiscard]] bool owns_number() const;
+  [[nodiscard]] bool owns(int id) const;
+  void drop_foreign_numbers();
   Result<> open_metadata(const ServeOptions& options, const ublk_params& params);
-  [[nodiscard]] DeviceRecord record(const ServeOptions& options, const Target& target) const;
+  Result<ServedDevice> add_device(const ServeOptions& options, std::unique_ptr<Target> target,
+                                  unsigned number);
+  [[nodiscard]] DeviceRecord record(const ServeOptions& options, const ServedDevice& served,
+                                    unsigned number) const;
   Result<> take_over(const ServeOptions& options, std::unique_ptr<Target> target,
                      std::uint64_t deadline_ns);
-  Result<> spawn(const ServeOptions& options, std::unique_ptr<Target> target);
+  Result<> spawn(const ServeOptions& options, std::vector<ServedDevice> devices);
   /// Whether the driver is told of the shared memory, or knows it from the server before.
   enum class Registration : std::uint8_t { make, keep };
   Result<> share_memory(const ServeOptions& options, Registration registration);
   Result<> bring_up();
+  Result<> end(Result<Message> last);
+  void remove_released(int id);
   Result<> reap(std::uint64_t timeout_ns);
+  Result<> remove_all(std::uint64_t timeout_ns);
 
   ublksrv_ctrl_dev_info device_{};
-  int id_ = -1;  ///< -1: there is no device any more
+  std::vector<int> ids_;  ///< of the devices that there still are
+  StartTimes times_;
   pid_t process_ = -1;
   Mapping shared_;         ///< the counters
   Fd shared_memory_file_;  ///< shmem_zc

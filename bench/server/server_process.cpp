@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <format>
 #include <latch>
 #include <mutex>
@@ -62,13 +63,30 @@ Result<QueueMemory> map_queue(const ServeOptions& options, int char_device, std:
   return memory;
 }
 
-Result<> pin(const ServeOptions& options, int id, unsigned index,
-             const std::vector<std::uint16_t>& queues) {
+/// A device as this process holds it.
+struct OpenDevice {
+  explicit OpenDevice(const ServedDevice& served) : id(served.id), target(served.target.get()) {}
+
+  int id;
+  Target* target;
+  Fd char_device;
+  std::vector<QueueMemory> memory;
+  std::atomic<unsigned> daemons = 0;  // that serve queues of it
+};
+
+/// The only queue of a daemon, whose CPUs it keeps to.
+struct QueueOfDevice {
+  int device;
+  int queue;
+};
+
+Result<> pin(const ServeOptions& options, unsigned index,
+             const std::optional<QueueOfDevice>& only) {
   std::vector<int> cpus;
   if (options.pinning == Pinning::list) {
     cpus = {options.cpus[index % options.cpus.size()]};
-  } else if (options.pinning == Pinning::queue && queues.size() == 1) {
-    auto affinity = control::queue_affinity(id, queues.front());
+  } else if (options.pinning == Pinning::queue && only) {
+    auto affinity = control::queue_affinity(only->device, only->queue);
     if (!affinity) return std::unexpected(affinity.error());
     cpus = std::move(*affinity);
   }
@@ -114,22 +132,26 @@ class Crew {
 
 class ServerProcess {
  public:
-  ServerProcess(const ServeOptions& options, const ublksrv_ctrl_dev_info& device, Target& target,
+  ServerProcess(const ServeOptions& options, std::span<const ServedDevice> devices,
                 std::span<DaemonCounters> counters, const ServerResources& resources,
                 ChannelWriter& channel)
       : options_(options),
-        id_(static_cast<int>(device.dev_id)),
-        target_(target),
         counters_(counters),
         resources_(resources),
         channel_(channel),
-        crew_(options.daemon_count()) {}
+        crew_(options.daemon_count()) {
+    for (const ServedDevice& device : devices) devices_.emplace_back(device);
+  }
 
   int run() {
-    if (auto mapped = map_memory(); !mapped) {
-      channel_.error(mapped.error());
-      return 1;
-    }
+    for (OpenDevice& device : devices_)
+      if (auto opened = open(device); !opened) {
+        channel_.error(opened.error());
+        return 1;
+      }
+    // Each counts before any of them runs: the first to end must not take itself for the last.
+    for (unsigned index = 0; index < options_.daemon_count(); ++index)
+      for (const std::uint16_t device : devices_of(index)) ++devices_[device].daemons;
     std::vector<std::thread> threads;
     for (unsigned index = 0; index < options_.daemon_count(); ++index)
       threads.emplace_back([this, index] { daemon_main(index); });
@@ -143,24 +165,45 @@ class ServerProcess {
   }
 
  private:
-  Result<> map_memory() {
-    auto fd = open_char_device(id_);
+  Result<> open(OpenDevice& device) {
+    auto fd = open_char_device(device.id);
     if (!fd) return std::unexpected(fd.error());
-    char_device_ = std::move(*fd);
+    device.char_device = std::move(*fd);
     for (unsigned queue = 0; queue < options_.queues; ++queue) {
-      auto memory = map_queue(options_, char_device_.get(), static_cast<std::uint16_t>(queue));
+      auto memory =
+          map_queue(options_, device.char_device.get(), static_cast<std::uint16_t>(queue));
       if (!memory) return std::unexpected(memory.error());
-      memory_.push_back(std::move(*memory));
+      device.memory.push_back(std::move(*memory));
     }
     return {};
   }
 
-  DaemonSetup setup_for(unsigned index, const std::vector<std::uint16_t>& queues) {
+  /// Devices that daemon `index` serves queues of.
+  std::vector<std::uint16_t> devices_of(unsigned index) const {
+    std::vector<std::uint16_t> devices;
+    for (const std::uint16_t queue : queues_of_daemon(options_, index))
+      devices.push_back(static_cast<std::uint16_t>(queue / options_.queues));
+    std::ranges::sort(devices);
+    devices.erase(std::ranges::unique(devices).begin(), devices.end());
+    return devices;
+  }
+
+  /// The last daemon of a device that is stopped while others are served lets the driver remove it.
+  /// What its target holds stays until the process ends.
+  void released(std::uint16_t number) {
+    OpenDevice& device = devices_[number];
+    if (--device.daemons != 0) return;
+    device.memory.clear();
+    device.char_device.reset();
+    channel_.released(device.id);
+  }
+
+  DaemonSetup setup_for(unsigned index) {
     const TagShare tags = tags_of_daemon(options_, index);
-    DaemonSetup setup{.char_device = char_device_.get(),
-                      .index = index,
+    DaemonSetup setup{.index = index,
+                      .devices = {},
                       .queues = {},
-                      .target = &target_,
+                      .released = {},
                       .counters = &counters_[index],
                       .worker_counters = options_.task_count() > options_.daemon_count()
                                              ? &counters_[options_.daemon_count() + index]
@@ -173,19 +216,39 @@ class ServerProcess {
                       .force_fallback_every = options_.force_fallback_every,
                       .shared_memory = resources_.shared_memory,
                       .metadata = resources_.metadata};
-    for (const std::uint16_t queue : queues)
+    const std::vector<std::uint16_t> numbers = devices_of(index);
+    for (const std::uint16_t number : numbers)
+      setup.devices.push_back({.number = number,
+                               .char_device = devices_[number].char_device.get(),
+                               .target = devices_[number].target});
+    if (devices_.size() > 1)
+      setup.released = [this](const DeviceView& device) { released(device.number); };
+    for (const std::uint16_t queue : queues_of_daemon(options_, index)) {
+      const auto number = static_cast<std::uint16_t>(queue / options_.queues);
+      const auto id = static_cast<std::uint16_t>(queue % options_.queues);
+      const QueueMemory& memory = devices_[number].memory[id];
       setup.queues.push_back(
-          {.id = queue,
+          {.device =
+               static_cast<std::uint16_t>(std::ranges::find(numbers, number) - numbers.begin()),
+           .id = id,
            .depth = static_cast<std::uint16_t>(options_.depth),
            .first_slot = 0,
-           .descriptors = memory_[queue].descriptors.data(),
+           .descriptors = memory.descriptors.data(),
            .descriptor_bytes = options_.device.io_desc_bytes.value_or(sizeof(ublksrv_io_desc)),
-           .buffers = memory_[queue].buffers.data(),
-           .buffer_bytes = memory_[queue].buffers.valid() ? options_.buffer_bytes() : 0,
+           .buffers = memory.buffers.data(),
+           .buffer_bytes = memory.buffers.valid() ? options_.buffer_bytes() : 0,
            .first_tag = tags.first,
            .tag_step = tags.step,
-           .introduce = index < options_.queues});
+           .introduce = index < options_.queue_count()});
+    }
     return setup;
+  }
+
+  std::optional<QueueOfDevice> only_queue_of(unsigned index) const {
+    const std::vector<std::uint16_t> queues = queues_of_daemon(options_, index);
+    if (queues.size() != 1) return std::nullopt;
+    return QueueOfDevice{.device = devices_[queues.front() / options_.queues].id,
+                         .queue = static_cast<int>(queues.front() % options_.queues)};
   }
 
   Result<std::unique_ptr<Daemon>> make_armed(unsigned index) {
@@ -193,11 +256,10 @@ class ServerProcess {
     // Serving a file of a file system whose writeback needs this device must not wait for that
     // writeback (PR_SET_IO_FLUSHER; fails without CAP_SYS_RESOURCE, which is no error).
     ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-    const auto queues = queues_of_daemon(options_, index);
-    if (auto pinned = pin(options_, id_, index, queues); !pinned)
+    if (auto pinned = pin(options_, index, only_queue_of(index)); !pinned)
       return std::unexpected(pinned.error());
     counters_[index].task_id = ::gettid();
-    DaemonSetup setup = setup_for(index, queues);
+    DaemonSetup setup = setup_for(index);
     if (options_.die_while_fetching)
       for (QueueView& queue : setup.queues)
         queue.depth = static_cast<std::uint16_t>((queue.depth + 1) / 2);
@@ -225,22 +287,19 @@ class ServerProcess {
   }
 
   const ServeOptions& options_;
-  int id_;
-  Target& target_;
   std::span<DaemonCounters> counters_;
   ServerResources resources_;
   ChannelWriter& channel_;
   Crew crew_;
-  Fd char_device_;
-  std::vector<QueueMemory> memory_;
+  std::deque<OpenDevice> devices_;
 };
 
 }  // namespace
 
-int run_server_process(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
-                       Target& target, std::span<DaemonCounters> counters,
-                       const ServerResources& resources, ChannelWriter& channel) {
-  return ServerProcess(options, device, target, counters, resources, channel).run();
+int run_server_process(const ServeOptions& options, std::span<const ServedDevice> devices,
+                       std::span<DaemonCounters> counters, const ServerResources& resources,
+                       ChannelWriter& channel) {
+  return ServerProcess(options, devices, counters, resources, channel).run();
 }
 
 }  // namespace ublkbench

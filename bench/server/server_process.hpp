@@ -2,6 +2,7 @@
 // The process that serves a device: the daemons and the memory that they share.
 #pragma once
 
+#include <memory>
 #include <span>
 
 #include "bench/server/channel.hpp"
@@ -17,10 +18,16 @@ struct ServerResources {
   const MetadataStore* metadata = nullptr;  ///< of a device whose blocks have metadata
 };
 
-/// Serves device `id` with one thread per daemon until the driver takes the io commands back.
+/// A device that the process serves.
+struct ServedDevice {
+  int id = -1;
+  std::unique_ptr<Target> target;
+};
+
+/// Serves the devices with one thread per daemon until the driver takes the io commands back.
 /// Says ready when all were fetched, or what went wrong. Returns the process's exit code.
-int run_server_process(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
-                       Target& target, std::span<DaemonCounters> counters,
-                       const ServerResources& resources, ChannelWriter& channel);
+int run_server_process(const ServeOptions& options, std::span<const ServedDevice> devices,
+                       std::span<DaemonCounters> counters, const ServerResources& resources,
+                       ChannelWriter& channel);
 
 }  // namespace ublkbench

@@ -23,6 +23,7 @@ constexpr std::int32_t server_is_gone = -ENOLINK;
 NbdLane::NbdLane(const LaneSetup& setup, std::string server, Fd socket, Fd bounce_file,
                  Mapping bounce_memory, unsigned silence_limit_s)
     : rings_(setup.rings),
+      index_(setup.completion_index),
       unparker_(*setup.unparker),
       counters_(setup.counters != nullptr ? *setup.counters : unread_),
       max_bytes_(setup.max_bytes),
@@ -154,7 +155,7 @@ void NbdLane::submit_chain() {
   io_uring_prep_sendmsg(sqe, rings_.first_file + socket_number, &message_,
                         MSG_WAITALL | MSG_NOSIGNAL);
   sqe->flags |= IOSQE_FIXED_FILE;
-  sqe->user_data = encode({.owner = Owner::target, .phase = sent, .length = 0, .index = 0});
+  sqe->user_data = encode({.owner = Owner::target, .phase = sent, .length = 0, .index = index_});
   chain_busy_ = true;
   enters_at_chain_ = rings_.service->counters().enters;
 }
@@ -198,7 +199,8 @@ void NbdLane::receive(std::byte* to, std::size_t bytes, int flags) {
   io_uring_sqe* const sqe = rings_.service->sqe();
   io_uring_prep_recv(sqe, rings_.first_file + socket_number, to, bytes, flags);
   sqe->flags |= IOSQE_FIXED_FILE;
-  sqe->user_data = encode({.owner = Owner::target, .phase = received, .length = 0, .index = 0});
+  sqe->user_data =
+      encode({.owner = Owner::target, .phase = received, .length = 0, .index = index_});
 }
 
 void NbdLane::receive_more() {
@@ -297,7 +299,7 @@ void NbdLane::arm_tick() {
   if (tick_armed_ || failed_) return;
   io_uring_sqe* const sqe = rings_.service->sqe();
   io_uring_prep_timeout(sqe, &tick_time_, 0, 0);
-  sqe->user_data = encode({.owner = Owner::target, .phase = ticked, .length = 0, .index = 0});
+  sqe->user_data = encode({.owner = Owner::target, .phase = ticked, .length = 0, .index = index_});
   tick_armed_ = true;
 }
 

@@ -84,6 +84,7 @@ class NbdLane final : public TargetLane {
   }
 
   ChainRings rings_;
+  std::uint32_t index_;  // of completions of its own
   Unparker& unparker_;
   TargetCounters& counters_;
   TargetCounters unread_;  ///< where nobody asked for them

@@ -89,11 +89,12 @@ struct TargetCounters {
 /// What a lane gets from the task that it works for.
 struct LaneSetup {
   ChainRings rings;
-  std::uint32_t slots = 0;       ///< requests that can be in flight at once
-  std::uint32_t max_bytes = 0;   ///< of one read or write
-  Unparker* unparker = nullptr;  ///< how a parked request goes on
-  unsigned index = 0;            ///< which of the device's tasks this is
-  std::vector<IoTag> tags;       ///< of each slot
+  std::uint32_t slots = 0;             ///< requests that can be in flight at once
+  std::uint32_t max_bytes = 0;         ///< of one read or write
+  Unparker* unparker = nullptr;        ///< how a parked request goes on
+  unsigned index = 0;                  ///< which of the device's tasks this is
+  std::uint32_t completion_index = 0;  ///< user_data's index in SQEs of the lane's own
+  std::vector<IoTag> tags;             ///< of each slot
   /// Zoned devices: where an append's answer says at which sector its data went, by slot.
   std::uint64_t* append_sectors = nullptr;
   TargetCounters* counters = nullptr;
@@ -115,7 +116,8 @@ class TargetLane {
   /// without an error. It calls resume_at() again if it wants one more.
   virtual void resume(std::uint8_t /*stage*/, const Request&, const Data&, Chain&) noexcept {}
 
-  /// A completion with Owner::target, which the lane put in its SQE; index and length are its own.
+  /// A completion with Owner::target, which the lane put in its SQE; the index is
+  /// LaneSetup::completion_index, the length its own.
   virtual void completion(const io_uring_cqe&, const UserData&) noexcept {}
 };
 

@@ -23,6 +23,10 @@ void ServerCli::add_options(CLI::App& app) {
       "--daemons", values_.daemons,
       "Server threads (default: one per queue, with per_io_daemon two; more only with batch or "
       "per_io_daemon)");
+  app.add_option("--devices", values_.devices,
+                 "Devices of this kind, all served by one process: by one thread, or as many as "
+                 "--daemons says. '%i' in the target's words is the number of the device, from 0")
+      ->capture_default_str();
   app.add_option("--max-io", max_io_, "Largest I/O in bytes")->capture_default_str();
   app.add_option("--server-cpus", cpus_,
                  "Where daemons run: 'queue' (CPUs that submit to their queue), 'free', or a list "

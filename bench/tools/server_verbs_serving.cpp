@@ -23,7 +23,14 @@ namespace {
 
 nlohmann::json described(const Server& server, const ServeOptions& options) {
   const auto& device = server.device();
+  const StartTimes& times = server.times();
   return {{"id", server.id()},
+          {"ids", std::vector<int>(server.ids().begin(), server.ids().end())},
+          {"start",
+           {{"add_ns", times.add_ns},
+            {"set_params_ns", times.set_params_ns},
+            {"fetch_ns", times.fetch_ns},
+            {"start_ns", times.start_ns}}},
           {"block_device", server.block_path()},
           {"mode", options.mode.name()},
           {"target", options.target},
@@ -38,10 +45,14 @@ nlohmann::json described(const Server& server, const ServeOptions& options) {
 
 std::string described_in_words(const Server& server, const ServeOptions& options) {
   const auto& device = server.device();
+  const std::string names = server.ids().size() == 1
+                                ? server.block_path()
+                                : std::format("{} to ublkb{} ({} devices)", server.block_path(),
+                                              server.ids().back(), server.ids().size());
   return std::format(
-      "{}: mode {}, target {}, {} queue(s) of depth {}, {} daemon(s), server pid {}\n",
-      server.block_path(), options.mode.name(), options.target, device.nr_hw_queues,
-      device.queue_depth, options.daemon_count(), server.process());
+      "{}: mode {}, target {}, {} queue(s) of depth {}, {} daemon(s), server pid {}\n", names,
+      options.mode.name(), options.target, device.nr_hw_queues, device.queue_depth,
+      options.daemon_count(), server.process());
 }
 
 // --- what the three verbs have in common ---------------------------------------------------------

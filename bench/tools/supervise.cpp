@@ -33,6 +33,7 @@ void hold_signals() {
 /// Whether the device has its own future: it waits for another server, or has one already. The
 /// driver notices the end of a server a moment after us.
 bool goes_on(int id, pid_t ended_server) {
+  if (id < 0) return false;
   const std::uint64_t deadline_ns = now_ns() + 10'000'000'000;
   for (;;) {
     const auto device = control::info(id);
@@ -49,8 +50,13 @@ int after_end(Server& server, pid_t process, const Result<>& ended, bool keep) {
   const int id = server.id();
   const bool stays = goes_on(id, process) || keep;
   if (stays) {
+    const std::size_t count = server.ids().size();
     server.let_go();
-    if (!ended)
+    if (!ended && count > 1)
+      std::println(stderr,
+                   "ublk-server: {} devices stay: 'ublk-server list' shows them, 'del -n' removes",
+                   count);
+    else if (!ended)
       std::println(stderr,
                    "ublk-server: device {} stays: 'ublk-server recover -n {}', or 'del -n {}'", id,
                    id, id);
@@ -66,12 +72,14 @@ int supervise(Server& server, bool keep) {
   const Fd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
   pollfd events[] = {{.fd = signal_fd.get(), .events = POLLIN, .revents = 0},
                      {.fd = server.event_fd(), .events = POLLIN, .revents = 0}};
-  while (::poll(events, 2, -1) < 0 && errno == EINTR) {
+  for (;;) {
+    if (::poll(events, 2, -1) < 0) continue;  // EINTR
+    if (events[0].revents != 0) return report(server.stop());
+    // The process ended: by itself on STOP_DEV or QUIESCE_DEV from elsewhere, or with an error. Or
+    // it said that one of its devices was stopped.
+    const pid_t process = server.process();
+    if (const auto ended = server.attend(keep)) return after_end(server, process, *ended, keep);
   }
-  if (events[0].revents != 0) return report(server.stop());
-  // The process ended: by itself on STOP_DEV or QUIESCE_DEV from elsewhere, or with an error.
-  const pid_t process = server.process();
-  return after_end(server, process, server.wait(), keep);
 }
 
 /// What the process in the background tells the one in front: an exit code and a text to print.

@@ -66,8 +66,12 @@ class ExecutorTest : public testing::Test {
     rings_ = {.io = &*ring_, .service = &*ring_, .first_file = 1};
     descriptors_.resize(4);
     for (std::uint16_t tag = 0; tag < descriptors_.size(); ++tag)
-      slots_.push_back(
-          {.descriptor = &descriptors_[tag], .buffer = buffer_.data(), .queue_id = 3, .tag = tag});
+      slots_.push_back({.descriptor = &descriptors_[tag],
+                        .buffer = buffer_.data(),
+                        .lane = &lane_,
+                        .rings = &rings_,
+                        .queue_id = 3,
+                        .tag = tag});
     describe(UBLK_IO_OP_READ);
   }
 
@@ -84,10 +88,7 @@ class ExecutorTest : public testing::Test {
 
   template <DataPath Path>
   std::unique_ptr<Executor<Path, Finish>> executor(const Path& path) {
-    auto made = std::make_unique<Executor<Path, Finish>>(rings_, slots_, path, counters_,
-                                                         Finish{&outcomes_});
-    made->use(lane_);
-    return made;
+    return std::make_unique<Executor<Path, Finish>>(slots_, path, counters_, Finish{&outcomes_});
   }
 
   /// Opcodes that are queued, and of commands the command.
@@ -183,7 +184,7 @@ TEST_F(ExecutorTest, FallbackRegistersOnlyWhereTheDriverCouldNot) {
 }
 
 TEST_F(ExecutorTest, UserCopyThatFailsFailsTheRequest) {
-  auto serving = executor(UserCopyPath(-1));
+  auto serving = executor(UserCopyPath{});
   describe(UBLK_IO_OP_WRITE);
   serving->start(1);
   EXPECT_THAT(lane_.seen, IsEmpty()) << "a write whose data did not come must not be served";
@@ -194,9 +195,9 @@ TEST_F(ExecutorTest, UserCopyThatFailsFailsTheRequest) {
 }
 
 TEST_F(ExecutorTest, MixedCopiesBelowItsSize) {
-  auto copies = executor(MixedPath(-1, 8192));
+  auto copies = executor(MixedPath(8192));
   copies->start(1);
-  auto registered = executor(MixedPath(-1, 4096));
+  auto registered = executor(MixedPath(4096));
   registered->start(1);
   ASSERT_EQ(lane_.seen.size(), 2U);
   EXPECT_EQ(lane_.seen[0].place, Data::Place::memory);

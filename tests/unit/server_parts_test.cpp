@@ -30,12 +30,12 @@ io_uring_sqe dirty_sqe() {
 
 TEST(IoCommand, FillsTheWholeEntry) {
   io_uring_sqe sqe = dirty_sqe();
-  prep_io_command(&sqe, UBLK_U_IO_COMMIT_AND_FETCH_REQ, 3, 4095, -EIO, 0x1234567890ULL, 0x10007,
-                  99);
+  prep_io_command(&sqe, command_word(17), UBLK_U_IO_COMMIT_AND_FETCH_REQ, 3, 4095, -EIO,
+                  0x1234567890ULL, 0x10007, 99);
   EXPECT_EQ(sqe.opcode, IORING_OP_URING_CMD);
   EXPECT_EQ(sqe.flags, IOSQE_FIXED_FILE);
   EXPECT_EQ(sqe.ioprio, 0);
-  EXPECT_EQ(sqe.fd, char_device_file);
+  EXPECT_EQ(sqe.fd, 17);
   EXPECT_EQ(sqe.cmd_op, UBLK_U_IO_COMMIT_AND_FETCH_REQ);
   EXPECT_EQ(sqe.__pad1, 0U);
   EXPECT_EQ(sqe.addr, 0x10007U);
@@ -55,7 +55,7 @@ TEST(IoCommand, FillsTheWholeEntry) {
 TEST(BatchCommand, DescribesItsElements) {
   io_uring_sqe sqe = dirty_sqe();
   int elements = 0;
-  prep_batch_command(&sqe, UBLK_U_IO_COMMIT_IO_CMDS, 7, &elements, 128, 16,
+  prep_batch_command(&sqe, 17, UBLK_U_IO_COMMIT_IO_CMDS, 7, &elements, 128, 16,
                      UBLK_BATCH_F_HAS_BUF_ADDR, 5);
   const auto batch = payload_of<ublk_batch_io>(sqe);
   EXPECT_EQ(batch.q_id, 7);
@@ -65,12 +65,14 @@ TEST(BatchCommand, DescribesItsElements) {
   EXPECT_EQ(batch.reserved, 0);
   EXPECT_EQ(batch.reserved2, 0U);
   EXPECT_EQ(sqe.addr, reinterpret_cast<std::uintptr_t>(&elements));
+  EXPECT_EQ(sqe.fd, 17);
 }
 
 TEST(BatchFetch, IsMultishotOnItsBufferGroup) {
   io_uring_sqe sqe = dirty_sqe();
-  prep_batch_fetch(&sqe, 2, 9, 1);
+  prep_batch_fetch(&sqe, 17, 2, 9, 1);
   EXPECT_EQ(sqe.flags, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT);
+  EXPECT_EQ(sqe.fd, 17);
   EXPECT_EQ(sqe.buf_group, 9);
   EXPECT_EQ(static_cast<std::uint32_t>(sqe.rw_flags), uring_cmd_multishot);
   const auto batch = payload_of<ublk_batch_io>(sqe);
@@ -175,6 +177,32 @@ TEST(ServeOptions, EveryQueueIsServedByTheRightNumberOfDaemons) {
     const unsigned expected = daemons > queues ? daemons / queues : 1;
     EXPECT_THAT(served, testing::Each(expected)) << queues << " queues, " << daemons << " daemons";
   }
+}
+
+TEST(ServeOptions, QueuesOfManyDevicesAreDealtOut) {
+  ServeOptions options = options_for("batch");
+  options.devices = 3;
+  options.queues = 2;
+  EXPECT_EQ(options.daemon_count(), 1U) << "one thread for all";
+  EXPECT_THAT(queues_of_daemon(options, 0), testing::ElementsAre(0, 1, 2, 3, 4, 5));
+  options.daemons = 4;
+  EXPECT_TRUE(validate(options));
+  EXPECT_THAT(queues_of_daemon(options, 1), testing::ElementsAre(1, 5));
+  options.daemons = 7;
+  EXPECT_FALSE(validate(options)) << "many devices share no queue among daemons";
+  options.devices = 1024;
+  options.daemons = 7;
+  EXPECT_FALSE(validate(options)) << "more io commands than a daemon's rings hold";
+  options.daemons = 8;
+  EXPECT_TRUE(validate(options));
+}
+
+TEST(ServeOptions, EachOfManyDevicesHasItsOwnTarget) {
+  ServeOptions options = options_for("copy");
+  options.target = "stripe:a%i,b%i";
+  EXPECT_EQ(options.target_of(0), "stripe:a%i,b%i") << "one device's words are as they are";
+  options.devices = 12;
+  EXPECT_EQ(options.target_of(11), "stripe:a11,b11");
 }
 
 TEST(ServeOptions, FallbackNeedsManualRegistration) {

@@ -15,13 +15,13 @@ class MixedPath : public PlainDataPath {
   static constexpr unsigned table_slots = 1;
   static constexpr bool can_fail = true;
 
-  MixedPath(int char_device, std::uint32_t zero_copy_from_bytes)
-      : copy_(char_device), zero_copy_from_bytes_(zero_copy_from_bytes) {}
+  explicit MixedPath(std::uint32_t zero_copy_from_bytes)
+      : zero_copy_from_bytes_(zero_copy_from_bytes) {}
 
   [[nodiscard]] static std::uint64_t address(const IoSlot&, std::uint32_t index) { return index; }
   void acquire(const Request& request, const IoSlot& slot, std::uint32_t index, Chain& chain,
                DaemonCounters& counters) const {
-    if (copies(request)) copy_.acquire(request, slot, index, chain, counters);
+    if (copies(request)) UserCopyPath::acquire(request, slot, index, chain, counters);
   }
   [[nodiscard]] Data data(const Request& request, const IoSlot& slot, std::uint32_t index) const {
     return copies(request) ? UserCopyPath::data(request, slot, index)
@@ -29,7 +29,7 @@ class MixedPath : public PlainDataPath {
   }
   void release(const Request& request, const IoSlot& slot, std::uint32_t index,
                Chain& chain) const {
-    if (copies(request)) copy_.release(request, slot, index, chain);
+    if (copies(request)) UserCopyPath::release(request, slot, index, chain);
   }
 
  private:
@@ -37,7 +37,6 @@ class MixedPath : public PlainDataPath {
     return request.bytes < zero_copy_from_bytes_;
   }
 
-  UserCopyPath copy_;
   std::uint32_t zero_copy_from_bytes_;
 };
 static_assert(DataPath<MixedPath>);

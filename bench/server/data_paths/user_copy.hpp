@@ -14,41 +14,34 @@
 
 namespace ublkbench {
 
-class UserCopyPath : public PlainDataPath {
- public:
+struct UserCopyPath : PlainDataPath {
   static constexpr bool can_fail = true;
 
-  explicit UserCopyPath(int char_device) : char_device_(char_device) {}
-
-  void acquire(const Request& request, const IoSlot& slot, std::uint32_t, Chain& chain,
-               DaemonCounters&) const {
+  static void acquire(const Request& request, const IoSlot& slot, std::uint32_t, Chain& chain,
+                      DaemonCounters&) {
     if (request.op != Op::write) return;
-    const ssize_t copied = ::pread(char_device_, slot.buffer, request.bytes, offset(slot));
+    const ssize_t copied = ::pread(slot.char_device, slot.buffer, request.bytes, offset(slot));
     if (copied != static_cast<ssize_t>(request.bytes)) [[unlikely]]
       chain.set_result(copied < 0 ? -errno : -EIO);
   }
   [[nodiscard]] static Data data(const Request&, const IoSlot& slot, std::uint32_t) {
     return {.place = Data::Place::memory, .memory = slot.buffer};
   }
-  void release(const Request& request, const IoSlot& slot, std::uint32_t, Chain& chain) const {
+  static void release(const Request& request, const IoSlot& slot, std::uint32_t, Chain& chain) {
     const std::int32_t served = chain.result();
     if (request.op != Op::read || served <= 0) return;
     const ssize_t copied =
-        ::pwrite(char_device_, slot.buffer, static_cast<std::size_t>(served), offset(slot));
+        ::pwrite(slot.char_device, slot.buffer, static_cast<std::size_t>(served), offset(slot));
     if (copied != served) [[unlikely]]
       chain.set_result(copied < 0 ? -errno : -EIO);
   }
 
  protected:
-  [[nodiscard]] int char_device() const { return char_device_; }
   static off_t offset(const IoSlot& slot) {
     return static_cast<off_t>(UBLKSRV_IO_BUF_OFFSET +
                               (static_cast<std::uint64_t>(slot.queue_id) << UBLK_QID_OFF) +
                               (static_cast<std::uint64_t>(slot.tag) << UBLK_TAG_OFF));
   }
-
- private:
-  int char_device_;
 };
 static_assert(DataPath<UserCopyPath>);
 

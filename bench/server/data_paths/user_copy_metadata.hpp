@@ -12,8 +12,8 @@ namespace ublkbench {
 
 class UserCopyMetadataPath : public UserCopyPath {
  public:
-  UserCopyMetadataPath(int char_device, const MetadataStore* store, std::uint32_t data_bytes)
-      : UserCopyPath(char_device), store_(store), data_bytes_(data_bytes) {}
+  UserCopyMetadataPath(const MetadataStore* store, std::uint32_t data_bytes)
+      : store_(store), data_bytes_(data_bytes) {}
 
   void acquire(const Request& request, const IoSlot& slot, std::uint32_t index, Chain& chain,
                DaemonCounters& counters) const {
@@ -32,7 +32,7 @@ class UserCopyMetadataPath : public UserCopyPath {
     const auto metadata = metadata_of(slot, static_cast<std::uint32_t>(served));
     int error = store_->read(request.offset, metadata);
     if (error == 0)
-      error = whole(::pwrite(char_device(), metadata.data(), metadata.size(), position(slot)),
+      error = whole(::pwrite(slot.char_device, metadata.data(), metadata.size(), position(slot)),
                     metadata.size());
     if (error != 0) [[unlikely]]
       chain.set_result(error);
@@ -60,7 +60,7 @@ class UserCopyMetadataPath : public UserCopyPath {
         if (!has_metadata(slot)) return 0;
         const auto metadata = metadata_of(slot, request.bytes);
         const int error =
-            whole(::pread(char_device(), metadata.data(), metadata.size(), position(slot)),
+            whole(::pread(slot.char_device, metadata.data(), metadata.size(), position(slot)),
                   metadata.size());
         return error != 0 ? error : store_->write(request.offset, metadata, request.fua);
       }

@@ -18,7 +18,8 @@ namespace ublkbench {
 inline void queue_buffer_command(std::uint32_t op, const IoSlot& slot, std::uint32_t index,
                                  Chain& chain) {
   io_uring_sqe* const sqe = chain.uncleared_step();
-  prep_io_command(sqe, op, slot.queue_id, slot.tag, 0, index, 0, encode(Owner::quiet, index));
+  prep_io_command(sqe, slot.command, op, slot.queue_id, slot.tag, 0, index, 0,
+                  encode(Owner::quiet, index));
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
