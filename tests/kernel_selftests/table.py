@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Makes the table of docs/kernel-selftests.md from the results of the last runs.
+"""Brings docs/kernel-selftests.md up to date with the results of the last runs.
 
-usage: table.py >docs/kernel-selftests.md, after 'scripts/vm test --label kernel-selftests'
+usage: table.py, after 'scripts/vm test --label kernel-selftests' or a group of it. A script that was not run since
+keeps its row.
 """
 
 import json
+import re
 import sys
 
 import run
+
+DOCUMENT = run.HERE.parents[1] / "docs/kernel-selftests.md"
 
 HEAD = """\
 # The kernel's ublk selftests with ublk-server
@@ -32,10 +36,15 @@ This file is made by `tests/kernel_selftests/table.py` from real runs.
 """
 
 
-def row(name):
+def earlier_rows():
+    rows = re.findall(r"^\| [a-z]+_\d+ \|.*$", DOCUMENT.read_text(), re.MULTILINE)
+    return {line.split()[1]: line for line in rows}
+
+
+def row(name, earlier):
     path = run.RESULTS / f"{name}.json"
     if not path.exists():
-        return f"| {name} | not run | | | {run.KNOWN.get(name, '')} |"
+        return earlier.get(name) or f"| {name} | not run | | | {run.KNOWN.get(name, '')} |"
     result = json.loads(path.read_text())
     remark = run.KNOWN.get(name, "") if result["outcome"] != "pass" else ""
     return f"| {name} | {result['outcome']} | {result['seconds']:.0f} | {result['kernel']} | {remark} |"
@@ -45,7 +54,10 @@ def main():
     names = sorted(path.stem.removeprefix("test_") for path in run.SOURCE.glob("test_*_*.sh"))
     if not names:
         sys.exit(f"no scripts in {run.SOURCE}: 'scripts/vm test' fetches them")
-    print(HEAD + "\n".join(map(row, names)))
+    earlier = earlier_rows()
+    rows = [row(name, earlier) for name in names]
+    passed = sum("| pass |" in line for line in rows)
+    DOCUMENT.write_text(HEAD + "\n".join(rows) + f"\n\n{passed} of {len(rows)} pass.\n")
 
 
 if __name__ == "__main__":
