@@ -32,7 +32,8 @@ OUTCOMES = {0: "pass", 4: "skip"}
 KNOWN = {
     "integrity_02": "needs fio 3.42 or newer; Debian 13 has 3.39",
 }
-LIMIT_S = 400  # the kernel's limit is 150 s on real machines
+# Bounds a hang, not slowness: stripe_01 passes after 354 s in an emulator on a busy host.
+LIMIT_S = 1200
 KERNEL_COMPLAINS = re.compile(r"WARNING:|BUG:|KASAN|blocked for more than|Call Trace|general protection")
 
 

@@ -47,6 +47,8 @@ def row(name, earlier):
         return earlier.get(name) or f"| {name} | not run | | | {run.KNOWN.get(name, '')} |"
     result = json.loads(path.read_text())
     remark = run.KNOWN.get(name, "") if result["outcome"] != "pass" else ""
+    if result["output"].startswith("not done in"):
+        remark = result["output"]
     return f"| {name} | {result['outcome']} | {result['seconds']:.0f} | {result['kernel']} | {remark} |"
 
 
