@@ -16,7 +16,7 @@ from ublk import LONG, devices, run, succeed, wait_until
 MODES = ("copy", "batch,auto_zc") if not LONG else (
     "copy", "get_data", "user_copy", "zc", "auto_zc", "mixed:64k", "batch", "batch,user_copy",
     "batch,zc", "batch,auto_zc")
-COUNT = 64 if LONG else 12
+COUNT = 64 if LONG else 8
 
 
 def threads(pid):
@@ -28,7 +28,8 @@ def holds(pid, number):
     """What a process has open or mapped of device `number`, removed or not."""
     name = f"/dev/ublkc{number}"
     links = [os.readlink(link) for link in glob.glob(f"/proc/{pid}/fd/*") if os.path.islink(link)]
-    mapped = [line.split(maxsplit=5)[-1] for line in open(f"/proc/{pid}/maps", encoding="utf-8")]
+    maps = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+    mapped = [line.split(maxsplit=5)[-1] for line in maps]
     return [path.strip() for path in links + mapped if path.split(" ")[0].strip() == name]
 
 
