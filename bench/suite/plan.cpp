@@ -35,6 +35,7 @@ std::vector<Cell> control_cells(const RunOptions& options, const std::vector<Cel
     control.kind = Cell::Kind::control;
     control.mode = {};
     control.target = options.control;
+    control.probes.clear();
     if (seen.insert(control.name()).second) controls.push_back(control);
   }
   return controls;
@@ -87,8 +88,9 @@ std::string Cell::mode_name() const {
 }
 
 std::string Cell::name() const {
-  return std::format("{} {}qd={} bs={} {}", mode_name(), kind == Kind::ublk ? target + ' ' : "",
-                     depth, format_size(block_bytes), load::name_of(pattern));
+  return std::format("{} {}qd={} bs={} {}{}", mode_name(), kind == Kind::ublk ? target + ' ' : "",
+                     depth, format_size(block_bytes), load::name_of(pattern),
+                     probes.empty() ? "" : " probes=" + probes);
 }
 
 nlohmann::json Cell::to_json() const {
@@ -99,7 +101,20 @@ nlohmann::json Cell::to_json() const {
           {"target", target},
           {"depth", depth},
           {"block_bytes", block_bytes},
-          {"pattern", load::name_of(pattern)}};
+          {"pattern", load::name_of(pattern)},
+          {"probes", probes}};
+}
+
+/// What a probe costs shows only beside the same cell without it, in the same run.
+std::vector<Cell> with_probed_twins(const std::vector<Cell>& cells, const std::string& probes) {
+  std::vector<Cell> all;
+  for (const Cell& cell : cells) {
+    all.push_back(cell);
+    if (probes.empty()) continue;
+    all.push_back(cell);
+    all.back().probes = probes;
+  }
+  return all;
 }
 
 /// A target's data cannot always be reached through a ring that polls. A mode that was asked for by
@@ -158,6 +173,7 @@ Result<Plan> make_plan(const RunOptions& options) {
       return bad_input(std::format("cell '{}' is asked for twice", cell.name()));
     if (auto valid = validate_cell(options, cell); !valid) return std::unexpected(valid.error());
   }
+  plan.cells = with_probed_twins(plan.cells, options.probes);
   std::ranges::copy(control_cells(options, plan.cells), std::back_inserter(plan.cells));
   if (options.repeat < 1) return bad_input("--repeat 0", "at least one round is needed");
   plan.rounds = shuffled_rounds(plan.cells.size(), options.repeat, options.seed);

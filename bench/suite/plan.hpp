@@ -34,6 +34,7 @@ struct RunOptions {
   load::LoadOptions load;  ///< the rest of the load; device, depth, size, pattern from the axes
   std::string device;      ///< a device that somebody else serves; no server is started then
   std::string control = "null_blk";  ///< "null_blk", "none" or a device
+  std::string probes;  ///< "batch,latency" for ublk-probe; every cell is then measured without, too
   VerifyPolicy verify = VerifyPolicy::automatic;
   HangDumpOptions hang_dump;
   unsigned repeat = 5;
@@ -49,6 +50,7 @@ struct Cell {
   unsigned depth = 0;
   std::uint64_t block_bytes = 0;
   load::Pattern pattern = load::Pattern::randread;
+  std::string probes;  ///< attached meanwhile; empty: none
 
   /// "batch,auto_zc null qd=128 bs=4k randread": unique in a plan, and its name for people.
   [[nodiscard]] std::string name() const;

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <format>
+#include <optional>
 
 #include "bench/base/clock.hpp"
 #include "bench/control/features.hpp"
@@ -13,6 +15,7 @@
 #include "bench/suite/child.hpp"
 #include "bench/suite/hang_dump.hpp"
 #include "bench/suite/null_block.hpp"
+#include "bench/suite/probe_process.hpp"
 #include "bench/suite/usage.hpp"
 #include "bench/suite/verify_cell.hpp"
 
@@ -111,6 +114,54 @@ Sample sample_of(const json& outcome) {
   return sample;
 }
 
+/// What the probes and, over the same time, the server itself counted. The device is idle at both
+/// edges, so that the two can be compared to the last I/O.
+class Probing {
+ public:
+  static Result<std::optional<Probing>> start(const std::string& probes, int device,
+                                              const Server* server) {
+    if (probes.empty()) return std::nullopt;
+    Probing probing;
+    if (server != nullptr) {
+      probing.meter_.emplace(server->process(), server->counters());
+      probing.before_ = probing.meter_->read();
+    }
+    auto process = ProbeProcess::start(device, probes);
+    if (!process) return std::unexpected(process.error());
+    probing.process_.emplace(std::move(*process));
+    return std::optional<Probing>(std::move(probing));
+  }
+
+  Result<json> finish() {
+    auto outcome = process_->finish();
+    if (!outcome) return outcome;
+    (*outcome)["server"] = meter_ ? (meter_->read() - before_).to_json() : json();
+    return outcome;
+  }
+
+ private:
+  std::optional<ServerMeter> meter_;
+  ServerUsage before_;
+  std::optional<ProbeProcess> process_;
+};
+
+/// The load of a cell with the cell's probes attached to ublk device `device`.
+Sample load_probed(const Cell& cell, const load::LoadOptions& options, int device,
+                   const Server* server) {
+  auto probing = Probing::start(cell.probes, device, server);
+  if (!probing) return failed_sample(probing.error());
+  auto outcome = load_and_meter(options, server);
+  Sample sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
+  if (!*probing) return sample;
+  auto counted = (*probing)->finish();
+  if (counted)
+    sample.record["probe"] = std::move(*counted);
+  else if (sample.exit == ExitCode::ok)
+    return failed_sample(counted.error());
+  return sample;
+}
+
+/// The N of /dev/ublkbN; nothing for another device.
 json describe(const Server& server, const ServeOptions& options) {
   const auto& device = server.device();
   return {{"id", server.id()},
@@ -182,8 +233,7 @@ Sample Sampler::measure_ublk(const Cell& cell) {
   } else {
     load::LoadOptions load = load_options(options_, cell, server->block_path());
     load.buffer_file = server->shared_memory_path();
-    auto outcome = load_and_meter(load, &*server);
-    sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
+    sample = load_probed(cell, load, server->id(), &*server);
   }
   explain_hang(sample, server->id());
   sample.record["device"] = describe(*server, serve);
@@ -204,9 +254,12 @@ Sample Sampler::measure_control(const Cell& cell) {
 }
 
 Sample Sampler::measure_device(const Cell& cell, const std::string& path) {
-  auto outcome = load_and_meter(load_options(options_, cell, path), nullptr);
-  Sample sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
-  explain_hang(sample, ublk_number(path));
+  const int device = ublk_number(path);
+  if (device < 0 && !cell.probes.empty())
+    return failed_sample(
+        bad_input("--probe with " + path, "the probes are for ublk devices").error());
+  Sample sample = load_probed(cell, load_options(options_, cell, path), device, nullptr);
+  explain_hang(sample, device);
   sample.record["device"] = {{"path", path}, {"queue_limits", queue_limits(path)}};
   return sample;
 }

@@ -69,7 +69,8 @@ CellSummary summary_of(const json& cell, const json& document) {
                       .target = cell["target"],
                       .depth = cell["depth"],
                       .block_bytes = cell["block_bytes"],
-                      .pattern = cell["pattern"]};
+                      .pattern = cell["pattern"],
+                      .probes = cell.value("probes", "")};
   std::map<std::string, std::vector<double>> values;
   for (const json& sample : samples) {
     if (sample["cell"] != summary.id) continue;
@@ -104,12 +105,18 @@ void add_ratios(std::vector<CellSummary>& cells) {
   for (CellSummary& cell : cells) {
     if (cell.kind == "control") continue;
     const auto first = std::ranges::find_if(cells, [&cell](const CellSummary& other) {
-      return other.kind == cell.kind && other.target == cell.target && same_load(other, cell);
+      return other.kind == cell.kind && other.target == cell.target && same_load(other, cell) &&
+             other.probes == cell.probes;
+    });
+    const auto bare = std::ranges::find_if(cells, [&cell](const CellSummary& other) {
+      return other.kind == cell.kind && other.mode == cell.mode && other.target == cell.target &&
+             same_load(other, cell) && other.probes.empty();
     });
     const auto control = std::ranges::find_if(cells, [&cell](const CellSummary& other) {
       return other.kind == "control" && same_load(other, cell);
     });
     if (first->id != cell.id) cell.ratio_to_first = iops_ratio(cell, *first);
+    if (bare != cells.end() && !cell.probes.empty()) cell.ratio_to_bare = iops_ratio(cell, *bare);
     if (control != cells.end()) cell.ratio_to_control = iops_ratio(cell, *control);
   }
 }

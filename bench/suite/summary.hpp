@@ -28,6 +28,7 @@ struct CellSummary {
   std::uint64_t depth = 0;
   std::uint64_t block_bytes = 0;
   std::string pattern;
+  std::string probes;  ///< that were attached; empty: none
   std::size_t good = 0;
   std::size_t failed = 0;
   std::string reason;  ///< of the last failed sample
@@ -37,6 +38,7 @@ struct CellSummary {
   /// where that makes sense. Absent where not measured.
   std::map<std::string, Spread> figures;
   std::optional<double> ratio_to_first;    ///< IOPS against the first mode under the same load
+  std::optional<double> ratio_to_bare;     ///< IOPS against the same without its probes
   std::optional<double> ratio_to_control;  ///< IOPS against the control under the same load
 };
 

@@ -84,6 +84,10 @@ Table layout(const std::vector<CellSummary>& cells) {
   add_axis(table, cells, "bs", false,
            [](const CellSummary& c) { return format_size(c.block_bytes); });
   add_axis(table, cells, "qd", false, [](const CellSummary& c) { return std::to_string(c.depth); });
+  if (std::ranges::any_of(cells, [](const auto& c) { return !c.probes.empty(); }))
+    table.columns.push_back({"probes", true, [](const CellSummary& c) {
+                               return c.probes.empty() ? std::string(absent) : c.probes;
+                             }});
   table.columns.push_back({"n", false, samples_of});
   table.columns.push_back({"IOPS", false, figure("iops", format_count)});
   table.columns.push_back({"min..max", false, range});
@@ -102,6 +106,8 @@ Table layout(const std::vector<CellSummary>& cells) {
              [](double value) { return std::format("{:.1f}%", 100 * value); });
   if (std::ranges::any_of(cells, [](const auto& c) { return c.ratio_to_first.has_value(); }))
     table.columns.push_back({"x first", false, ratio(&CellSummary::ratio_to_first)});
+  if (std::ranges::any_of(cells, [](const auto& c) { return c.ratio_to_bare.has_value(); }))
+    table.columns.push_back({"x unprobed", false, ratio(&CellSummary::ratio_to_bare)});
   if (std::ranges::any_of(cells, [](const auto& c) { return c.ratio_to_control.has_value(); }))
     table.columns.push_back({"x control", false, ratio(&CellSummary::ratio_to_control)});
   table.columns.push_back({"verified", true, [](const CellSummary& c) {
@@ -171,13 +177,13 @@ std::string csv(const std::vector<CellSummary>& cells) {
                                "enters",
                                "shared_memory_hit_ratio"};
   std::string text =
-      "kind,mode,target,depth,block_bytes,pattern,good_samples,failed_samples,verify";
+      "kind,mode,target,depth,block_bytes,pattern,probes,good_samples,failed_samples,verify";
   for (const char* name : figures) text += std::format(",{0},{0}_min,{0}_max", name);
   text += '\n';
   for (const CellSummary& cell : cells) {
-    text += std::format("{},{},{},{},{},{},{},{},{}", cell.kind, csv_field(cell.mode),
+    text += std::format("{},{},{},{},{},{},{},{},{},{}", cell.kind, csv_field(cell.mode),
                         csv_field(cell.target), cell.depth, cell.block_bytes, cell.pattern,
-                        cell.good, cell.failed, cell.verify);
+                        csv_field(cell.probes), cell.good, cell.failed, cell.verify);
     for (const char* name : figures) {
       const auto found = cell.figures.find(name);
       text += found == cell.figures.end() ? std::string(",,,")
@@ -211,6 +217,20 @@ std::string heading(const Table& table, const json& document) {
   return text;
 }
 
+/// What the probes of each cell's last good sample counted, as ublk-probe prints it.
+std::string probed(const json& document) {
+  std::string text;
+  for (const json& cell : document["cells"]) {
+    const json* last = nullptr;
+    for (const json& sample : document["samples"])
+      if (sample["cell"] == cell["id"] && sample.contains("probe")) last = &sample["probe"];
+    if (last == nullptr) continue;
+    text += std::format("\n{}, one sample, warm-up included:\n{}", cell["id"].get<std::string>(),
+                        last->value("text", std::string()));
+  }
+  return text;
+}
+
 std::string failures(const std::vector<CellSummary>& cells) {
   std::string text;
   for (const CellSummary& cell : cells)
@@ -228,7 +248,8 @@ std::string render(const json& document, TableFormat format) {
   const std::vector<Row> rows = rows_of(table, cells);
   const std::string body =
       format == TableFormat::markdown ? markdown(table, rows) : aligned(table, rows);
-  return heading(table, document) + "\n" + body + failures(cells);
+  return heading(table, document) + "\n" + body + failures(cells) +
+         (format == TableFormat::text ? probed(document) : std::string());
 }
 
 }  // namespace ublkbench

@@ -90,6 +90,10 @@ void RunCli::add_matrix(CLI::App& app) {
                  "Cell without ublk in every round: null_blk, none, or a device to read")
       ->capture_default_str()
       ->group("Matrix");
+  app.add_option("--probe", values_.probes,
+                 "Attach these probes of ublk-probe, joined by commas; every cell is measured with "
+                 "and without them")
+      ->group("Matrix");
   app.add_option("--device", values_.device,
                  "Drive a device that somebody else serves; no server of ours is started")
       ->group("Matrix");

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+#include "probes/batch.h"
+
+#include <bpf/libbpf.h>
+
+#include <linux/ublk_cmd.h>
+#include <algorithm>
+
+#include <cstring>
+#include <format>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "batch.skel.h"
+#include "probes/lib/bpf.hpp"
+#include "probes/lib/histogram_text.hpp"
+#include "probes/probes.hpp"
+
+namespace ublkbench::probes {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<Role>& roles() {
+  static const std::vector<Role> all = {
+      {.name = "io commands per fetch, per I/O",
+       .ways = {{.hooks = {call_of("ublk_cmd_list_tw_cb", BATCH_ON_DISPATCH_LIST, "io_tw_req"),
+                           call_of("ublk_cmd_tw_cb", BATCH_ON_DISPATCH_ONE, "io_tw_req")},
+                 .remark = "counts what task work dispatches; a request that the driver gives back "
+                           "while it is dispatched counts too (totals.requeued_ios)"},
+                {.hooks = {tracepoint("io_uring_complete", "io_command_done")},
+                 .remark = "one program for each CQE of the machine, which misses some if it is "
+                           "preempted (totals.missed_runs); queues are not told apart"}},
+       .without = "fetch batches of servers without UBLK_F_BATCH_IO are not counted"},
+      {.name = "io commands per fetch, batch",
+       .ways = {{.hooks = {call_of("io_uring_mshot_cmd_post_cqe", BATCH_ON_FETCH_POSTED),
+                           call_of("ublk_batch_dispatch_fail.*", BATCH_ON_FETCH_NOT_POSTED)}},
+                {.hooks = {call_of("io_uring_mshot_cmd_post_cqe", BATCH_ON_FETCH_POSTED)},
+                 .remark = "tags that found no room in the completion ring count twice"}},
+       .without = "no FETCH_IO_CMDS on this kernel"},
+      {.name = "commits, batch",
+       .ways = {{.hooks = {call_of("ublk_handle_batch_commit_cmd", BATCH_ON_BATCH_COMMIT)}}},
+       .without = "no COMMIT_IO_CMDS on this kernel"},
+      {.name = "commits per I/O, SQEs per enter",
+       .ways = {{.hooks = {call_of("io_submit_sqes", BATCH_ON_SUBMITTING)},
+                 .remark = "reads the submission queue before it is consumed"}},
+       .without = "io_submit_sqes() cannot be traced",
+       .required = true},
+      {.name = "the turn of a loop",
+       .ways = {{.hooks = {call_of(enter_function, BATCH_ON_ENTERED)},
+                 .remark = "a turn is from one io_uring_enter() of a task to its next"}},
+       .without = "io_uring_enter() cannot be traced",
+       .required = true},
+      {.name = "lists of requests",
+       .ways = {{.hooks = {call_of("ublk_queue_rqs", BATCH_ON_QUEUE_LIST)}}},
+       .without = "the driver has no queue_rqs: requests come one by one"},
+      {.name = "lists of requests, batch",
+       .ways = {{.hooks = {call_of("ublk_batch_queue_rqs", BATCH_ON_QUEUE_LIST),
+                           call_of("ublk_batch_queue_rq", BATCH_ON_BATCH_QUEUE_RQ),
+                           call_of("ublk_commit_rqs", BATCH_ON_COMMIT_RQS)}}},
+       .without = "no UBLK_F_BATCH_IO on this kernel"},
+      {.name = "single requests",
+       .ways = {{.hooks = {call_of("ublk_queue_rq", BATCH_ON_QUEUE_RQ)}}},
+       .without = "requests that come one by one are not counted"},
+      {.name = "requests given back",
+       .ways = {{.hooks = {tracepoint("block_rq_requeue", "requeued")}}},
+       .without = "requests that the driver gives back are not counted"}};
+  return all;
+}
+
+struct KindName {
+  const char* name;
+  const char* meaning;
+};
+
+constexpr KindName kind_names[BATCH_KINDS] = {
+    {"fetch_batch",
+     "io commands per fetch: per FETCH_IO_CMDS completion with UBLK_F_BATCH_IO, "
+     "per turn of the server's loop without"},
+    {"commit_batch",
+     "results per commit: elements of a COMMIT_IO_CMDS with UBLK_F_BATCH_IO, "
+     "COMMIT_AND_FETCH_REQs per io_uring_enter() without"},
+    {"server_sqes", "SQEs per io_uring_enter() of the server"},
+    {"server_cqes", "CQEs per turn of the server's loop"},
+    {"client_sqes", "SQEs per io_uring_enter() of the clients"},
+    {"client_cqes", "CQEs per turn of the clients' loops"},
+    {"queued_requests", "requests that the block layer gave the driver at once"}};
+
+json pairs(const ValueCounts& counts) {
+  json list = json::array();
+  for (const auto& [size, events] : counts) list.push_back({size, events});
+  return list;
+}
+
+double mean(const ValueCounts& counts) {
+  double events = 0;
+  double sum = 0;
+  for (const auto& [size, count] : counts) {
+    events += static_cast<double>(count);
+    sum += static_cast<double>(size) * static_cast<double>(count);
+  }
+  return events == 0 ? 0 : sum / events;
+}
+
+json histogram_json(const ValueCounts& counts) {
+  return {{"mean", mean(counts)}, {"size_events", pairs(counts)}};
+}
+
+ValueCounts counts_from(const json& histogram) {
+  ValueCounts counts;
+  for (const json& pair : histogram["size_events"]) counts[pair[0]] = pair[1];
+  return counts;
+}
+
+class BatchProbe final : public Probe {
+ public:
+  static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
+    auto probe = std::make_unique<BatchProbe>();
+    if (!probe->skeleton_) return failed("open the BPF object of probe", "batch", errno);
+    aim(*probe->skeleton_->rodata, setup.subject);
+    probe->skeleton_->rodata->may_need_get_data = may_need_get_data(setup.subject);
+    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
+    if (!chosen) return std::unexpected(chosen.error());
+    probe->hooks_ = std::move(*chosen);
+    probe->skeleton_->rodata->late_fetch_by_sqe = probe->hooks_.uses("ublk_cmd_list_tw_cb");
+    listen(*probe->skeleton_->rodata, probe->hooks_);
+    auto link = load_and_attach(probe->skeleton_->skeleton, "batch", probe->hooks_.entries_);
+    if (!link) return std::unexpected(link.error());
+    probe->link_ = std::move(*link);
+    return probe;
+  }
+
+  [[nodiscard]] Result<json> record() const override {
+    ValueCounts sums[BATCH_KINDS];
+    json parts = json::array();
+    batch_key key;
+    const void* previous = nullptr;
+    while (bpf_map__get_next_key(skeleton_->maps.places, previous, &key, sizeof(key)) == 0) {
+      previous = &key;
+      auto counts = counts_of(key);
+      if (!counts) return std::unexpected(counts.error());
+      for (const auto& [size, events] : *counts) sums[key.kind][size] += events;
+      parts.push_back(part(key, *counts));
+    }
+    json record = {{"used", hooks_.used()}, {"unavailable", hooks_.unavailable()}};
+    for (unsigned kind = 0; kind < BATCH_KINDS; ++kind)
+      if (!sums[kind].empty()) record[kind_names[kind].name] = histogram_json(sums[kind]);
+    record["parts"] = parts;
+    record["totals"] = totals();
+    return record;
+  }
+
+  [[nodiscard]] std::string text(const json& record) const override {
+    std::string text;
+    for (const KindName& kind : kind_names) {
+      if (!record.contains(kind.name)) continue;
+      const ValueCounts counts = counts_from(record[kind.name]);
+      text += std::format("{} (mean {:.1f})\n{}\n", kind.meaning, mean(counts),
+                          log2_histogram(kind.name, counts));
+    }
+    if (text.empty()) text = "no I/O was seen\n";
+    return text + trouble(record["totals"]);
+  }
+
+  [[nodiscard]] bool settled() const override {
+    const batch_totals& totals = skeleton_->bss->totals;
+    return totals.fetched_ios == totals.committed_ios;
+  }
+
+ private:
+  struct Destroy {
+    void operator()(batch_bpf* skeleton) const { batch_bpf::destroy(skeleton); }
+  };
+
+  static bool may_need_get_data(const Subject& subject) {
+    return subject.all || std::ranges::any_of(subject.devices, [](const Device& device) {
+             return (device.flags & UBLK_F_NEED_GET_DATA) != 0;
+           });
+  }
+
+  Result<ValueCounts> counts_of(const batch_key& key) const {
+    ValueCounts counts;
+    __u32 index = 0;
+    if (bpf_map__lookup_elem(skeleton_->maps.places, &key, sizeof(key), &index, sizeof(index), 0) !=
+            0 ||
+        index >= BATCH_HISTOGRAMS)
+      return counts;
+    const auto histogram = std::make_unique<batch_histogram>();
+    if (auto read =
+            read_element(skeleton_->maps.histograms, index, histogram.get(), sizeof(*histogram));
+        !read)
+      return std::unexpected(read.error());
+    for (unsigned size = 0; size <= BATCH_LARGEST; ++size)
+      if (histogram->events[size] != 0) counts[size] = histogram->events[size];
+    return counts;
+  }
+
+  static json part(const batch_key& key, const ValueCounts& counts) {
+    return {{"histogram", kind_names[key.kind].name},
+            {"device", key.dev},
+            {"queue", key.queue == BATCH_ANY_QUEUE ? json() : json(key.queue)},
+            {"task", {{"tid", key.tid}, {"name", std::string(key.comm, ::strnlen(key.comm, 16))}}},
+            {"mean", mean(counts)},
+            {"size_events", pairs(counts)}};
+  }
+
+  [[nodiscard]] json totals() const {
+    const batch_totals& totals = skeleton_->bss->totals;
+    return {{"fetched_ios", totals.fetched_ios},
+            {"committed_ios", totals.committed_ios},
+            {"lost_events", totals.lost_events},
+            {"unread_sqes", totals.unread_sqes},
+            {"resubmitted_sqes", totals.resubmitted_sqes},
+            {"aborted_ios", totals.aborted_ios},
+            {"requeued_ios", totals.requeued_ios},
+            {"missed_runs", missed_runs(skeleton_->obj, link_)}};
+  }
+
+  static std::string trouble(const json& totals) {
+    std::string text;
+    const auto say = [&](const char* name, const char* what) {
+      if (totals.value(name, 0ULL) != 0)
+        text += std::format("{} {}\n", totals.value(name, 0ULL), what);
+    };
+    say("lost_events", "batches are in no histogram: too many tasks and queues for the table");
+    say("unread_sqes", "SQEs of SQPOLL rings were not read: their commits are in no histogram");
+    say("aborted_ios", "io commands went back to the driver: their task was exiting");
+    say("resubmitted_sqes", "SQEs were counted twice: the kernel had no memory for them at first");
+    say("missed_runs",
+        "times a program did not run, as it was just running on that CPU: batches are missing");
+    say("requeued_ios", "requests went back to the block layer; some may count as fetched twice");
+    return text;
+  }
+
+  std::unique_ptr<batch_bpf, Destroy> skeleton_{batch_bpf::open()};
+  ChosenHooks hooks_;
+  Link link_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Probe>> attach_batch(const ProbeSetup& setup) {
+  return BatchProbe::attach(setup);
+}
+
+}  // namespace ublkbench::probes

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "probes/lib/bpf.hpp"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <format>
+#include <fstream>
+#include <string>
+
+namespace ublkbench::probes {
+namespace {
+
+std::string last_complaint;  // of libbpf; its callback has no user data
+
+int keep_complaint(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  char line[512];
+  std::vsnprintf(line, sizeof(line), format, arguments);
+  const std::string text(line);
+  // The verifier's log is pages long; what it was about is in the lines around it.
+  if (text.find("BEGIN PROG LOAD LOG") != std::string::npos) return 0;
+  last_complaint = text.substr(0, text.find('\n'));
+  if (last_complaint.starts_with("libbpf: ")) last_complaint.erase(0, 8);
+  return 0;
+}
+
+int print_all(libbpf_print_level level, const char* format, va_list arguments) {
+  return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, arguments);
+}
+
+/// "confidentiality", "integrity", or empty.
+std::string lockdown() {
+  std::ifstream file("/sys/kernel/security/lockdown");
+  std::string text;
+  std::getline(file, text);
+  const std::size_t open = text.find('[');
+  const std::string word =
+      open == std::string::npos ? "" : text.substr(open + 1, text.find(']') - open - 1);
+  return word == "none" ? "" : word;
+}
+
+std::string hint_for(int errnum) {
+  if (const std::string word = lockdown(); !word.empty() && (errnum == EPERM || errnum == EINVAL))
+    return std::format("the kernel is locked down ({}); boot without lockdown=", word);
+  if (errnum == EPERM)
+    return "run as root (the probes need CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN)";
+  return last_complaint.empty() ? "UBLK_PROBE_DEBUG=1 shows what libbpf says" : last_complaint;
+}
+
+}  // namespace
+
+void quiet_libbpf() {
+  const char* const debug = std::getenv("UBLK_PROBE_DEBUG");
+  libbpf_set_print(debug != nullptr && *debug != '\0' ? print_all : keep_complaint);
+}
+
+void DestroyLink::operator()(bpf_link* link) const { bpf_link__destroy(link); }
+
+Result<Link> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
+                             const std::vector<EntryHook>& entries) {
+  last_complaint.clear();
+  if (const int ret = bpf_object__load_skeleton(skeleton); ret != 0)
+    return failed("load the BPF programs of probe", probe, -ret, hint_for(-ret));
+  std::vector<const char*> symbols;
+  std::vector<__u64> events;
+  for (const EntryHook& entry : entries) {
+    symbols.push_back(entry.symbol.c_str());
+    events.push_back(entry.event);
+  }
+  LIBBPF_OPTS(bpf_kprobe_multi_opts, options);
+  options.syms = symbols.data();
+  options.cookies = events.data();
+  options.cnt = symbols.size();
+  Link link(bpf_program__attach_kprobe_multi_opts(
+      bpf_object__find_program_by_name(*skeleton->obj, "entry"), nullptr, &options));
+  if (!link)
+    return failed(
+        "attach to the kernel's functions the probe", probe, errno,
+        errno == EOPNOTSUPP ? "the probe needs a kernel with CONFIG_FPROBE" : hint_for(errno));
+  if (const int ret = bpf_object__attach_skeleton(skeleton); ret != 0) {
+    bpf_object__detach_skeleton(skeleton);
+    return failed("attach the BPF programs of probe", probe, -ret, hint_for(-ret));
+  }
+  return link;
+}
+
+std::uint64_t missed_runs(bpf_object* object, const Link& entries) {
+  std::uint64_t missed = 0;
+  bpf_program* program = nullptr;
+  while ((program = bpf_object__next_program(object, program)) != nullptr) {
+    bpf_prog_info info{};
+    __u32 bytes = sizeof(info);
+    if (bpf_program__fd(program) >= 0 &&
+        bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &bytes) == 0)
+      missed += info.recursion_misses;
+  }
+  bpf_link_info info{};
+  __u32 bytes = sizeof(info);
+  if (bpf_link_get_info_by_fd(bpf_link__fd(entries.get()), &info, &bytes) == 0)
+    missed += info.kprobe_multi.missed;
+  return missed;
+}
+
+Result<unsigned> possible_cpus() {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return failed("count", "the possible CPUs", -cpus);
+  return static_cast<unsigned>(cpus);
+}
+
+Result<> read_element(const bpf_map* map, unsigned index, void* value, std::size_t bytes) {
+  const int ret = bpf_map__lookup_elem(map, &index, sizeof(index), value, bytes, 0);
+  if (ret != 0) return failed("read the BPF map", bpf_map__name(map), -ret);
+  return {};
+}
+
+}  // namespace ublkbench::probes

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// libbpf's calls with errors that say what to do.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+#include "probes/lib/hooks.hpp"
+
+struct bpf_object;
+struct bpf_object_skeleton;
+struct bpf_map;
+struct bpf_link;
+
+namespace ublkbench::probes {
+
+/// Keeps libbpf's own messages off the terminal; the last error of them joins ours.
+void quiet_libbpf();
+
+struct DestroyLink {
+  void operator()(bpf_link* link) const;
+};
+using Link = std::unique_ptr<bpf_link, DestroyLink>;
+
+/// Loads what is enabled in the skeleton, attaches it, and on failure leaves nothing attached.
+/// The link is that of "entry"; the skeleton owns the others.
+Result<Link> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
+                             const std::vector<EntryHook>& entries);
+
+/// How often a program of the object should have run and did not: it was preempted or interrupted
+/// on the same CPU while it ran. Events are missing from what was counted then.
+std::uint64_t missed_runs(bpf_object* object, const Link& entries);
+
+/// One element of an array map, by value.
+Result<> read_element(const bpf_map* map, unsigned index, void* value, std::size_t bytes);
+
+/// How many elements a per-CPU map has for each index.
+Result<unsigned> possible_cpus();
+
+/// The elements of all CPUs of a per-CPU array. sizeof(Value) must be a multiple of 8.
+template <class Value>
+Result<std::vector<Value>> read_element_of_cpus(const bpf_map* map, unsigned index) {
+  static_assert(sizeof(Value) % 8 == 0);
+  const auto cpus = possible_cpus();
+  if (!cpus) return std::unexpected(cpus.error());
+  std::vector<Value> values(*cpus);
+  if (auto read = read_element(map, index, values.data(), values.size() * sizeof(Value)); !read)
+    return std::unexpected(read.error());
+  return values;
+}
+
+}  // namespace ublkbench::probes

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#include "probes/lib/hooks.hpp"
+
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <format>
+#include <nlohmann/json.hpp>
+#include <ranges>
+#include <string>
+
+namespace ublkbench::probes {
+namespace {
+
+bool is_pattern(const Hook& hook) { return std::string_view(hook.target).ends_with(".*"); }
+
+bool there(const Hook& hook, const KernelTypes& kernel) {
+  if (hook.kind == Hook::Kind::tracepoint) return kernel.has_tracepoint(hook.target);
+  if (is_pattern(hook)) return !kernel.driver_symbol(hook.target).empty();
+  if (!kernel.has_function(hook.target)) return false;
+  return *hook.first_parameter == '\0' ||
+         kernel.first_parameter_struct(hook.target) == hook.first_parameter;
+}
+
+const Way* best_way(const Role& role, const KernelTypes& kernel, Preference preference) {
+  const auto usable = [&](const Way& way) {
+    return std::ranges::all_of(way.hooks, [&](const Hook& hook) { return there(hook, kernel); });
+  };
+  const Way* best = nullptr;
+  for (const Way& way : role.ways) {
+    if (!usable(way)) continue;
+    best = &way;
+    if (preference == Preference::cheapest) break;
+  }
+  return best;
+}
+
+Result<> enable(const Hook& hook, const KernelTypes& kernel, bpf_object* object,
+                std::vector<EntryHook>& entries) {
+  bpf_program* const program = bpf_object__find_program_by_name(object, hook.program);
+  if (program == nullptr) return failed("find the BPF program", hook.program, ENOENT);
+  bpf_program__set_autoload(program, true);
+  if (hook.kind == Hook::Kind::entry)
+    entries.push_back(
+        {is_pattern(hook) ? kernel.driver_symbol(hook.target) : hook.target, hook.event});
+  return {};
+}
+
+}  // namespace
+
+nlohmann::json ChosenHooks::used() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Used& used : used_) {
+    nlohmann::json entry = {{"for", used.role}, {"hooks", used.targets}};
+    if (!used.remark.empty()) entry["remark"] = used.remark;
+    list.push_back(entry);
+  }
+  return list;
+}
+
+nlohmann::json ChosenHooks::unavailable() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Missing& missing : missing_)
+    list.push_back({{"for", missing.role}, {"consequence", missing.without}});
+  return list;
+}
+
+bool ChosenHooks::uses(std::string_view target) const {
+  return std::ranges::any_of(
+      used_, [&](const Used& used) { return std::ranges::contains(used.targets, target); });
+}
+
+bool ChosenHooks::has(std::string_view role) const {
+  return std::ranges::any_of(used_, [&](const Used& used) { return used.role == role; });
+}
+
+Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTypes& kernel,
+                                 Preference preference, bpf_object* object) {
+  bpf_program* program = nullptr;
+  while ((program = bpf_object__next_program(object, program)) != nullptr)
+    bpf_program__set_autoload(program, false);
+  ChosenHooks chosen;
+  for (const Role& role : roles) {
+    const Way* const way = best_way(role, kernel, preference);
+    if (way == nullptr) {
+      if (role.required)
+        return unsupported(std::format("this kernel has nothing to attach to for '{}'", role.name),
+                           role.without);
+      chosen.missing_.push_back({role.name, role.without});
+      continue;
+    }
+    ChosenHooks::Used used{.role = role.name, .targets = {}, .remark = way->remark};
+    for (const Hook& hook : way->hooks) {
+      if (auto enabled = enable(hook, kernel, object, chosen.entries_); !enabled)
+        return std::unexpected(enabled.error());
+      used.targets.emplace_back(hook.target);
+    }
+    chosen.used_.push_back(std::move(used));
+  }
+  return chosen;
+}
+
+}  // namespace ublkbench::probes

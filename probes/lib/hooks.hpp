@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// Where a probe attaches. The driver has no tracepoints, and its functions differ between kernels;
+// so a probe lists for each thing that it wants to know the ways to learn it, best first, and says
+// which one it used and what it cannot see without.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+#include "probes/lib/kernel_types.hpp"
+
+struct bpf_object;
+
+namespace ublkbench::probes {
+
+/// The system call's function has another name on each architecture.
+#if defined(__x86_64__)
+inline constexpr const char* enter_function = "__x64_sys_io_uring_enter";
+#elif defined(__aarch64__)
+inline constexpr const char* enter_function = "__arm64_sys_io_uring_enter";
+#else
+inline constexpr const char* enter_function = "__do_sys_io_uring_enter";
+#endif
+
+struct Hook {
+  enum class Kind {
+    entry,       ///< the call of a function, of which the object's program "entry" hears
+    tracepoint,  ///< tp_btf; the program has its name
+  };
+  Kind kind;
+  const char* target;   ///< the function or tracepoint; "name.*": what the compiler made of it
+  const char* program;  ///< of the BPF object
+  unsigned event = 0;   ///< that "entry" takes it for
+  /// The struct that the function takes first, by value; the function is another one without it.
+  const char* first_parameter = "";
+};
+
+constexpr Hook call_of(const char* function, unsigned event, const char* first_parameter = "") {
+  return {Hook::Kind::entry, function, "entry", event, first_parameter};
+}
+constexpr Hook tracepoint(const char* name, const char* program) {
+  return {Hook::Kind::tracepoint, name, program};
+}
+
+/// One of the functions that "entry" is attached to.
+struct EntryHook {
+  std::string symbol;
+  std::uint64_t event;
+};
+
+struct Way {
+  std::vector<Hook> hooks;  ///< all of them are needed
+  const char* remark = "";  ///< what this way cannot see, or what it costs
+};
+
+struct Role {
+  const char* name;
+  std::vector<Way> ways;     ///< best first; ordered so that the last is the most general
+  const char* without = "";  ///< what is missing where no way is there
+  bool required = false;
+};
+
+/// What was chosen, for the record.
+struct ChosenHooks {
+  nlohmann::json used() const;
+  nlohmann::json unavailable() const;
+  [[nodiscard]] bool uses(std::string_view target) const;
+  /// Whether the role has a way on this kernel.
+  [[nodiscard]] bool has(std::string_view role) const;
+
+  struct Used {
+    std::string role;
+    std::vector<std::string> targets;
+    std::string remark;
+  };
+  struct Missing {
+    std::string role;
+    std::string without;
+  };
+  std::vector<EntryHook> entries_;  ///< one link for all: each link patches the kernel anew
+  std::vector<Used> used_;
+  std::vector<Missing> missing_;
+};
+
+/// Tells the BPF side's entries.bpf.h, by its skeleton's read-only data.
+template <class Rodata>
+void listen(Rodata& rodata, const ChosenHooks& hooks) {
+  for (const EntryHook& entry : hooks.entries_) rodata.heard_events[entry.event] = true;
+}
+
+enum class Preference { cheapest, most_general };
+
+/// Enables the programs of the best way of each role, and only those.
+Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTypes& kernel,
+                                 Preference preference, bpf_object* object);
+
+}  // namespace ublkbench::probes

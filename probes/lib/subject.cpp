@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include "probes/lib/subject.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <format>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "bench/control/control.hpp"
+#include "bench/control/features.hpp"
+#include "probes/subject.h"
+
+namespace ublkbench::probes {
+namespace {
+
+Result<unsigned> char_major() {
+  std::ifstream file("/proc/devices");
+  for (std::string line; std::getline(file, line);)
+    if (line.ends_with(" ublk-char")) return static_cast<unsigned>(std::stoul(line));
+  return unsupported("there is no ublk driver: /proc/devices has no ublk-char",
+                     "modprobe ublk_drv");
+}
+
+Result<Device> describe(int id) {
+  const auto info = control::info(id);
+  if (!info) return std::unexpected(info.error());
+  return Device{.id = id,
+                .queues = info->nr_hw_queues,
+                .depth = info->queue_depth,
+                .flags = info->flags,
+                .server = info->ublksrv_pid};
+}
+
+Result<Subject> subject(bool all) {
+  const auto major = char_major();
+  if (!major) return std::unexpected(major.error());
+  return Subject{.all = all, .devices = {}, .char_major = *major};
+}
+
+}  // namespace
+
+nlohmann::json Subject::to_json() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Device& device : devices)
+    list.push_back({{"id", device.id},
+                    {"queues", device.queues},
+                    {"depth", device.depth},
+                    {"flags", feature_list(device.flags)},
+                    {"server_pid", device.server}});
+  return {{"all", all}, {"devices", list}};
+}
+
+std::string Subject::text() const {
+  std::string text = all ? "all ublk devices" : "";
+  for (const Device& device : devices)
+    text +=
+        std::format("{}ublk device {} ({} queue(s) x {} tags, server {})", text.empty() ? "" : "; ",
+                    device.id, device.queues, device.depth, device.server);
+  return text;
+}
+
+std::uint64_t Subject::completed_ios() const {
+  // Documentation/block/stat.rst: reads, writes, discards and flushes are fields 1, 5, 12 and 16.
+  constexpr unsigned fields[] = {0, 4, 11, 15};
+  std::uint64_t ios = 0;
+  for (const Device& device : devices) {
+    std::ifstream file(std::format("/sys/block/ublkb{}/stat", device.id));
+    std::uint64_t value = 0;
+    for (unsigned field = 0; file >> value; ++field)
+      if (std::ranges::contains(fields, field)) ios += value;
+  }
+  return ios;
+}
+
+std::optional<int> Subject::vanished() const {
+  if (all) return std::nullopt;
+  for (const Device& device : devices)
+    if (!std::filesystem::exists(std::format("/sys/class/ublk-char/ublkc{}", device.id)))
+      return device.id;
+  return std::nullopt;
+}
+
+Result<Subject> all_devices() {
+  auto chosen = subject(true);
+  if (!chosen) return chosen;
+  for (const int id : control::device_ids())
+    if (const auto device = describe(id)) chosen->devices.push_back(*device);
+  return chosen;
+}
+
+Result<Subject> one_device(int id) {
+  if (id >= WANTED_DEVICES)
+    return bad_input(std::format("device {}", id),
+                     std::format("by number only devices below {}; use --dev all", WANTED_DEVICES));
+  auto chosen = subject(false);
+  if (!chosen) return chosen;
+  const auto device = describe(id);
+  if (!device)
+    return bad_input(std::format("there is no ublk device {}", id), device.error().message());
+  chosen->devices.push_back(*device);
+  return chosen;
+}
+
+Result<Subject> devices_of(pid_t server) {
+  auto chosen = all_devices();
+  if (!chosen) return chosen;
+  chosen->all = false;
+  std::erase_if(chosen->devices, [&](const Device& device) {
+    return device.server != server || device.id >= WANTED_DEVICES;
+  });
+  if (chosen->devices.empty())
+    return bad_input(std::format("process {} serves no ublk device", server),
+                     "'ublk-server list' names the servers");
+  return chosen;
+}
+
+}  // namespace ublkbench::probes

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// What every probe is to the program that runs it. A probe is attached as long as it lives.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/base/result.hpp"
+#include "probes/lib/hooks.hpp"
+#include "probes/lib/kernel_types.hpp"
+#include "probes/lib/subject.hpp"
+
+namespace ublkbench::probes {
+
+class Probe {
+ public:
+  Probe() = default;
+  Probe(const Probe&) = delete;
+  Probe& operator=(const Probe&) = delete;
+  virtual ~Probe() = default;
+
+  /// All that was counted since it was attached; see docs/probes.md for the fields.
+  [[nodiscard]] virtual Result<nlohmann::json> record() const = 0;
+  /// The same for people.
+  [[nodiscard]] virtual std::string text(const nlohmann::json& record) const = 0;
+  /// Whether nothing that was begun is still to be counted: the devices are idle.
+  [[nodiscard]] virtual bool settled() const { return true; }
+};
+
+struct ProbeSetup {
+  const KernelTypes& kernel;
+  const Subject& subject;
+  Preference preference = Preference::cheapest;
+};
+
+struct ProbeKind {
+  const char* name;
+  const char* question;  ///< that it answers
+  Result<std::unique_ptr<Probe>> (*attach)(const ProbeSetup& setup);
+};
+
+const std::vector<ProbeKind>& probe_kinds();
+
+}  // namespace ublkbench::probes

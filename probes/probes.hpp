@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+// All probes there are; probes.cpp has the table.
+#pragma once
+
+#include "probes/probe.hpp"
+
+namespace ublkbench::probes {
+
+Result<std::unique_ptr<Probe>> attach_batch(const ProbeSetup& setup);
+
+}  // namespace ublkbench::probes

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: MIT
+// ublk-probe: attaches the probes to devices of any ublk server, shows and records what they count.
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <format>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <print>
+#include <string>
+#include <vector>
+
+#include "bench/base/atomic_file.hpp"
+#include "bench/base/clock.hpp"
+#include "bench/base/fd.hpp"
+#include "bench/base/units.hpp"
+#include "bench/record/tool_identity.hpp"
+#include "probes/lib/bpf.hpp"
+#include "probes/probe.hpp"
+
+namespace ublkbench::probes {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t settle_limit_ns = 1'000'000'000;
+constexpr std::uint64_t look_interval_ns = 200'000'000;  // for a device that vanished
+
+struct Arguments {
+  std::string device = "all";
+  int pid = 0;
+  std::vector<std::string> probes{"batch"};
+  std::uint64_t interval_ns = 0;
+  std::uint64_t duration_ns = 0;
+  std::string json_file;
+  int ready_fd = -1;
+  bool general = false;
+  bool list = false;
+};
+
+constexpr const char* examples = R"(Examples
+  how big are the batches on device 0, whoever serves it, until Ctrl-C
+      ublk-probe --dev 0
+  ten seconds of them, for a program
+      ublk-probe --dev 0 --duration 10s --json probe.json
+  all devices of one server process, a new picture every two seconds
+      ublk-probe --pid 4711 --interval 2s
+
+Needs root and a kernel with BTF (CONFIG_DEBUG_INFO_BTF). Exit codes: 0 done, 2 usage,
+5 this machine cannot do it, 130 ended by Ctrl-C; what was counted is shown then too.)";
+
+int fail(const Error& error) {
+  std::println(stderr, "ublk-probe: {}", error.message());
+  return static_cast<int>(error.exit);
+}
+
+CLI::Option* add_duration(CLI::App& app, const std::string& name, std::uint64_t& value,
+                          const std::string& help) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&value](const std::string& text) {
+            const auto parsed = parse_duration_ns(text);
+            if (!parsed) throw CLI::ValidationError(parsed.error().message());
+            if (*parsed == 0) throw CLI::ValidationError("a time of 0 is none");
+            value = *parsed;
+          },
+          help)
+      ->type_name("TIME");
+}
+
+std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
+  CLI::App app{"Says what happens inside ublk devices, without any help of their server.",
+               "ublk-probe"};
+  app.footer(examples);
+  auto* const device = app.add_option("--dev,-d", arguments.device, "Number of a device, or all")
+                           ->capture_default_str();
+  app.add_option("--pid", arguments.pid, "All devices that this process serves")
+      ->check(CLI::PositiveNumber)
+      ->excludes(device);
+  app.add_option("--probe,-p", arguments.probes, "Which, joined by commas; --list names them")
+      ->delimiter(',')
+      ->capture_default_str();
+  add_duration(app, "--interval,-i", arguments.interval_ns,
+               "Show so often what was counted so far");
+  add_duration(app, "--duration,-t", arguments.duration_ns, "End after so long (default: Ctrl-C)");
+  app.add_option("--json", arguments.json_file, "Write the record; - for stdout instead of text")
+      ->type_name("FILE");
+  app.add_flag("--general", arguments.general,
+               "Attach where every kernel can, even if it costs more: to check the cheaper ways");
+  app.add_option("--ready-fd", arguments.ready_fd,
+                 "Write a byte to this file descriptor once everything is attached")
+      ->type_name("FD");
+  app.add_flag("--list", arguments.list, "List the probes");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {
+    return app.exit(wanted);
+  } catch (const CLI::ParseError& error) {
+    std::println(stderr, "ublk-probe: {}; see --help", error.what());
+    return static_cast<int>(ExitCode::usage);
+  }
+  return {};
+}
+
+Result<std::vector<const ProbeKind*>> chosen_kinds(const std::vector<std::string>& names) {
+  std::vector<const ProbeKind*> kinds;
+  for (const std::string& name : names) {
+    const auto found = std::ranges::find_if(
+        probe_kinds(), [&](const ProbeKind& kind) { return kind.name == name; });
+    if (found == probe_kinds().end()) {
+      std::string known;
+      for (const ProbeKind& kind : probe_kinds())
+        known += (known.empty() ? "" : ", ") + std::string(kind.name);
+      return bad_input(std::format("unknown probe '{}'", name), "there are " + known);
+    }
+    if (std::ranges::find(kinds, &*found) == kinds.end()) kinds.push_back(&*found);
+  }
+  return kinds;
+}
+
+Result<Subject> subject_of(const Arguments& arguments) {
+  if (arguments.pid != 0) return devices_of(arguments.pid);
+  if (arguments.device == "all") return all_devices();
+  const auto number = parse_count(arguments.device);
+  if (!number || *number > 1U << 20)
+    return bad_input(std::format("--dev {}", arguments.device), "a number or 'all'");
+  return one_device(static_cast<int>(*number));
+}
+
+/// SIGINT, SIGTERM and SIGHUP as a file, from before anything is attached.
+Fd signal_file() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+}
+
+class Session {
+ public:
+  Session(const Arguments& arguments, Subject subject)
+      : arguments_(arguments), subject_(std::move(subject)) {}
+
+  Result<> attach(const std::vector<const ProbeKind*>& kinds) {
+    auto kernel = KernelTypes::load();
+    if (!kernel) return std::unexpected(kernel.error());
+    const ProbeSetup setup{
+        .kernel = *kernel,
+        .subject = subject_,
+        .preference = arguments_.general ? Preference::most_general : Preference::cheapest};
+    for (const ProbeKind* kind : kinds) {
+      auto probe = kind->attach(setup);
+      if (!probe) return std::unexpected(probe.error());
+      probes_.push_back({kind->name, std::move(*probe)});
+    }
+    begin_ns_ = now_ns();
+    return {};
+  }
+
+  void announce() const {
+    std::println(stderr, "ublk-probe: attached to {}", subject_.text());
+    if (arguments_.ready_fd < 0) return;
+    const char byte = '\n';
+    (void)!::write(arguments_.ready_fd, &byte, 1);
+    ::close(arguments_.ready_fd);
+  }
+
+  /// Until a signal, the end of --duration, or the end of the device.
+  void watch(const Fd& signals) {
+    std::uint64_t next_picture_ns =
+        arguments_.interval_ns == 0 ? UINT64_MAX : begin_ns_ + arguments_.interval_ns;
+    const std::uint64_t end_ns =
+        arguments_.duration_ns == 0 ? UINT64_MAX : begin_ns_ + arguments_.duration_ns;
+    for (;;) {
+      const std::uint64_t now = now_ns();
+      if (now >= end_ns) return end("duration");
+      if (now >= next_picture_ns) {
+        picture();
+        next_picture_ns += arguments_.interval_ns;
+      }
+      if (const auto gone = subject_.vanished()) {
+        std::println(stderr,
+                     "ublk-probe: device {} was removed; what was counted until then:", *gone);
+        return end("device removed");
+      }
+      const std::uint64_t wake_ns = std::min({end_ns, next_picture_ns, now + look_interval_ns});
+      pollfd file{.fd = signals.get(), .events = POLLIN, .revents = 0};
+      if (::poll(&file, 1, static_cast<int>((wake_ns - now + 999'999) / 1'000'000)) > 0)
+        return end("interrupted");
+    }
+  }
+
+  /// What is in flight when the end comes is not half counted: the load is usually over by then.
+  void settle() const {
+    const std::uint64_t deadline_ns = now_ns() + settle_limit_ns;
+    const auto settled = [](const auto& probe) { return probe.probe->settled(); };
+    while (ending_ != "device removed" && !std::ranges::all_of(probes_, settled) &&
+           now_ns() < deadline_ns)
+      ::usleep(1000);
+  }
+
+  Result<int> finish() {
+    auto document = record();
+    if (!document) return std::unexpected(document.error());
+    if (!arguments_.json_file.empty() && arguments_.json_file != "-") {
+      if (auto written = write_file_atomically(arguments_.json_file, document->dump(2) + '\n');
+          !written)
+        return std::unexpected(written.error());
+    }
+    const std::string text =
+        arguments_.json_file == "-" ? document->dump(2) + '\n' : document->value("text", "");
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+      return failed("write", "the result to stdout", errno);
+    return ending_ == "interrupted" && arguments_.ready_fd < 0
+               ? static_cast<int>(ExitCode::interrupted)
+               : 0;
+  }
+
+ private:
+  struct Attached {
+    std::string name;
+    std::unique_ptr<Probe> probe;
+  };
+
+  void end(const char* why) {
+    ending_ = why;
+    end_ns_ = now_ns();
+  }
+
+  void picture() const {
+    const auto document = record();
+    if (!document || arguments_.json_file == "-") return;
+    if (::isatty(STDOUT_FILENO) == 1) std::print("\033[H\033[2J");
+    std::println("{}", document->value("text", ""));
+    std::fflush(stdout);
+  }
+
+  [[nodiscard]] Result<json> record() const {
+    utsname kernel{};
+    ::uname(&kernel);
+    json probes = json::object();
+    for (const Attached& attached : probes_) {
+      auto record = attached.probe->record();
+      if (!record) return std::unexpected(record.error());
+      probes[attached.name] = std::move(*record);
+    }
+    json document = {{"schema", "ublkbench.probe/1"},
+                     {"tool", tool_json()},
+                     {"kernel", kernel.release},
+                     {"subject", subject_.to_json()},
+                     {"attached_ns", (end_ns_ != 0 ? end_ns_ : now_ns()) - begin_ns_},
+                     {"ending", ending_},
+                     {"probes", probes}};
+    document["text"] = text_of(document);
+    return document;
+  }
+
+  [[nodiscard]] std::string text_of(const json& document) const {
+    std::string text;
+    for (const Attached& attached : probes_) {
+      const json& record = document["probes"][attached.name];
+      if (probes_.size() > 1) text += std::format("== {} ==\n", attached.name);
+      text += attached.probe->text(record) + used_text(record);
+    }
+    return text;
+  }
+
+  static std::string used_text(const json& record) {
+    std::string text;
+    for (const json& used : record["used"]) {
+      std::string hooks;
+      for (const json& hook : used["hooks"])
+        hooks += (hooks.empty() ? "" : ", ") + hook.get<std::string>();
+      text += std::format(
+          "{}: {}{}\n", used["for"].get<std::string>(), hooks,
+          used.contains("remark") ? " (" + used["remark"].get<std::string>() + ")" : "");
+    }
+    for (const json& missing : record["unavailable"])
+      text += std::format("not on this kernel: {}: {}\n", missing["for"].get<std::string>(),
+                          missing["consequence"].get<std::string>());
+    return text;
+  }
+
+  const Arguments& arguments_;
+  Subject subject_;
+  std::vector<Attached> probes_;
+  std::uint64_t begin_ns_ = 0;
+  std::uint64_t end_ns_ = 0;
+  std::string ending_ = "running";
+};
+
+int list_probes() {
+  for (const ProbeKind& kind : probe_kinds()) std::println("{:<10} {}", kind.name, kind.question);
+  return 0;
+}
+
+int run(const Arguments& arguments) {
+  if (arguments.list) return list_probes();
+  quiet_libbpf();
+  const auto kinds = chosen_kinds(arguments.probes);
+  if (!kinds) return fail(kinds.error());
+  auto subject = subject_of(arguments);
+  if (!subject) return fail(subject.error());
+  const Fd signals = signal_file();
+  Session session(arguments, std::move(*subject));
+  if (auto attached = session.attach(*kinds); !attached) return fail(attached.error());
+  session.announce();
+  session.watch(signals);
+  session.settle();
+  const auto code = session.finish();
+  return code ? *code : fail(code.error());
+}
+
+}  // namespace
+}  // namespace ublkbench::probes
+
+int main(int argc, char** argv) {
+  ublkbench::probes::Arguments arguments;
+  if (const auto code = ublkbench::probes::parse_arguments(arguments, argc, argv)) return *code;
+  return ublkbench::probes::run(arguments);
+}
