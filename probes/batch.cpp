@@ -124,9 +124,9 @@ class BatchProbe final : public Probe {
     probe->hooks_ = std::move(*chosen);
     probe->skeleton_->rodata->late_fetch_by_sqe = probe->hooks_.uses("ublk_cmd_list_tw_cb");
     listen(*probe->skeleton_->rodata, probe->hooks_);
-    auto link = load_and_attach(probe->skeleton_->skeleton, "batch", probe->hooks_.entries_);
-    if (!link) return std::unexpected(link.error());
-    probe->link_ = std::move(*link);
+    auto links = load_and_attach(probe->skeleton_->skeleton, "batch", probe->hooks_);
+    if (!links) return std::unexpected(links.error());
+    probe->links_ = std::move(*links);
     return probe;
   }
 
@@ -213,7 +213,7 @@ class BatchProbe final : public Probe {
             {"resubmitted_sqes", totals.resubmitted_sqes},
             {"aborted_ios", totals.aborted_ios},
             {"requeued_ios", totals.requeued_ios},
-            {"missed_runs", missed_runs(skeleton_->obj, link_)}};
+            {"missed_runs", missed_runs(skeleton_->obj, links_)}};
   }
 
   static std::string trouble(const json& totals) {
@@ -234,7 +234,7 @@ class BatchProbe final : public Probe {
 
   std::unique_ptr<batch_bpf, Destroy> skeleton_{batch_bpf::open()};
   ChosenHooks hooks_;
-  Link link_;
+  Links links_;
 };
 
 }  // namespace

@@ -166,7 +166,7 @@ struct __kfifo {
 };
 
 struct ublk_queue {
-  int q_id;
+  __u16 q_id; /* an int on Linux 6.12: its low half, where that comes first */
   unsigned long flags;
   struct ublk_device* dev;
   struct {

@@ -33,6 +33,7 @@ struct ProbeSetup {
   const KernelTypes& kernel;
   const Subject& subject;
   Preference preference = Preference::cheapest;
+  unsigned max_tags = 65536;  ///< room for so many tags of all devices
 };
 
 struct ProbeKind {

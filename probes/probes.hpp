@@ -7,5 +7,6 @@
 namespace ublkbench::probes {
 
 Result<std::unique_ptr<Probe>> attach_batch(const ProbeSetup& setup);
+Result<std::unique_ptr<Probe>> attach_latency(const ProbeSetup& setup);
 
 }  // namespace ublkbench::probes

@@ -40,6 +40,7 @@ struct Arguments {
   std::uint64_t interval_ns = 0;
   std::uint64_t duration_ns = 0;
   std::string json_file;
+  unsigned max_tags = 65536;
   int ready_fd = -1;
   bool general = false;
   bool list = false;
@@ -48,8 +49,8 @@ struct Arguments {
 constexpr const char* examples = R"(Examples
   how big are the batches on device 0, whoever serves it, until Ctrl-C
       ublk-probe --dev 0
-  ten seconds of them, for a program
-      ublk-probe --dev 0 --duration 10s --json probe.json
+  batches and the latency of each stage for ten seconds, for a program
+      ublk-probe --dev 0 --probe batch,latency --duration 10s --json probe.json
   all devices of one server process, a new picture every two seconds
       ublk-probe --pid 4711 --interval 2s
 
@@ -95,6 +96,10 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
       ->type_name("FILE");
   app.add_flag("--general", arguments.general,
                "Attach where every kernel can, even if it costs more: to check the cheaper ways");
+  app.add_option("--max-tags", arguments.max_tags,
+                 "latency: room for so many tags, of all queues of all devices")
+      ->check(CLI::Range(1U, 1U << 24))
+      ->capture_default_str();
   app.add_option("--ready-fd", arguments.ready_fd,
                  "Write a byte to this file descriptor once everything is attached")
       ->type_name("FD");
@@ -155,7 +160,8 @@ class Session {
     const ProbeSetup setup{
         .kernel = *kernel,
         .subject = subject_,
-        .preference = arguments_.general ? Preference::most_general : Preference::cheapest};
+        .preference = arguments_.general ? Preference::most_general : Preference::cheapest,
+        .max_tags = arguments_.max_tags};
     for (const ProbeKind* kind : kinds) {
       auto probe = kind->attach(setup);
       if (!probe) return std::unexpected(probe.error());

@@ -9,6 +9,7 @@
 #include <format>
 #include <fstream>
 #include <string>
+#include <utility>
 
 namespace ublkbench::probes {
 namespace {
@@ -59,35 +60,42 @@ void quiet_libbpf() {
 
 void DestroyLink::operator()(bpf_link* link) const { bpf_link__destroy(link); }
 
-Result<Link> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
-                             const std::vector<EntryHook>& entries) {
+Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
+                              const ChosenHooks& hooks) {
   last_complaint.clear();
   if (const int ret = bpf_object__load_skeleton(skeleton); ret != 0)
     return failed("load the BPF programs of probe", probe, -ret, hint_for(-ret));
-  std::vector<const char*> symbols;
+  std::vector<const char*> called;
   std::vector<__u64> events;
-  for (const EntryHook& entry : entries) {
-    symbols.push_back(entry.symbol.c_str());
+  for (const EntryHook& entry : hooks.entries_) {
+    called.push_back(entry.symbol.c_str());
     events.push_back(entry.event);
   }
-  LIBBPF_OPTS(bpf_kprobe_multi_opts, options);
-  options.syms = symbols.data();
-  options.cookies = events.data();
-  options.cnt = symbols.size();
-  Link link(bpf_program__attach_kprobe_multi_opts(
-      bpf_object__find_program_by_name(*skeleton->obj, "entry"), nullptr, &options));
-  if (!link)
-    return failed(
-        "attach to the kernel's functions the probe", probe, errno,
-        errno == EOPNOTSUPP ? "the probe needs a kernel with CONFIG_FPROBE" : hint_for(errno));
+  std::vector<const char*> returning;
+  for (const std::string& symbol : hooks.returns_) returning.push_back(symbol.c_str());
+  Links links;
+  for (auto [program, symbols] : {std::pair("entry", &called), std::pair("leave", &returning)}) {
+    if (symbols->empty()) continue;
+    LIBBPF_OPTS(bpf_kprobe_multi_opts, options);
+    options.syms = symbols->data();
+    options.cnt = symbols->size();
+    options.retprobe = symbols == &returning;
+    if (symbols == &called) options.cookies = events.data();
+    links.emplace_back(bpf_program__attach_kprobe_multi_opts(
+        bpf_object__find_program_by_name(*skeleton->obj, program), nullptr, &options));
+    if (!links.back())
+      return failed(
+          "attach to the kernel's functions the probe", probe, errno,
+          errno == EOPNOTSUPP ? "the probe needs a kernel with CONFIG_FPROBE" : hint_for(errno));
+  }
   if (const int ret = bpf_object__attach_skeleton(skeleton); ret != 0) {
     bpf_object__detach_skeleton(skeleton);
     return failed("attach the BPF programs of probe", probe, -ret, hint_for(-ret));
   }
-  return link;
+  return links;
 }
 
-std::uint64_t missed_runs(bpf_object* object, const Link& entries) {
+std::uint64_t missed_runs(bpf_object* object, const Links& links) {
   std::uint64_t missed = 0;
   bpf_program* program = nullptr;
   while ((program = bpf_object__next_program(object, program)) != nullptr) {
@@ -97,10 +105,12 @@ std::uint64_t missed_runs(bpf_object* object, const Link& entries) {
         bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &bytes) == 0)
       missed += info.recursion_misses;
   }
-  bpf_link_info info{};
-  __u32 bytes = sizeof(info);
-  if (bpf_link_get_info_by_fd(bpf_link__fd(entries.get()), &info, &bytes) == 0)
-    missed += info.kprobe_multi.missed;
+  for (const auto& link : links) {
+    bpf_link_info info{};
+    __u32 bytes = sizeof(info);
+    if (bpf_link_get_info_by_fd(bpf_link__fd(link.get()), &info, &bytes) == 0)
+      missed += info.kprobe_multi.missed;
+  }
   return missed;
 }
 

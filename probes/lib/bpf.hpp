@@ -22,16 +22,16 @@ void quiet_libbpf();
 struct DestroyLink {
   void operator()(bpf_link* link) const;
 };
-using Link = std::unique_ptr<bpf_link, DestroyLink>;
+using Links = std::vector<std::unique_ptr<bpf_link, DestroyLink>>;
 
 /// Loads what is enabled in the skeleton, attaches it, and on failure leaves nothing attached.
-/// The link is that of "entry"; the skeleton owns the others.
-Result<Link> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
-                             const std::vector<EntryHook>& entries);
+/// The links are those of "entry" and "leave"; the skeleton owns the others.
+Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
+                              const ChosenHooks& hooks);
 
 /// How often a program of the object should have run and did not: it was preempted or interrupted
 /// on the same CPU while it ran. Events are missing from what was counted then.
-std::uint64_t missed_runs(bpf_object* object, const Link& entries);
+std::uint64_t missed_runs(bpf_object* object, const Links& links);
 
 /// One element of an array map, by value.
 Result<> read_element(const bpf_map* map, unsigned index, void* value, std::size_t bytes);

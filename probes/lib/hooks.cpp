@@ -36,13 +36,14 @@ const Way* best_way(const Role& role, const KernelTypes& kernel, Preference pref
 }
 
 Result<> enable(const Hook& hook, const KernelTypes& kernel, bpf_object* object,
-                std::vector<EntryHook>& entries) {
+                ChosenHooks& chosen) {
   bpf_program* const program = bpf_object__find_program_by_name(object, hook.program);
   if (program == nullptr) return failed("find the BPF program", hook.program, ENOENT);
   bpf_program__set_autoload(program, true);
   if (hook.kind == Hook::Kind::entry)
-    entries.push_back(
+    chosen.entries_.push_back(
         {is_pattern(hook) ? kernel.driver_symbol(hook.target) : hook.target, hook.event});
+  if (hook.kind == Hook::Kind::leave) chosen.returns_.emplace_back(hook.target);
   return {};
 }
 
@@ -91,7 +92,7 @@ Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTyp
     }
     ChosenHooks::Used used{.role = role.name, .targets = {}, .remark = way->remark};
     for (const Hook& hook : way->hooks) {
-      if (auto enabled = enable(hook, kernel, object, chosen.entries_); !enabled)
+      if (auto enabled = enable(hook, kernel, object, chosen); !enabled)
         return std::unexpected(enabled.error());
       used.targets.emplace_back(hook.target);
     }

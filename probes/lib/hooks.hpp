@@ -28,6 +28,7 @@ inline constexpr const char* enter_function = "__do_sys_io_uring_enter";
 struct Hook {
   enum class Kind {
     entry,       ///< the call of a function, of which the object's program "entry" hears
+    leave,       ///< its return, of which "leave" hears
     tracepoint,  ///< tp_btf; the program has its name
   };
   Kind kind;
@@ -41,6 +42,7 @@ struct Hook {
 constexpr Hook call_of(const char* function, unsigned event, const char* first_parameter = "") {
   return {Hook::Kind::entry, function, "entry", event, first_parameter};
 }
+constexpr Hook return_of(const char* function) { return {Hook::Kind::leave, function, "leave"}; }
 constexpr Hook tracepoint(const char* name, const char* program) {
   return {Hook::Kind::tracepoint, name, program};
 }
@@ -81,6 +83,7 @@ struct ChosenHooks {
     std::string without;
   };
   std::vector<EntryHook> entries_;  ///< one link for all: each link patches the kernel anew
+  std::vector<std::string> returns_;
   std::vector<Used> used_;
   std::vector<Missing> missing_;
 };

@@ -10,6 +10,7 @@ import pathlib
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 import jsonschema
@@ -18,6 +19,7 @@ import ublk
 
 PROBE = ublk.BUILD / "bench/tools/ublk-probe"
 LOAD = ublk.BUILD / "bench/tools/ublk-load"
+KUBLK = pathlib.Path(os.environ.get("UBLKBENCH_KUBLK", "build/peers/kublk"))
 RUN_SCHEMA = json.loads((pathlib.Path(__file__).resolve().parents[2] /
                          "bench/record/schema/run.schema.json").read_text())
 # Every delivery, and every way for it to be told where data is.
@@ -60,6 +62,9 @@ class Attached:
 
     def batch(self, name):
         return self.record["probes"]["batch"][name]
+
+    def latency(self, name):
+        return self.record["probes"]["latency"][name]
 
 
 def load(device, *words):
@@ -145,6 +150,112 @@ class Batch(ProbeCase):
             totals = probe.batch("totals")
             self.assertEqual(totals["fetched_ios"], totals["committed_ios"])
             self.assertGreaterEqual(totals["fetched_ios"], 1500)
+
+
+STAGES = ("dispatch", "wake", "server", "target", "commit", "complete")
+
+
+class Latency(ProbeCase):
+    def check_whole(self, probe, ios):
+        """Nothing is missing, and the stages add up to the nanosecond."""
+        totals = dict(probe.latency("totals"))
+        self.assertGreaterEqual(totals.pop("begun_ios"), ios)
+        self.assertGreaterEqual(totals.pop("finished_ios"), ios)
+        totals.pop("missed_runs")  # perhaps for other devices; a request that was missed is in lost_ios
+        self.assertEqual(set(totals.values()), {0}, totals)
+        stages = probe.latency("stages_ns")
+        counts = {stages[name]["count"] for name in (*STAGES, "total")}
+        self.assertEqual(counts, {probe.latency("totals")["begun_ios"]})
+        self.assertEqual(sum(stages[name]["sum"] for name in STAGES), stages["total"]["sum"])
+
+    def test_stages_of_every_request_add_up(self):
+        for mode in DELIVERIES if ublk.LONG else ("get_data", "batch,auto_zc"):
+            with self.subTest(mode=mode), ublk.Device("-m", mode, "-t", "null") as device:
+                with Attached("--dev", device.id, "--probe", "batch,latency") as probe:
+                    load(device, "--rw", "randrw", "--destructive", "--depth", 64)
+                self.check_whole(probe, 1600)
+                self.assertEqual(set(probe.latency("ops_ns")), {"read", "write"})
+                for parts in ("sizes", "queues"):
+                    self.assertEqual(sum(part["ios"] for part in probe.latency(parts)),
+                                     probe.latency("totals")["finished_ios"])
+
+    def test_a_slow_target_is_the_target(self):
+        delay_ns = 2_000_000
+        for mode in ("copy", "batch"):
+            with self.subTest(mode=mode), \
+                    ublk.Device("-m", mode, "-t", "null+fault:delay=2ms") as device:
+                with Attached("--dev", device.id, "--probe", "latency") as probe:
+                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", 4, timeout_s=100)
+                self.check_whole(probe, 110)
+                stages = probe.latency("stages_ns")
+                self.assertGreaterEqual(stages["target"]["min"], delay_ns)
+                for name in set(STAGES) - {"target"}:
+                    self.assertLess(stages[name]["min"], delay_ns, name)
+
+    def test_a_stopped_server_does_not_dispatch(self):
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            with Attached("--dev", device.id, "--probe", "latency") as probe:
+                os.kill(device.server_pid, signal.SIGSTOP)
+                try:
+                    reader = subprocess.Popen(["dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=1",
+                                               "iflag=direct"], stderr=subprocess.DEVNULL)
+                    inflight = pathlib.Path(f"/sys/block/ublkb{device.id}/inflight")
+                    ublk.wait_until(lambda: inflight.read_text().split()[0] == "1", "the read is in flight")
+                    begin_ns = time.monotonic_ns()
+                    time.sleep(1)
+                    held_ns = time.monotonic_ns() - begin_ns
+                finally:
+                    os.kill(device.server_pid, signal.SIGCONT)
+                self.assertEqual(reader.wait(timeout=60), 0)
+            self.check_whole(probe, 1)
+            stages = probe.latency("stages_ns")
+            self.assertGreaterEqual(stages["dispatch"]["max"], held_ns)
+            for name in set(STAGES) - {"dispatch"}:
+                self.assertLess(stages[name]["max"], held_ns, name)
+
+    @unittest.skipUnless(ublk.LONG, "takes long")
+    def test_no_room_for_the_tags_is_said(self):
+        with ublk.Device("-m", "copy", "-t", "null", "-d", 128) as device:
+            with Attached("--dev", device.id, "--probe", "latency", "--max-tags", 100) as probe:
+                load(device, "--depth", 16)
+            self.assertGreaterEqual(probe.latency("totals")["untracked_ios"], 1600)
+            self.assertEqual(probe.latency("stages_ns")["total"]["count"], 0)
+            self.assertRegex(probe.record["text"], r"(?m)^\d+ I/Os are in no histogram: no room .*--max-tags$")
+
+
+class Foreign(ProbeCase):
+    """The kernel's own test server: what the block layer handed out is what was fetched and committed."""
+
+    @contextlib.contextmanager
+    def kublk(self, *words):
+        before = set(ublk.devices())
+        process = subprocess.Popen([KUBLK, "add", "--foreground", "-t", "null", *words], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        try:
+            number = ublk.wait_until(lambda: set(ublk.devices()) - before, "kublk's device").pop()
+            ublk.wait_until(lambda: os.path.exists(f"/dev/ublkb{number}"), "kublk's disk")
+            yield number
+        finally:
+            ublk.run(KUBLK, "del", "-n", str(number), timeout_s=60)
+            process.wait(timeout=60)
+
+    @unittest.skipUnless(KUBLK.exists(), f"no {KUBLK}: scripts/compare-peers builds it; UBLKBENCH_KUBLK names another")
+    def test_kublk(self):
+        for words in ((), ("-b",), ("--auto_zc",)):
+            with self.subTest(words=words), self.kublk(*words) as number:
+                with Attached("--dev", number, "--probe", "batch,latency") as probe:
+                    ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64,
+                                 timeout_s=100)
+                totals = probe.batch("totals")
+                queued = sum(size * events for size, events in probe.batch("queued_requests")["size_events"])
+                self.assertGreaterEqual(queued, 1600)
+                for name in ("fetch_batch", "commit_batch"):
+                    ios = sum(size * events for size, events in probe.batch(name)["size_events"])
+                    self.assertEqual(ios, queued, name)
+                self.assertEqual(totals["missed_runs"], 0)
+                latency = probe.latency("totals")
+                self.assertEqual(latency["finished_ios"] + latency["lost_ios"], queued)
+                self.assertEqual(latency["lost_ios"], 0)
 
 
 class Trouble(ProbeCase):
