@@ -40,7 +40,7 @@ Fd memory_file(const char* name) { return Fd(::memfd_create(name, MFD_CLOEXEC));
 Result<ProbeProcess> ProbeProcess::start(int device, const std::string& probes) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return failed("pipe", "for ublk-probe", errno);
-  const Fd ready_writer(ends[1]);
+  Fd ready_writer(ends[1]);
   ProbeProcess probe;
   probe.ready_ = Fd(ends[0]);
   probe.output_ = memory_file("ublk-probe stdout");
@@ -73,6 +73,7 @@ Result<ProbeProcess> ProbeProcess::start(int device, const std::string& probes) 
     ::_exit(127);
   }
   for (const int fd : high) ::close(fd);
+  ready_writer = Fd();  // so that the pipe ends with the process that did not attach
   if (probe.process_ < 0) return failed("fork", "for ublk-probe", errno);
   if (auto attached = probe.wait_until_attached(); !attached)
     return std::unexpected(attached.error());
