@@ -7,6 +7,11 @@ const std::vector<ProbeKind>& probe_kinds() {
   static const std::vector<ProbeKind> kinds = {
       {"batch", "How many io commands are fetched and committed at once?", attach_batch},
       {"latency", "Where does the time of each request go, stage by stage?", attach_latency},
+      {"wakeups", "How often do the server's tasks sleep, who wakes them, how long do they wait?",
+       attach_wakeups},
+      {"tags", "Do clients wait for tags? How full are the queues?", attach_tags},
+      {"zc", "Which buffers are registered and released, by whom?", attach_zc},
+      {"errors", "What fails, is requeued, cancelled, or runs out of time?", attach_errors},
   };
   return kinds;
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """ublk-probe on the real driver: its batches are those that the server itself counted, to the last
-I/O; and whatever goes wrong is one line, with nothing left attached."""
+I/O, the stages of each request add up, sleeps are those that the scheduler counted; and whatever goes
+wrong is one line, with nothing left attached."""
 
 import contextlib
 import json
@@ -27,6 +28,7 @@ DELIVERIES = ("copy", "get_data", "per_io_daemon", "offload", "iopoll", "iopoll_
 if ublk.LONG:
     DELIVERIES += ("user_copy", "zc", "auto_zc", "shmem_zc", "mixed:8k", "per_io_daemon,auto_zc", "iopoll,auto_zc",
                    "batch,user_copy", "batch,zc", "batch,auto_zc", "batch,iopoll", "batch,iopoll_split")
+long = unittest.skipUnless(ublk.LONG, "takes long")
 QUICK = ("--ios", "1000", "--warmup", "100", "--verify", "off", "--repeat", "1", "--control", "none")
 
 
@@ -113,7 +115,7 @@ class Batch(ProbeCase):
         self.assertIn("@commit_batch:", text)
         self.assertIn("x unprobed", text)
 
-    @unittest.skipUnless(ublk.LONG, "takes long")
+    @long
     def test_the_cheap_and_the_general_way_agree(self):
         for mode in ("copy", "get_data"):
             with self.subTest(mode=mode), ublk.Device("-m", mode, "-t", "null") as device:
@@ -128,6 +130,7 @@ class Batch(ProbeCase):
                     self.assertTrue(cheap.batch(name)["size_events"])
                     self.assertEqual(cheap.batch(name), general.batch(name))
 
+    @long
     def test_client_and_server_are_told_apart(self):
         with ublk.Device("-m", "batch", "-t", "null") as device:
             with Attached("--pid", device.server_pid) as probe:
@@ -141,7 +144,7 @@ class Batch(ProbeCase):
             queued = sum(size * events for size, events in probe.batch("queued_requests")["size_events"])
             self.assertEqual(queued, probe.batch("totals")["fetched_ios"])
 
-    @unittest.skipUnless(ublk.LONG, "takes long")
+    @long
     def test_largest_geometry(self):
         queues = min(8, os.cpu_count())
         with ublk.Device("-m", "batch", "-t", "null", "-q", queues, "-d", 4096, "--max-io", "4k") as device:
@@ -168,8 +171,9 @@ class Latency(ProbeCase):
         self.assertEqual(counts, {probe.latency("totals")["begun_ios"]})
         self.assertEqual(sum(stages[name]["sum"] for name in STAGES), stages["total"]["sum"])
 
+    @long
     def test_stages_of_every_request_add_up(self):
-        for mode in DELIVERIES if ublk.LONG else ("get_data", "batch,auto_zc"):
+        for mode in DELIVERIES:
             with self.subTest(mode=mode), ublk.Device("-m", mode, "-t", "null") as device:
                 with Attached("--dev", device.id, "--probe", "batch,latency") as probe:
                     load(device, "--rw", "randrw", "--destructive", "--depth", 64)
@@ -192,6 +196,7 @@ class Latency(ProbeCase):
                 for name in set(STAGES) - {"target"}:
                     self.assertLess(stages[name]["min"], delay_ns, name)
 
+    @long
     def test_a_stopped_server_does_not_dispatch(self):
         with ublk.Device("-m", "copy", "-t", "null") as device:
             with Attached("--dev", device.id, "--probe", "latency") as probe:
@@ -213,7 +218,7 @@ class Latency(ProbeCase):
             for name in set(STAGES) - {"dispatch"}:
                 self.assertLess(stages[name]["max"], held_ns, name)
 
-    @unittest.skipUnless(ublk.LONG, "takes long")
+    @long
     def test_no_room_for_the_tags_is_said(self):
         with ublk.Device("-m", "copy", "-t", "null", "-d", 128) as device:
             with Attached("--dev", device.id, "--probe", "latency", "--max-tags", 100) as probe:
@@ -243,7 +248,7 @@ class Foreign(ProbeCase):
     def test_kublk(self):
         for words in ((), ("-b",), ("--auto_zc",)):
             with self.subTest(words=words), self.kublk(*words) as number:
-                with Attached("--dev", number, "--probe", "batch,latency") as probe:
+                with Attached("--dev", number, "--probe", "batch,latency,wakeups,tags,zc,errors") as probe:
                     ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64,
                                  timeout_s=100)
                 totals = probe.batch("totals")
@@ -256,6 +261,61 @@ class Foreign(ProbeCase):
                 latency = probe.latency("totals")
                 self.assertEqual(latency["finished_ios"] + latency["lost_ios"], queued)
                 self.assertEqual(latency["lost_ios"], 0)
+                zc = probe.record["probes"]["zc"]
+                self.assertEqual(zc["registrations"], queued if words == ("--auto_zc",) else 0)
+                self.assertEqual(zc["releases"], zc["registrations"])
+                errors = probe.record["probes"]["errors"]
+                self.assertEqual({errors[name] for name in ("failed_requests", "requeued_requests", "timeouts")}, {0})
+                wakeups = probe.record["probes"]["wakeups"]
+                self.assertEqual(wakeups["completed_ios"], queued)
+                self.assertGreater(sum(task["sleeps"] for task in wakeups["tasks"]), 0)
+
+
+class Counters(ProbeCase):
+    @long
+    def test_a_tag_starved_device_is_called_so(self):
+        starved = {}
+        for jobs in (1, 4):
+            with ublk.Device("-m", "copy", "-t", "null+fault:delay=1ms", "-d", 4) as device:
+                with Attached("--dev", device.id, "--probe", "tags") as probe:
+                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", jobs, "--jobs", jobs,
+                                 timeout_s=100)
+            starved[jobs] = "tag-starved" in probe.record["text"]
+        self.assertEqual(starved, {1: False, 4: True})
+
+    @long
+    def test_errors_are_counted(self):
+        with ublk.Device("-m", "copy", "-t", "null+fault:error=EIO") as device:
+            with Attached("--dev", device.id, "--probe", "errors") as probe:
+                for _ in range(3):
+                    done = ublk.run("dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=1", "iflag=direct")
+                    self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(probe.record["probes"]["errors"]["failed_requests"], 3)
+
+    def test_sleeps_are_those_that_the_scheduler_counts(self):
+        def counted(pid):
+            total = {"voluntary_ctxt_switches": 0, "nonvoluntary_ctxt_switches": 0}
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                for line in (task / "status").read_text().splitlines():
+                    name, _, value = line.partition(":")
+                    if name in total:
+                        total[name] += int(value)
+            return total
+
+        with ublk.Device("-m", "batch", "-t", "null") as device:
+            with Attached("--dev", device.id, "--probe", "wakeups") as probe:
+                before = counted(device.server_pid)
+                load(device, "--depth", 16)
+                # Not asleep yet, perhaps: the counts hold still once it is.
+                after = ublk.wait_until(
+                    lambda: (now := counted(device.server_pid)) == (time.sleep(0.2), counted(device.server_pid))[1]
+                    and now, "the server sleeps")
+            tasks = probe.record["probes"]["wakeups"]["tasks"]
+            for ours, kernels in (("sleeps", "voluntary_ctxt_switches"), ("preemptions", "nonvoluntary_ctxt_switches")):
+                self.assertEqual(sum(task[ours] for task in tasks), after[kernels] - before[kernels], ours)
+            self.assertGreater(sum(task["sleeps"] for task in tasks), 0)
+            self.assertEqual(sum(waker["wakes"] for waker in probe.record["probes"]["wakeups"]["wakers"]),
+                             sum(task["wakes"] for task in tasks))
 
 
 class Trouble(ProbeCase):

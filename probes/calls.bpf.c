@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Dual MIT/GPL
+/*
+ * Counts calls of the driver's functions: what the probes tags, zc and errors are made of. Which
+ * function counts where is their table's business; the function's event says it.
+ */
+#include <linux/ptrace.h>
+
+#include "compat.bpf.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "bench/base/log_linear.h"
+#include "calls.h"
+#include "entries.bpf.h"
+#include "subject.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+struct calls_counts counts;
+
+/* A mask, because the compiler may check one register and use another. */
+static __always_inline void count(__u32 counter)
+{
+	__sync_fetch_and_add(&counts.calls[counter & (CALLS_COUNTERS - 1)], 1);
+}
+
+/* The number of the ublk device that the queue belongs to, or -1 if it is another driver's. */
+static __always_inline int device_of_queue(struct request_queue *queue)
+{
+	struct gendisk *disk = BPF_CORE_READ(queue, disk);
+	struct ublk_device *ub = BPF_CORE_READ(disk, private_data);
+
+	if (!ub || BPF_CORE_READ(ub, ub_disk) != disk)
+		return -1;
+	return device_number(ub);
+}
+
+static __always_inline int device_of_argument(__u32 kind, void *address)
+{
+	switch (kind) {
+	case CALLS_DEVICE:
+		return device_number(address);
+	case CALLS_QUEUE: {
+		struct ublk_queue *ubq = address;
+
+		return device_number(BPF_CORE_READ(ubq, dev));
+	}
+	case CALLS_REQUEST: {
+		struct request *rq = address;
+
+		return device_of_queue(BPF_CORE_READ(rq, q));
+	}
+	default:
+		return 0;
+	}
+}
+
+/* Here, or in another task or an interrupt. */
+static __noinline void released(struct request *rq, __u32 counter)
+{
+	struct ublk_device *ub = BPF_CORE_READ(rq, q, disk, private_data);
+	const int server = BPF_CORE_READ(ub, dev_info.ublksrv_pid);
+
+	if (!wanted(device_number(ub)))
+		return;
+	count(counter);
+	if (bpf_get_current_task_btf()->tgid != server)
+		count(CALLS_RELEASED_OFF_TASK);
+}
+
+static __always_inline __u32 slot_of(__u32 value)
+{
+	const __u32 slot = value ? log_linear_top_bit(value) + 1 : 0;
+
+	return slot < CALLS_SLOTS ? slot : CALLS_SLOTS - 1;
+}
+
+/* With UBLK_F_BATCH_IO, when a fetch command takes what has come in. */
+static __noinline void batch_dispatch(struct ublk_queue *ubq)
+{
+	const struct list_head *head = &ubq->fcmd_head;
+	const struct list_head *at;
+	__u32 commands = 0;
+	struct __kfifo fifo;
+	struct ublk_device *ub = BPF_CORE_READ(ubq, dev);
+	int i;
+
+	if (!wanted(device_number(ub)) ||
+	    bpf_core_read(&fifo, sizeof(fifo), &ubq->evts_fifo.kfifo))
+		return;
+	at = BPF_CORE_READ(head, next);
+	for (i = 0; i < 16 && at && at != head; i++) {
+		commands++;
+		at = BPF_CORE_READ(at, next);
+	}
+	__sync_fetch_and_add(&counts.fifo_tags[slot_of(fifo.in - fifo.out)], 1);
+	__sync_fetch_and_add(&counts.fetch_commands[slot_of(commands)], 1);
+}
+
+SEC("kprobe.multi")
+int entry(struct pt_regs *ctx)
+{
+	const __u32 event = bpf_get_attach_cookie(ctx), kind = event >> 8 & 0xff;
+	void *argument = (void *)(event >> 16 ? PT_REGS_PARM2(ctx) : PT_REGS_PARM1(ctx));
+
+	if (kind == CALLS_RELEASE) {
+		released(argument, event & 0xff);
+	} else if (kind == CALLS_FETCH) {
+		/* Dead code on a kernel that has no such queues. */
+		if (heard_events[CALLS_FETCH])
+			batch_dispatch(argument);
+	} else if (kind == CALLS_ANY_DEVICE || wanted(device_of_argument(kind, argument))) {
+		count(event & 0xff);
+	}
+	return 0;
+}
+
+SEC("tp_btf/block_rq_error")
+int BPF_PROG(failed, struct request *rq)
+{
+	const int device = device_of_queue(rq->q);
+
+	if (device >= 0 && wanted(device))
+		count(CALLS_FAILED);
+	return 0;
+}
+
+SEC("tp_btf/block_rq_requeue")
+int BPF_PROG(requeued, struct request *rq)
+{
+	const int device = device_of_queue(rq->q);
+
+	if (device >= 0 && wanted(device))
+		count(CALLS_REQUEUED);
+	return 0;
+}
+
+SEC("tp_btf/block_rq_tag_wait")
+int BPF_PROG(tag_wait, struct request_queue *queue)
+{
+	const int device = device_of_queue(queue);
+
+	if (device >= 0 && wanted(device))
+		count(CALLS_TAG_WAITS);
+	return 0;
+}

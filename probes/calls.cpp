@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+// The probes that count calls of the driver's functions: tags, zc, errors. Each is a table.
+#include "probes/calls.h"
+
+#include <bpf/libbpf.h>
+
+#include <cerrno>
+#include <format>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "bench/base/units.hpp"
+#include "calls.skel.h"
+#include "probes/lib/bpf.hpp"
+#include "probes/lib/histogram_text.hpp"
+#include "probes/probes.hpp"
+
+namespace ublkbench::probes {
+namespace {
+
+using nlohmann::json;
+
+/// One thing that is counted.
+struct Call {
+  const char* name;
+  const char* meaning;
+  Hook hook;
+  int fixed = -1;  ///< its counter, where the program decides; else its place in the table
+};
+
+struct CallsKind {
+  const char* probe;
+  std::vector<Call> calls;
+  bool queues = false;  ///< also how full the queues with UBLK_F_BATCH_IO are
+};
+
+/// A call that counts in row `at` of its probe's table.
+Hook counted(unsigned at, const char* function, calls_argument argument = CALLS_ANY_DEVICE,
+             unsigned position = 0) {
+  return call_of(function, CALLS_EVENT(at, argument, position));
+}
+
+const CallsKind& zc_kind() {
+  static const CallsKind kind{
+      .probe = "zc",
+      .calls = {{"registrations",
+                 "buffers registered in a ring, by command or with a fetch (all devices)",
+                 counted(0, "io_buffer_register_request")},
+                {"register_commands", "REGISTER_IO_BUF by any task",
+                 counted(1, "ublk_register_io_buf", CALLS_DEVICE, 1)},
+                {"register_commands_on_task", "REGISTER_IO_BUF by the tag's own task",
+                 counted(2, "ublk_daemon_register_io_buf", CALLS_DEVICE, 1)},
+                {"unregister_commands", "UNREGISTER_IO_BUF",
+                 counted(3, "ublk_unregister_io_buf", CALLS_DEVICE, 1)},
+                {"releases", "last references to a registered buffer dropped",
+                 counted(4, "ublk_io_release", CALLS_RELEASE)},
+                {"shmem_lookups", "requests looked for in shared memory (UBLK_F_SHMEM_ZC)",
+                 counted(5, "ublk_try_buf_match", CALLS_DEVICE)}}};
+  return kind;
+}
+
+const CallsKind& errors_kind() {
+  static const CallsKind kind{
+      .probe = "errors",
+      .calls = {
+          {"failed_requests", "completions with an error", tracepoint("block_rq_error", "failed"),
+           CALLS_FAILED},
+          {"requeued_requests", "requests given back to the block layer",
+           tracepoint("block_rq_requeue", "requeued"), CALLS_REQUEUED},
+          {"timeouts", "requests that ran out of time", counted(2, "ublk_timeout", CALLS_REQUEST)},
+          {"failed_by_driver", "requests that the driver ended for a server that is gone",
+           counted(3, "__ublk_fail_req", CALLS_DEVICE)},
+          {"cancelled_commands", "io commands given back to a task that ends or a ring that closes",
+           counted(4, "ublk_cancel_cmd", CALLS_QUEUE)},
+          {"cancelled_fetches", "FETCH_IO_CMDS given back",
+           counted(5, "ublk_batch_cancel_cmd", CALLS_QUEUE)},
+          {"fetches_without_room", "FETCH_IO_CMDS completions that found no room (all devices)",
+           counted(6, "ublk_batch_dispatch_fail.*")}}};
+  return kind;
+}
+
+const CallsKind& tags_kind() {
+  static const CallsKind kind{
+      .probe = "tags",
+      .calls = {{"tag_waits", "times a client had to wait for a tag",
+                 tracepoint("block_rq_tag_wait", "tag_wait"), CALLS_TAG_WAITS},
+                {"queue_fill", "", counted(1, "ublk_batch_dispatch", CALLS_FETCH)}},
+      .queues = true};
+  return kind;
+}
+
+/// A role for each call: what is not there on this kernel is named, and the rest is counted.
+std::vector<Role> roles_of(const CallsKind& kind) {
+  std::vector<Role> roles;
+  for (const Call& call : kind.calls)
+    roles.push_back({.name = call.name,
+                     .ways = {{.hooks = {call.hook}}},
+                     .without = "not counted: the kernel has no such function to attach to"});
+  return roles;
+}
+
+class CallsProbe final : public Probe {
+ public:
+  explicit CallsProbe(const CallsKind& kind) : kind_(kind) {}
+
+  static Result<std::unique_ptr<Probe>> attach(const CallsKind& kind, const ProbeSetup& setup) {
+    auto probe = std::make_unique<CallsProbe>(kind);
+    if (!probe->skeleton_) return failed("open the BPF object of probe", kind.probe, errno);
+    aim(*probe->skeleton_->rodata, setup.subject);
+    auto chosen =
+        choose_hooks(roles_of(kind), setup.kernel, setup.preference, probe->skeleton_->obj);
+    if (!chosen) return std::unexpected(chosen.error());
+    probe->hooks_ = std::move(*chosen);
+    probe->skeleton_->rodata->heard_events[CALLS_FETCH] = probe->hooks_.has("queue_fill");
+    auto links = load_and_attach(probe->skeleton_->skeleton, kind.probe, probe->hooks_);
+    if (!links) return std::unexpected(links.error());
+    probe->links_ = std::move(*links);
+    probe->subject_ = setup.subject;
+    probe->ios_before_ = setup.subject.completed_ios();
+    return probe;
+  }
+
+  [[nodiscard]] Result<json> record() const override {
+    const calls_counts& counts = skeleton_->bss->counts;
+    json record = {{"used", hooks_.used()},
+                   {"unavailable", hooks_.unavailable()},
+                   {"completed_ios", subject_.completed_ios() - ios_before_},
+                   {"totals", {{"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+    for (unsigned at = 0; at < kind_.calls.size(); ++at)
+      if (*kind_.calls[at].meaning != '\0' && hooks_.has(kind_.calls[at].name))
+        record[kind_.calls[at].name] = counts.calls[counter(at)];
+    if (record.contains("releases"))
+      record["releases_off_task"] = counts.calls[CALLS_RELEASED_OFF_TASK];
+    if (kind_.queues) {
+      record["fifo_tags_events"] = pairs(counts.fifo_tags);
+      record["fetch_commands_events"] = pairs(counts.fetch_commands);
+    }
+    return record;
+  }
+
+  [[nodiscard]] std::string text(const json& record) const override {
+    std::string text = std::format("{:>12} I/Os completed\n", record.value("completed_ios", 0ULL));
+    for (const Call& call : kind_.calls)
+      if (record.contains(call.name))
+        text +=
+            std::format("{:>12} {}: {}\n", record.value(call.name, 0ULL), call.name, call.meaning);
+    if (record.contains("releases"))
+      text += std::format("{:>12} releases_off_task: of these outside of the server's tasks\n",
+                          record.value("releases_off_task", 0ULL));
+    if (!kind_.queues) return text;
+    const auto ios = record.value("completed_ios", 0ULL);
+    const auto waits = record.value("tag_waits", 0ULL);
+    if (ios != 0 && waits * 20 > ios)
+      text += std::format(
+          "tag-starved: a client waited for a tag {:.2f} times an I/O; a deeper queue (-d) or more "
+          "queues (-q) would let more I/Os in\n",
+          static_cast<double>(waits) / static_cast<double>(ios));
+    text +=
+        picture(record, "fifo_tags", "tags in a batch queue when a fetch command takes from it");
+    text += picture(record, "fetch_commands", "FETCH_IO_CMDS that the queue has then");
+    return text;
+  }
+
+ private:
+  struct Destroy {
+    void operator()(calls_bpf* skeleton) const { calls_bpf::destroy(skeleton); }
+  };
+
+  [[nodiscard]] unsigned counter(unsigned at) const {
+    return kind_.calls[at].fixed >= 0 ? static_cast<unsigned>(kind_.calls[at].fixed) : at;
+  }
+
+  static json pairs(const __u64 (&slots)[CALLS_SLOTS]) {
+    json list = json::array();
+    for (unsigned slot = 0; slot < CALLS_SLOTS; ++slot)
+      if (slots[slot] != 0) list.push_back({slot == 0 ? 0ULL : 1ULL << (slot - 1), slots[slot]});
+    return list;
+  }
+
+  static std::string picture(const json& record, const std::string& name, const char* meaning) {
+    ValueCounts counts;
+    for (const json& pair : record[name + "_events"]) counts[pair[0]] = pair[1];
+    return counts.empty() ? "" : std::format("\n{}\n{}", meaning, log2_histogram(name, counts));
+  }
+
+  const CallsKind& kind_;
+  std::unique_ptr<calls_bpf, Destroy> skeleton_{calls_bpf::open()};
+  ChosenHooks hooks_;
+  Links links_;
+  Subject subject_;
+  std::uint64_t ios_before_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Probe>> attach_tags(const ProbeSetup& setup) {
+  return CallsProbe::attach(tags_kind(), setup);
+}
+
+Result<std::unique_ptr<Probe>> attach_zc(const ProbeSetup& setup) {
+  return CallsProbe::attach(zc_kind(), setup);
+}
+
+Result<std::unique_ptr<Probe>> attach_errors(const ProbeSetup& setup) {
+  return CallsProbe::attach(errors_kind(), setup);
+}
+
+}  // namespace ublkbench::probes

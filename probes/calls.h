@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Dual MIT/GPL */
+/* What the probes that count calls of the driver's functions share with their BPF side. */
+#pragma once
+
+#include <linux/types.h>
+
+#define CALLS_COUNTERS 32
+
+/* How a function's argument says which device it is about. */
+enum calls_argument {
+  CALLS_ANY_DEVICE, /* it does not: all devices are counted */
+  CALLS_DEVICE,     /* struct ublk_device */
+  CALLS_QUEUE,      /* struct ublk_queue */
+  CALLS_REQUEST,    /* struct request */
+  CALLS_RELEASE,    /* the same, whose buffer's last reference is gone */
+  CALLS_FETCH,      /* struct ublk_queue, from which a fetch command is about to take */
+};
+
+/* The event of a function. */
+#define CALLS_EVENT(counter, argument, position) \
+  ((__u32)(counter) | (__u32)(argument) << 8 | (__u32)(position) << 16)
+
+/* Counters that a program of its own has. */
+enum calls_fixed {
+  CALLS_FAILED = CALLS_COUNTERS - 4, /* block_rq_error */
+  CALLS_REQUEUED,                    /* block_rq_requeue */
+  CALLS_TAG_WAITS,                   /* block_rq_tag_wait */
+  CALLS_RELEASED_OFF_TASK,           /* ublk_io_release() outside of the server */
+};
+
+/* Occupancy of a batch queue, each time that its fifo is emptied: powers of two. */
+#define CALLS_SLOTS 16
+
+struct calls_counts {
+  __u64 calls[CALLS_COUNTERS];
+  __u64 fifo_tags[CALLS_SLOTS];
+  __u64 fetch_commands[CALLS_SLOTS];
+};
