@@ -26,7 +26,7 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 const volatile bool may_need_get_data = false;
-/* NEED_GET_DATA commands are delivered by their CQE; io_command_done sees those by itself. */
+/* NEED_GET_DATA commands are delivered by their CQE; io_command_done() sees those by itself. */
 const volatile bool late_fetch_by_sqe = true;
 
 /* What a task did since its last io_uring_enter(). */
@@ -255,14 +255,13 @@ static __noinline int dispatch_one(__u64 kiocb)
  * Fetch, per I/O, on any kernel: the CQEs of FETCH_REQ, COMMIT_AND_FETCH_REQ and NEED_GET_DATA that
  * say UBLK_IO_RES_OK. One program an I/O.
  */
-SEC("tp_btf/io_uring_complete")
-int BPF_PROG(io_command_done, struct io_ring_ctx *ring, void *address, struct io_uring_cqe *cqe)
+static __always_inline int io_command_done(void *address, __s32 result)
 {
 	struct io_kiocb *req;
 	struct io_uring_cmd *cmd;
 	int dev;
 
-	if (!address || cqe->res != UBLK_IO_RES_OK)
+	if (!address || result != UBLK_IO_RES_OK)
 		return 0;
 	req = bpf_core_cast(address, struct io_kiocb);
 	if (req->opcode != IORING_OP_URING_CMD)
@@ -283,6 +282,19 @@ int BPF_PROG(io_command_done, struct io_ring_ctx *ring, void *address, struct io
 	if (dev >= 0)
 		fetched(dev, BATCH_ANY_QUEUE, 1);
 	return 0;
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(completed_cqe, struct io_ring_ctx *ring, void *address, struct io_uring_cqe *cqe)
+{
+	return io_command_done(address, cqe->res);
+}
+
+/* Linux 6.12 */
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(completed_values, void *ring, void *address, __u64 user_data, int result)
+{
+	return io_command_done(address, result);
 }
 
 static __always_inline void add_to(__u32 index, __u32 size, __s64 events)

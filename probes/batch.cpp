@@ -28,7 +28,10 @@ const std::vector<Role>& roles() {
                            call_of("ublk_cmd_tw_cb", BATCH_ON_DISPATCH_ONE, "io_tw_req")},
                  .remark = "counts what task work dispatches; a request that the driver gives back "
                            "while it is dispatched counts too (totals.requeued_ios)"},
-                {.hooks = {tracepoint("io_uring_complete", "io_command_done")},
+                {.hooks = {tracepoint("io_uring_complete", "completed_values", 7)},
+                 .remark = "one program for each CQE of the machine, which misses some if it is "
+                           "preempted (totals.missed_runs); queues are not told apart"},
+                {.hooks = {tracepoint("io_uring_complete", "completed_cqe", 3)},
                  .remark = "one program for each CQE of the machine, which misses some if it is "
                            "preempted (totals.missed_runs); queues are not told apart"}},
        .without = "fetch batches of servers without UBLK_F_BATCH_IO are not counted"},

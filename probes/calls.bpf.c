@@ -103,7 +103,12 @@ SEC("kprobe.multi")
 int entry(struct pt_regs *ctx)
 {
 	const __u32 event = bpf_get_attach_cookie(ctx), kind = event >> 8 & 0xff;
-	void *argument = (void *)(event >> 16 ? PT_REGS_PARM2(ctx) : PT_REGS_PARM1(ctx));
+	__u64 first = PT_REGS_PARM1(ctx), second = PT_REGS_PARM2(ctx);
+	void *argument;
+
+	/* Both are read: the compiler must not choose an offset into ctx, which Linux 6.12 refuses. */
+	asm volatile("" : "+r"(first), "+r"(second));
+	argument = (void *)(event >> 16 ? second : first);
 
 	if (kind == CALLS_RELEASE) {
 		released(argument, event & 0xff);

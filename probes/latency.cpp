@@ -25,9 +25,6 @@ using nlohmann::json;
 
 static_assert(LATENCY_SLOTS == LOG_LINEAR_SLOTS);
 
-constexpr const char* no_commits =
-    "no request's stages are known without it: all count as lost_ios";
-
 const std::vector<Role>& roles() {
   static const std::vector<Role> all = {
       {.name = "begin",
@@ -43,7 +40,8 @@ const std::vector<Role>& roles() {
       {.name = "dispatch",
        .ways = {{.hooks = {call_of("ublk_cmd_list_tw_cb", LATENCY_ON_DISPATCH_LIST, "io_tw_req"),
                            call_of("ublk_cmd_tw_cb", LATENCY_ON_DISPATCH_ONE, "io_tw_req")}}},
-       .without = no_commits},
+       .without = "when the server gets a request is not known without it",
+       .required = true},
       {.name = "dispatch, batch",
        .ways = {{.hooks = {call_of("io_uring_mshot_cmd_post_cqe", LATENCY_ON_FETCH_POSTED)}}},
        .without = "no FETCH_IO_CMDS on this kernel"},

@@ -15,7 +15,9 @@ namespace {
 bool is_pattern(const Hook& hook) { return std::string_view(hook.target).ends_with(".*"); }
 
 bool there(const Hook& hook, const KernelTypes& kernel) {
-  if (hook.kind == Hook::Kind::tracepoint) return kernel.has_tracepoint(hook.target);
+  if (hook.kind == Hook::Kind::tracepoint)
+    return kernel.has_tracepoint(hook.target) &&
+           (hook.arguments == 0 || kernel.tracepoint_arguments(hook.target) == hook.arguments);
   if (is_pattern(hook)) return !kernel.driver_symbol(hook.target).empty();
   if (!kernel.has_function(hook.target)) return false;
   return *hook.first_parameter == '\0' ||

@@ -37,14 +37,16 @@ struct Hook {
   unsigned event = 0;   ///< that "entry" takes it for
   /// The struct that the function takes first, by value; the function is another one without it.
   const char* first_parameter = "";
+  /// How many arguments the tracepoint has; 0: any.
+  unsigned arguments = 0;
 };
 
 constexpr Hook call_of(const char* function, unsigned event, const char* first_parameter = "") {
   return {Hook::Kind::entry, function, "entry", event, first_parameter};
 }
 constexpr Hook return_of(const char* function) { return {Hook::Kind::leave, function, "leave"}; }
-constexpr Hook tracepoint(const char* name, const char* program) {
-  return {Hook::Kind::tracepoint, name, program};
+constexpr Hook tracepoint(const char* name, const char* program, unsigned arguments = 0) {
+  return {Hook::Kind::tracepoint, name, program, 0, "", arguments};
 }
 
 /// One of the functions that "entry" is attached to.

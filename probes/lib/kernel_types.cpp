@@ -66,6 +66,17 @@ bool KernelTypes::has_tracepoint(std::string_view name) const {
   return find(vmlinux_.get(), "btf_trace_" + std::string(name), BTF_KIND_TYPEDEF) >= 0;
 }
 
+unsigned KernelTypes::tracepoint_arguments(std::string_view name) const {
+  // typedef void (*btf_trace_NAME)(void *__data, ...)
+  const btf* const types = vmlinux_.get();
+  const int id = find(types, "btf_trace_" + std::string(name), BTF_KIND_TYPEDEF);
+  if (id < 0) return 0;
+  const btf_type* const pointer =
+      btf__type_by_id(types, btf__type_by_id(types, static_cast<unsigned>(id))->type);
+  const btf_type* const proto = btf__type_by_id(types, pointer->type);
+  return proto == nullptr || !btf_is_func_proto(proto) ? 0 : btf_vlen(proto) - 1U;
+}
+
 std::string KernelTypes::driver_symbol(std::string_view pattern) const {
   const std::string_view stem = pattern.substr(0, pattern.size() - 1);  // with its dot
   const auto found = std::ranges::find_if(

@@ -20,6 +20,8 @@ class KernelTypes {
 
   [[nodiscard]] bool has_function(std::string_view name) const;
   [[nodiscard]] bool has_tracepoint(std::string_view name) const;
+  /// 0 if there is no such tracepoint.
+  [[nodiscard]] unsigned tracepoint_arguments(std::string_view name) const;
   /// The struct that the function's first parameter is, by value; empty for anything else.
   [[nodiscard]] std::string first_parameter_struct(std::string_view function) const;
   /// The first of ublk_drv's symbols that `pattern` ("name.*") names; empty if there is none.
