@@ -14,6 +14,7 @@
 #include "batch.skel.h"
 #include "probes/lib/bpf.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 
 namespace ublkbench::probes {
@@ -115,6 +116,15 @@ ValueCounts counts_from(const json& histogram) {
   return counts;
 }
 
+constexpr Trouble troubles[] = {
+    {"lost_events", "batches are in no histogram: too many tasks and queues for the table"},
+    {"unread_sqes", "SQEs of SQPOLL rings were not read: their commits are in no histogram"},
+    {"aborted_ios", "io commands went back to the driver: their task was exiting"},
+    {"resubmitted_sqes", "SQEs were counted twice: the kernel had no memory for them at first"},
+    {"missed_runs",
+     "times a program did not run, as it was just running on that CPU: batches are missing"},
+    {"requeued_ios", "requests went back to the block layer; some may count as fetched twice"}};
+
 class BatchProbe final : public Probe {
  public:
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
@@ -162,7 +172,7 @@ class BatchProbe final : public Probe {
                           log2_histogram(kind.name, counts));
     }
     if (text.empty()) text = "no I/O was seen\n";
-    return text + trouble(record["totals"]);
+    return text + trouble_text(record["totals"], troubles);
   }
 
   [[nodiscard]] bool settled() const override {
@@ -217,22 +227,6 @@ class BatchProbe final : public Probe {
             {"aborted_ios", totals.aborted_ios},
             {"requeued_ios", totals.requeued_ios},
             {"missed_runs", missed_runs(skeleton_->obj, links_)}};
-  }
-
-  static std::string trouble(const json& totals) {
-    std::string text;
-    const auto say = [&](const char* name, const char* what) {
-      if (totals.value(name, 0ULL) != 0)
-        text += std::format("{} {}\n", totals.value(name, 0ULL), what);
-    };
-    say("lost_events", "batches are in no histogram: too many tasks and queues for the table");
-    say("unread_sqes", "SQEs of SQPOLL rings were not read: their commits are in no histogram");
-    say("aborted_ios", "io commands went back to the driver: their task was exiting");
-    say("resubmitted_sqes", "SQEs were counted twice: the kernel had no memory for them at first");
-    say("missed_runs",
-        "times a program did not run, as it was just running on that CPU: batches are missing");
-    say("requeued_ios", "requests went back to the block layer; some may count as fetched twice");
-    return text;
   }
 
   std::unique_ptr<batch_bpf, Destroy> skeleton_{batch_bpf::open()};

@@ -16,6 +16,7 @@
 #include "latency.skel.h"
 #include "probes/lib/bpf.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 
 namespace ublkbench::probes {
@@ -139,6 +140,16 @@ std::string stage_table(const json& stages) {
   return text;
 }
 
+constexpr Trouble troubles[] = {
+    {"in_flight_ios", "I/Os are still in flight"},
+    {"lost_ios", "I/Os are in no histogram: an event of theirs was missed"},
+    {"uncommitted_ios", "I/Os failed without a commit: their server was gone"},
+    {"requeued_ios", "times an I/O went back to the block layer; its time begins anew"},
+    {"untracked_ios", "I/Os are in no histogram: no room for their tags; see --max-tags"},
+    {"unsplit_ios", "I/Os took so many turns of the loop that all of it counts as target"},
+    {"unread_sqes",
+     "SQEs were not read: of a SQPOLL ring, or of a task that serves several devices"}};
+
 class LatencyProbe final : public Probe {
  public:
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
@@ -192,7 +203,7 @@ class LatencyProbe final : public Probe {
 
   [[nodiscard]] std::string text(const json& record) const override {
     if (record["stages_ns"]["total"]["count"] == 0)
-      return "no I/O was completed\n" + trouble(record["totals"]);
+      return "no I/O was completed\n" + trouble_text(record["totals"], troubles);
     std::string text = stage_table(record["stages_ns"]);
     for (const auto& [op, stages] : record["ops_ns"].items())
       if (record["ops_ns"].size() > 1) text += std::format("\n{}\n{}", op, stage_table(stages));
@@ -201,7 +212,7 @@ class LatencyProbe final : public Probe {
       text += std::format("{}: {}, in ns\n{}\n", stage.name, stage.meaning,
                           log2_histogram(std::format("{}_ns", stage.name),
                                          counts_from(record["stages_ns"][stage.name])));
-    return text + trouble(record["totals"]);
+    return text + trouble_text(record["totals"], troubles);
   }
 
   [[nodiscard]] bool settled() const override { return in_flight(skeleton_->bss->totals) == 0; }
@@ -282,23 +293,6 @@ class LatencyProbe final : public Probe {
             {"unsplit_ios", totals.unsplit_ios},
             {"unread_sqes", totals.unread_sqes},
             {"missed_runs", missed_runs(skeleton_->obj, links_)}};
-  }
-
-  static std::string trouble(const json& totals) {
-    std::string text;
-    const auto say = [&](const char* name, const char* what) {
-      if (totals.value(name, 0ULL) != 0)
-        text += std::format("{} {}\n", totals.value(name, 0ULL), what);
-    };
-    say("in_flight_ios", "I/Os are still in flight");
-    say("lost_ios", "I/Os are in no histogram: an event of theirs was missed");
-    say("uncommitted_ios", "I/Os failed without a commit: their server was gone");
-    say("requeued_ios", "times an I/O went back to the block layer; its time begins anew");
-    say("untracked_ios", "I/Os are in no histogram: no room for their tags; see --max-tags");
-    say("unsplit_ios", "I/Os took so many turns of the loop that all of it counts as target");
-    say("unread_sqes",
-        "SQEs were not read: of a SQPOLL ring, or of a task that serves several devices");
-    return text;
   }
 
   std::unique_ptr<latency_bpf, Destroy> skeleton_{latency_bpf::open()};
