@@ -157,11 +157,15 @@ class Lab:
         return added["server_pid"], added["id"]
 
     def kublk(self, *arguments):
-        """The kernel's test server in the foreground; its device."""
+        """The kernel's test server in the foreground; its device.
+
+        Without the scan for partitions: it goes on after the disk has appeared, and its read would be in flight when a
+        case kills the server, which the dump names, rightly, beside what the case is about.
+        """
         if not KUBLK.exists():
             raise CannotRun(f"no {KUBLK}: scripts/compare-peers --prepare makes it; UBLKBENCH_KUBLK names another")
         before = devices()
-        process = self.start(KUBLK, "add", "--foreground", *arguments, stdout=subprocess.DEVNULL,
+        process = self.start(KUBLK, "add", "--foreground", "--no_auto_part_scan", *arguments, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
         device = wait_until(lambda: devices() - before, "kublk's device").pop()
         self.devices.append(device)
@@ -169,7 +173,7 @@ class Lab:
         wait_until(lambda: pathlib.Path(f"/dev/ublkb{device}").exists(), "kublk's disk")
         return process, device
 
-    def any_server(self, *, bad=(), ours=("-t", "null"), kublk=("-t", "null", "--no_auto_part_scan")):
+    def any_server(self, *, bad=(), ours=("-t", "null"), kublk=("-t", "null")):
         """The server that this run is for: its pid and device."""
         if self.server == "ours":
             return self.our_server(*ours)

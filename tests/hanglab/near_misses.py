@@ -51,7 +51,7 @@ def slow_device(lab, delay_ms, depth=4):
     anything else completes in its ring (fault_inject.c), and is none above a second."""
     if lab.server == "kublk":
         _server, lower = lab.bad_server("--delay-ms", delay_ms, "--depth", 2 * depth)
-        return lab.any_server(kublk=("-t", "loop", "-q", 1, "-d", depth, "--no_auto_part_scan", f"/dev/ublkb{lower}"))
+        return lab.any_server(kublk=("-t", "loop", "-q", 1, "-d", depth, f"/dev/ublkb{lower}"))
     return lab.any_server(bad=("--delay-ms", delay_ms, "--depth", depth),
                           ours=("-t", f"null+fault:delay={delay_ms}ms", "-d", depth, "--no-partition-scan"))
 

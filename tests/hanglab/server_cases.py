@@ -46,7 +46,7 @@ def stopped(lab):
 @case("batch server stopped by SIGSTOP", servers=("bad", "ours", "kublk"))
 def stopped_batch(lab):
     pid, device = lab.any_server(bad=("--flags", "batch"), ours=("-t", "null", "-m", "batch"),
-                                 kublk=("-t", "null", "-b", "--no_auto_part_scan"))
+                                 kublk=("-t", "null", "-b"))
     os.kill(pid, signal.SIGSTOP)
     lab.blocked_read(device)
     return Expectation(device, "SERVER_STOPPED", ("is stopped",))
@@ -104,7 +104,7 @@ def chain(lab):
 def backing_held(lab):
     _process, lower = lab.bad_server("--hold", "-1")
     _pid, upper = lab.any_server(ours=("-t", f"loop:/dev/ublkb{lower}", "--no-partition-scan"),
-                                 kublk=("-t", "loop", "--no_auto_part_scan", f"/dev/ublkb{lower}"))
+                                 kublk=("-t", "loop", f"/dev/ublkb{lower}"))
     lab.blocked_read(upper)
     return Expectation(lower, "SERVER_HOLDS_IO", ("OWNED_BY_SRV",), also=("CHAIN",))
 

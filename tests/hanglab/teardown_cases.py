@@ -38,7 +38,7 @@ def killed_recovery(lab):
 @case("server killed with USER_RECOVERY_REISSUE while it held a request", servers=("bad", "kublk"))
 def killed_reissue(lab):
     pid, device = lab.any_server(bad=("--flags", "reissue", "--hold", "-1"),
-                                 kublk=("-t", "null", "-r", "1", "-i", "1", "--no_auto_part_scan"))
+                                 kublk=("-t", "null", "-r", "1", "-i", "1"))
     if lab.server == "kublk":
         os.kill(pid, signal.SIGSTOP)
     lab.blocked_read(device)
@@ -115,7 +115,7 @@ def killed_and_held(lab, pid, device):
 @case("server of a recoverable device killed while another process has a descriptor of its char device",
       servers=("bad", "kublk"))
 def held_by_stranger(lab):
-    pid, device = lab.any_server(bad=("--flags", "recovery"), kublk=("-t", "null", "-r", "1", "--no_auto_part_scan"))
+    pid, device = lab.any_server(bad=("--flags", "recovery"), kublk=("-t", "null", "-r", "1"))
     killed_and_held(lab, pid, device)
     lab.blocked_read(device)
     return Expectation(device, "CHARDEV_HELD", ("keeper", "by fd"))
@@ -233,7 +233,7 @@ def holding_both_tags(lab):
         process, lower = lab.bad_server("--hold", "-1")
         _pid, device = lab.any_server(
             ours=("-t", f"loop:/dev/ublkb{lower}", "-d", "2", "--recovery", "reissue", "--no-partition-scan"),
-            kublk=("-t", "loop", "-q", "1", "-d", "2", "-r", "1", "-i", "1", "--no_auto_part_scan", f"/dev/ublkb{lower}"))
+            kublk=("-t", "loop", "-q", "1", "-d", "2", "-r", "1", "-i", "1", f"/dev/ublkb{lower}"))
     return process.pid, device, [lab.blocked_read(device), lab.blocked_read(device, skip=1)]
 
 
