@@ -55,10 +55,11 @@ class Modes(ublk.TestCase):
                            2000)
 
     @unittest.skipUnless(LONG, "long")
-    def test_all_modes_on_a_file(self):
+    def test_all_modes_on_files(self):
         with scratch_folder() as folder:
-            file = sparse_file(folder, "backing", 64 << 20)
-            self.check_all("--target", f"loop:{file}", "--verify", "--qd", "32", "--ios", 1000)
+            one, two = (sparse_file(folder, name, 64 << 20) for name in ("one", "two"))
+            for target in (f"loop:{one}", f"stripe:{one},{two}"):
+                self.check_all("--target", target, "--verify", "--qd", "32", "--ios", 1000)
 
     def test_refused_combinations_are_refused(self):
         """By us, with the reason; and where the driver drops a flag, it really does."""

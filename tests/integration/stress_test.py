@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Devices that are removed, or whose server is killed, under heavy I/O; and hundreds in a row."""
 
+import concurrent.futures
 import glob
+import itertools
 import json
 import os
+import pathlib
+import random
 import re
 import signal
+import subprocess
 import time
 
 import clients
@@ -18,7 +23,11 @@ ALL_MODES = ("copy", "get_data", "user_copy", "zc", "auto_zc", "mixed:64k", "bat
              "offload,zc")
 MODES = ALL_MODES if LONG else ("batch,auto_zc",)
 ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", 10 if LONG else 1))
+PARALLEL = 4 if LONG else 1  # rounds at a time: a removal mostly waits for grace periods
+BYTES = 16 << 20
+ENOUGH_IOS = 300  # that the load has done when it is disturbed
 CHURN = int(os.environ.get("UBLKBENCH_CHURN", 400 if LONG else 12))
+SAW_ERRORS = 6  # ublk-load's exit code
 COMPLAINTS = re.compile(r"WARNING:|BUG:|KASAN|blocked for more than|Call Trace|general protection")
 
 
@@ -42,6 +51,39 @@ def server_leftovers():
     return left
 
 
+def target_words(target, folder, slot):
+    """The target's word; files are the slot's own, and hold data: a first write to a block is slow."""
+    files = [folder / f"{slot % PARALLEL}.{part}" for part in (0, 1)]
+    for file in files:
+        if not file.exists():
+            file.write_bytes(bytes(BYTES))
+    return {"null": "null", "loop": f"loop:{files[0]}", "stripe": f"stripe:{files[0]},{files[1]}"}[target]
+
+
+def ios_done(device):
+    """Reads and writes that the block layer has completed (Documentation/block/stat.rst)."""
+    fields = pathlib.Path(f"/sys/block/ublkb{device.id}/stat").read_text().split()
+    return int(fields[0]) + int(fields[4])
+
+
+def under_load(number, mode, target, disturb, *words):
+    """One round: a device, a load of 128 I/Os in flight, disturb(device); the load must see errors, and no hang."""
+    device = Device("-n", number, "-m", mode, "-t", target, "-q", 2, *words)
+    load = subprocess.Popen([str(clients.LOAD), device.path, "--rw", "randrw", "--depth", "64", "--jobs", "2",
+                             "--size", str(BYTES), "--runtime", "300s", "--destructive"],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_until(lambda: load.poll() is not None or ios_done(device) > ENOUGH_IOS, "the load runs", 60)
+        time.sleep(random.uniform(0, 0.2))
+        disturb(device)
+        wait_until(lambda: not os.path.exists(f"/dev/ublkc{device.id}"), "device removed", 60)
+        output, _ = load.communicate(timeout=60)
+        if load.returncode != SAW_ERRORS:
+            raise AssertionError(f"ublk-load: exit {load.returncode}\n{output}")
+    finally:
+        load.kill()
+
+
 class Stress(ublk.TestCase):
     def setUp(self):
         super().setUp()
@@ -55,44 +97,35 @@ class Stress(ublk.TestCase):
         self.assertEqual([line for line in log.splitlines() if COMPLAINTS.search(line)], [])
         wait_until(lambda: not server_leftovers(), f"nothing left, but {server_leftovers()}")
 
-    def each_target(self, body):
-        with ublk.scratch_folder() as folder:
-            first = ublk.sparse_file(folder, "first", 64 << 20)
-            second = ublk.sparse_file(folder, "second", 64 << 20)
-            targets = ["null", f"loop:{first}", f"stripe:{first},{second}"] if LONG else ["null"]
-            for target in targets:
+    def each_target(self, disturb):
+        """ROUNDS rounds of every mode on every target, PARALLEL of them at a time."""
+        numbers = itertools.count()  # of devices: one that is gone is not mistaken for the next round's
+        with ublk.scratch_folder() as folder, concurrent.futures.ThreadPoolExecutor(PARALLEL) as rounds:
+            for target in ("null", "loop", "stripe") if LONG else ("null",):
                 for mode in MODES:
-                    for number in range(ROUNDS):
-                        with self.subTest(target=target.split(":")[0], mode=mode, round=number):
-                            body(mode, target)
-
-    def under_load(self, mode, target, disturb, *words):
-        device = Device("-m", mode, "-t", target, "-q", 2, *words)
-        load = clients.fio(device.path, "--size=64M", runtime_s=30 if LONG else 4)
-        try:
-            time.sleep(0.7)
-            disturb(device)
-            wait_until(lambda: device.id not in devices(), "device removed", 60)
-            load.communicate(timeout=60)
-        finally:
-            load.kill()
+                    began = time.monotonic()
+                    running = [rounds.submit(under_load, next(numbers), mode, target_words(target, folder, slot),
+                                             disturb) for slot in range(ROUNDS)]
+                    for number, outcome in enumerate(running):
+                        with self.subTest(target=target, mode=mode, round=number):
+                            outcome.result()
+                    print(f"{self._testMethodName[5:]}: {ROUNDS} rounds of {mode} on {target} in "
+                          f"{time.monotonic() - began:.0f} s", flush=True)
 
     def test_removal_under_load(self):
-        self.each_target(lambda mode, target: self.under_load(
-            mode, target, lambda device: succeed(ublk.SERVER, "del", "-n", device.id)))
+        self.each_target(lambda device: succeed(ublk.SERVER, "del", "-n", device.id))
 
     def test_server_killed_under_load(self):
-        self.each_target(lambda mode, target: self.under_load(
-            mode, target, lambda device: os.kill(device.server_pid, signal.SIGKILL)))
+        self.each_target(lambda device: os.kill(device.server_pid, signal.SIGKILL))
 
     def test_recoverable_device_removed_after_its_server_was_killed(self):
         def disturb(device):
             os.kill(device.server_pid, signal.SIGKILL)
             succeed(ublk.SERVER, "del", "-n", device.id)
         for policy in ("fail", "reissue", "fail-io"):
-            for mode in MODES:
+            for number, mode in enumerate(MODES):
                 with self.subTest(policy=policy, mode=mode):
-                    self.under_load(mode, "null", disturb, "-r", policy)
+                    under_load(number, mode, "null", disturb, "-r", policy)
 
     def test_hundreds_of_devices_in_a_row(self):
         phases = {"add": [], "first read": [], "del": []}
