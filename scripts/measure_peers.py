@@ -25,12 +25,13 @@ WARM_UP_S = 0.150
 WINDOW_S = 0.200
 WINDOWS = 3
 DEVICE_DEPTH = 128
+SHARED_BYTES = 4 << 20  # what a client and its server share with shmem_zc
 
 # Ours takes any mode; the peers take those that they have as options of their own.
 KUBLK_MODES = {"copy": [], "get_data": ["-g"], "user_copy": ["-u"], "zc": ["-z"], "auto_zc": ["--auto_zc"],
                "batch": ["-b"], "batch,zc": ["-b", "-z"],
                "batch,auto_zc": ["-b", "--auto_zc"], "per_io_daemon": ["--per_io_tasks", "--nthreads", "2"],
-               "per_io_daemon,auto_zc": ["--per_io_tasks", "--nthreads", "2", "--auto_zc"]}
+               "per_io_daemon,auto_zc": ["--per_io_tasks", "--nthreads", "2", "--auto_zc"], "shmem_zc": ["--shmem_zc"]}
 UBLKSRV_MODES = {"copy": [], "get_data": ["-g", "1"], "user_copy": ["--usercopy"], "auto_zc": ["-z"], "batch": ["-b"],
                  "batch,auto_zc": ["-b", "-z"]}
 
@@ -54,7 +55,9 @@ class Ours:
 
     def add(self, device, mode, target):
         spec = f"loop:{target}" if target else "null"
-        run([self.program, "add", "-n", str(device), "-m", mode, "-t", spec, "-q", "1", "-d", str(DEVICE_DEPTH)])
+        run([self.program, "add", "-n", str(device), "-m", mode, "-t", spec, "-q", "1", "-d", str(DEVICE_DEPTH),
+             *(["--shared-memory", shared_file(device), "--shared-memory-size", str(SHARED_BYTES)]
+               if mode == "shmem_zc" else [])])
 
     def remove(self, device):
         run([self.program, "del", "-n", str(device)])
@@ -73,7 +76,7 @@ class Kublk:
     def add(self, device, mode, target):
         kind = ["-t", "loop"] if target else ["-t", "null"]
         run([self.program, "add", *kind, "-n", str(device), "-q", "1", "-d", str(DEVICE_DEPTH), *KUBLK_MODES[mode],
-             *([target] if target else [])])
+             *(["--htlb", shared_file(device)] if mode == "shmem_zc" else []), *([target] if target else [])])
 
     def remove(self, device):
         run([self.program, "del", "-n", str(device)])
@@ -103,6 +106,19 @@ class Ublksrv:
 
     def owns(self, executable):
         return executable.startswith(str(self.prefix))
+
+
+def shared_file(device):
+    """A file of huge pages that the device's server and client share; made at the first call."""
+    folder = pathlib.Path("/run/measure_peers.huge")
+    if not folder.exists():
+        pathlib.Path("/proc/sys/vm/nr_hugepages").write_text("16")
+        folder.mkdir()
+        run(["mount", "-t", "hugetlbfs", "none", str(folder)])
+    file = folder / str(device)
+    if not file.exists():
+        run(["fallocate", "-l", str(SHARED_BYTES), str(file)])
+    return str(file)
 
 
 def process_ids(owns):
@@ -139,25 +155,29 @@ def completed_ios(stat_fd):
     return int(fields[0]) + int(fields[4]) + int(fields[11])
 
 
-def load_command(options, path, depth):
+def load_command(options, path, depth, shared):
     batch = max(depth // 4, 1)
     if options.load == "t/io_uring":
-        return [options.load_program, "-p0", "-n1", f"-d{depth}", f"-s{batch}", f"-c{batch}", f"-b{options.bs}", path]
+        return [options.load_program, "-p0", "-n1", f"-d{depth}", f"-s{batch}", f"-c{batch}", f"-b{options.bs}",
+                *(["-H", shared] if shared else []), path]
     if options.load == "fio":
         return ["fio", "--name=load", "--ioengine=io_uring", "--direct=1", f"--filename={path}", f"--rw={options.rw}",
                 f"--bs={options.bs}", f"--iodepth={depth}", f"--iodepth_batch_submit={batch}",
                 f"--iodepth_batch_complete_min={batch}", f"--iodepth_batch_complete_max={depth}", "--fixedbufs",
                 "--registerfiles", "--time_based", "--runtime=60", "--thread", "--norandommap", "--randrepeat=1",
-                "--gtod_reduce=1", "--size=1g"]
+                "--gtod_reduce=1", "--size=1g", *([f"--mem=mmaphuge:{shared}"] if shared else [])]
     return [options.load_program, path, "--rw", options.rw, "--bs", str(options.bs), "--depth", str(depth), "--runtime",
-            "60s", "--no-latency", "--allow-split", *([] if options.rw.endswith("read") else ["--destructive"])]
+            "60s", "--no-latency", "--allow-split", *([] if options.rw.endswith("read") else ["--destructive"]),
+            *(["--buffer-file", shared] if shared else [])]
 
 
-def measure(options, server_ids, path, depth):
+def measure(options, server_ids, device, depth, shared):
     """The windows of one cell: a list of dictionaries."""
+    path = f"/dev/ublkb{device}"
     stat_fd = os.open(f"/sys/block/{os.path.basename(path)}/stat", os.O_RDONLY)
     idle = completed_ios(stat_fd)
-    load = subprocess.Popen(load_command(options, path, depth), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    load = subprocess.Popen(load_command(options, path, depth, shared), stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE)
     give_up = time.monotonic() + START_S
     # The load's program comes from the host, which takes the guest no fixed time.
     while completed_ios(stat_fd) < idle + 1000 and time.monotonic() < give_up:
@@ -253,7 +273,8 @@ def modes_cells(options, servers, order, mode):
         for device, server in turn:
             if options.target:
                 start(server, device, mode, options.target, owned)
-            for window in measure(options, owned[device], f"/dev/ublkb{device}", depth):
+            shared = shared_file(device) if mode == "shmem_zc" else None
+            for window in measure(options, owned[device], device, depth, shared):
                 cell = {"boot": options.boot, "server": server.name, "mode": mode, "qd": depth}
                 print(json.dumps(cell | window), flush=True)
             if options.target:
