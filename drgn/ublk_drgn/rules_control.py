@@ -31,7 +31,7 @@ def judge(facts: Facts, command: Json) -> Finding | None:
     task = facts.task(command["worker"])
     name = f"{command['command']} of device {command['device']} from {facts.name(command['issuer'])}"
     if command["queued"]:
-        return Finding("COMMAND_NOT_STARTED", cat.HANG, evidence=[f"{name} is queued, no worker has it"])
+        return queued(facts.task(command["issuer"]), name)
     if task is None or task["state"] == "R":
         return None
     if task["blocked_on"]:
@@ -48,6 +48,15 @@ def judge(facts: Facts, command: Json) -> Finding | None:
     if facts.stack_starts(task, "ublk_ctrl_del_dev") or task["waits_in"] == "ublk_ctrl_uring_cmd":
         return delete(facts, task, device, name)
     return None
+
+
+def queued(issuer: Json | None, name: str) -> Finding:
+    """Workers are threads of the process that issued the command: they stop with it, which is no defect."""
+    if issuer and issuer["state"] in ("T", "t"):
+        return Finding("COMMAND_NOT_STARTED", cat.INFO, evidence=[
+            f"{name} is queued; its process is stopped, and so are the process's workers"],
+            ruled_out=["workers that run and do not take it"])
+    return Finding("COMMAND_NOT_STARTED", cat.HANG, evidence=[f"{name} is queued, no worker has it"])
 
 
 def start(facts: Facts, command: Json, task: Json, device: Json | None, name: str) -> Finding | None:

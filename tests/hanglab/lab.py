@@ -171,6 +171,8 @@ class Lab:
         self.devices.append(device)
         self.undo.callback(kill, process.pid)
         wait_until(lambda: pathlib.Path(f"/dev/ublkb{device}").exists(), "kublk's disk")
+        # The disk is there before START_DEV returns; after its last control command kublk waits for its threads.
+        wait_until(lambda: "futex" in pathlib.Path(f"/proc/{process.pid}/wchan").read_text(), "kublk has started")
         return process, device
 
     def any_server(self, *, bad=(), ours=("-t", "null"), kublk=("-t", "null")):

@@ -130,6 +130,12 @@ class NotProvoked(Rules):
         self.expect("COMMAND_NOT_STARTED", make.document([device], [daemon], [ring], [
             make.command("ADD_DEV", queued=True)]), "ADD_DEV", catalogue="H8")
 
+    def test_h8_not_if_the_process_is_stopped(self):
+        device, daemon, ring = self.served()
+        daemon["state"] = "T"
+        self.expect("COMMAND_NOT_STARTED", make.document([device], [daemon], [ring], [
+            make.command("ADD_DEV", queued=True, issuer=daemon["address"])]), "is stopped", severity="info")
+
     def test_h9_mutex_of_a_dead_task(self):
         dead = make.task("iou-wrk-3", "X", None, [], pid=9)
         device, daemon, ring = self.served()
