@@ -49,27 +49,14 @@ json samples_json(const CellRecord& cell) {
 }
 
 json cell_json(const CellRecord& cell) {
-  return {{"id", cell.id},
-          {"kind", cell.axes.kind},
-          {"mode", cell.axes.mode},
-          {"target", cell.axes.target},
-          {"depth", cell.axes.depth},
-          {"block_bytes", cell.axes.block_bytes},
-          {"pattern", cell.axes.pattern},
-          {"ios", cell.ios},
-          {"samples", samples_json(cell)}};
+  json object = cell.axes;
+  object.update({{"id", cell.id}, {"ios", cell.ios}, {"samples", samples_json(cell)}});
+  return object;
 }
 
 /// Throws nlohmann's exceptions on a wrong shape; read_baseline() turns them into an Error.
 CellRecord cell_from(const json& object) {
-  CellRecord cell{.id = object.at("id"),
-                  .axes = {.kind = object.at("kind"),
-                           .mode = object.at("mode"),
-                           .target = object.at("target"),
-                           .depth = object.at("depth"),
-                           .block_bytes = object.at("block_bytes"),
-                           .pattern = object.at("pattern")},
-                  .ios = object.at("ios")};
+  CellRecord cell{.id = object.at("id"), .axes = object, .ios = object.at("ios")};
   for (const auto& [name, values] : object.at("samples").items()) {
     const auto figure = figure_named(name);
     if (!figure) throw std::invalid_argument(std::format("unknown figure '{}'", name));

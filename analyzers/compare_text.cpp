@@ -156,15 +156,9 @@ json row_json(const CompareTable& table, const Row& row) {
     if (column.judgement) entry["against_first"] = judgement_json(*column.judgement);
     columns.push_back(std::move(entry));
   }
-  return {{"cell", row.name},
-          {"arm", row.arm},
-          {"kind", row.axes.kind},
-          {"mode", row.axes.mode},
-          {"target", row.axes.target},
-          {"depth", row.axes.depth},
-          {"block_bytes", row.axes.block_bytes},
-          {"pattern", row.axes.pattern},
-          {"columns", std::move(columns)}};
+  json object = row.axes;
+  object.update({{"cell", row.name}, {"arm", row.arm}, {"columns", std::move(columns)}});
+  return object;
 }
 
 }  // namespace

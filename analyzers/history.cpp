@@ -25,28 +25,17 @@ json cell_json(const CellRecord& cell) {
       values.push_back(value ? json(*value) : json());
     }
   }
-  return {{"id", cell.id},
-          {"kind", cell.axes.kind},
-          {"mode", cell.axes.mode},
-          {"target", cell.axes.target},
-          {"depth", cell.axes.depth},
-          {"block_bytes", cell.axes.block_bytes},
-          {"pattern", cell.axes.pattern},
-          {"failed", cell.failed},
-          {"rounds", std::move(rounds)},
-          {"figures", std::move(figures)}};
+  json object = cell.axes;
+  object.update({{"id", cell.id},
+                 {"failed", cell.failed},
+                 {"rounds", std::move(rounds)},
+                 {"figures", std::move(figures)}});
+  return object;
 }
 
 /// Throws what nlohmann's JSON throws on a wrong shape; parse_history_line() makes an Error of it.
 CellRecord cell_from(const json& object) {
-  CellRecord cell{.id = object.at("id"),
-                  .axes = {.kind = object.at("kind"),
-                           .mode = object.at("mode"),
-                           .target = object.at("target"),
-                           .depth = object.at("depth"),
-                           .block_bytes = object.at("block_bytes"),
-                           .pattern = object.at("pattern")},
-                  .failed = object.at("failed")};
+  CellRecord cell{.id = object.at("id"), .axes = object, .failed = object.at("failed")};
   for (const json& round : object.at("rounds")) cell.samples.push_back({.round = round});
   for (const auto& [name, values] : object.at("figures").items()) {
     const auto figure = figure_named(name);

@@ -24,6 +24,9 @@ struct Axes {
   [[nodiscard]] bool is_control() const { return kind == "control"; }
   auto operator<=>(const Axes&) const = default;
 };
+/// Its keys in every document that holds cells: json(axes), object.get<Axes>(), which throws what
+/// nlohmann's JSON throws.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Axes, kind, mode, target, depth, block_bytes, pattern)
 
 struct Sample {
   std::uint64_t round = 0;
