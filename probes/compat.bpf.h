@@ -33,159 +33,159 @@ typedef __u64 sector_t;
 
 /* An SQE is ABI: its layout is fixed, so no relocation. */
 struct io_uring_sqe {
-  __u8 opcode;
-  __u8 flags;
-  __u16 ioprio;
-  __s32 fd;
-  __u32 cmd_op;
-  __u32 pad;
-  __u64 addr;
-  __u32 len;
-  __u32 op_flags;
-  __u64 user_data;
-  __u16 buf_index;
-  __u16 personality;
-  __s32 file_index;
-  /* struct ublksrv_io_cmd or struct ublk_batch_io */
-  __u16 q_id;
-  __u16 tag;
-  __s32 result;
-  __u64 io_addr;
+	__u8 opcode;
+	__u8 flags;
+	__u16 ioprio;
+	__s32 fd;
+	__u32 cmd_op;
+	__u32 pad;
+	__u64 addr;
+	__u32 len;
+	__u32 op_flags;
+	__u64 user_data;
+	__u16 buf_index;
+	__u16 personality;
+	__s32 file_index;
+	/* struct ublksrv_io_cmd or struct ublk_batch_io */
+	__u16 q_id;
+	__u16 tag;
+	__s32 result;
+	__u64 io_addr;
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct list_head {
-  struct list_head* next;
+	struct list_head *next;
 };
 
 struct inode {
-  __u32 i_rdev;
+	__u32 i_rdev;
 };
 
 struct file {
-  struct inode* f_inode;
-  void* private_data;
+	struct inode *f_inode;
+	void *private_data;
 };
 
 struct task_struct {
-  int pid;
-  int tgid;
-  unsigned int flags;
-  char comm[16];
+	int pid;
+	int tgid;
+	unsigned int flags;
+	char comm[16];
 };
 
 struct gendisk {
-  void* private_data;
+	void *private_data;
 };
 
 struct request_queue {
-  int id;
-  struct gendisk* disk;
+	int id;
+	struct gendisk *disk;
 };
 
 struct blk_mq_hw_ctx {
-  unsigned int queue_num;
-  struct request_queue* queue;
-  void* driver_data;
+	unsigned int queue_num;
+	struct request_queue *queue;
+	void *driver_data;
 };
 
 struct request {
-  struct request_queue* q;
-  struct blk_mq_hw_ctx* mq_hctx;
-  blk_opf_t cmd_flags;
-  int tag;
-  unsigned int __data_len;
-  struct request* rq_next;
+	struct request_queue *q;
+	struct blk_mq_hw_ctx *mq_hctx;
+	blk_opf_t cmd_flags;
+	int tag;
+	unsigned int __data_len;
+	struct request *rq_next;
 };
 
 struct rq_list {
-  struct request* head;
+	struct request *head;
 };
 
 struct blk_mq_queue_data {
-  struct request* rq;
-  bool last;
+	struct request *rq;
+	bool last;
 };
 
 struct io_uring_cqe {
-  __u64 user_data;
-  __s32 res;
-  __u32 flags;
+	__u64 user_data;
+	__s32 res;
+	__u32 flags;
 };
 
 struct io_uring {
-  __u32 head;
-  __u32 tail;
+	__u32 head;
+	__u32 tail;
 };
 
 struct io_rings {
-  struct io_uring sq;
+	struct io_uring sq;
 };
 
 struct io_ring_ctx {
-  unsigned int flags;
-  struct io_rings* rings;
-  __u32* sq_array;
-  struct io_uring_sqe* sq_sqes;
-  unsigned int cached_sq_head;
-  unsigned int sq_entries;
-  unsigned int cached_cq_tail;
+	unsigned int flags;
+	struct io_rings *rings;
+	__u32 *sq_array;
+	struct io_uring_sqe *sq_sqes;
+	unsigned int cached_sq_head;
+	unsigned int sq_entries;
+	unsigned int cached_cq_tail;
 };
 
 struct io_uring_cmd {
-  struct file* file;
-  const struct io_uring_sqe* sqe;
-  __u32 cmd_op;
-  __u8 pdu[32];
+	struct file *file;
+	const struct io_uring_sqe *sqe;
+	__u32 cmd_op;
+	__u8 pdu[32];
 };
 
 struct io_kiocb {
-  struct file* file;
-  __u8 opcode;
+	struct file *file;
+	__u8 opcode;
 };
 
 struct io_br_sel {
-  void* buf_list;
-  long val;
+	void *buf_list;
+	long val;
 };
 
 /* ublk's own, from the module's BTF. */
 struct ublk_device {
-  struct gendisk* ub_disk;
-  struct ublksrv_ctrl_dev_info dev_info;
-  int ub_number;
+	struct gendisk *ub_disk;
+	struct ublksrv_ctrl_dev_info dev_info;
+	int ub_number;
 };
 
 struct __kfifo {
-  unsigned int in;
-  unsigned int out;
-  unsigned int mask;
-  unsigned int esize;
-  void* data;
+	unsigned int in;
+	unsigned int out;
+	unsigned int mask;
+	unsigned int esize;
+	void *data;
 };
 
 struct ublk_queue {
-  __u16 q_id; /* an int on Linux 6.12: its low half, where that comes first */
-  unsigned long flags;
-  struct ublk_device* dev;
-  struct {
-    union {
-      struct __kfifo kfifo;
-    };
-  } evts_fifo;
-  struct list_head fcmd_head;
+	__u16 q_id; /* an int on Linux 6.12: its low half, where that comes first */
+	unsigned long flags;
+	struct ublk_device *dev;
+	struct {
+		union {
+			struct __kfifo kfifo;
+		};
+	} evts_fifo;
+	struct list_head fcmd_head;
 };
 
 struct ublk_uring_cmd_pdu {
-  struct request* req;
-  struct ublk_queue* ubq;
+	struct request *req;
+	struct ublk_queue *ubq;
 };
 
 struct ublk_batch_io_data {
-  struct ublk_device* ub;
-  struct io_uring_cmd* cmd;
-  struct ublk_batch_io header;
+	struct ublk_device *ub;
+	struct io_uring_cmd *cmd;
+	struct ublk_batch_io header;
 };
 
 #pragma clang attribute pop

@@ -11,6 +11,6 @@
 const volatile bool heard_events[ENTRY_EVENTS];
 
 /* A case of switch (bpf_get_attach_cookie(ctx)). */
-#define ON(event, call) \
-  case event:           \
-    return heard_events[event] ? (call) : 0
+#define ON(event, call)                                                                            \
+	case event:                                                                                \
+		return heard_events[event] ? (call) : 0

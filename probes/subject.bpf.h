@@ -8,26 +8,32 @@ const volatile bool all_devices = true;
 const volatile __u8 wanted_devices[WANTED_DEVICES];
 const volatile __u32 char_major = 0; /* of /dev/ublkcN */
 
-static __always_inline bool wanted(int dev) {
-  if (all_devices) return true;
-  return dev >= 0 && dev < WANTED_DEVICES && wanted_devices[dev];
+static __always_inline bool wanted(int dev)
+{
+	if (all_devices)
+		return true;
+	return dev >= 0 && dev < WANTED_DEVICES && wanted_devices[dev];
 }
 
-static __always_inline int device_number(struct ublk_device* ub) {
-  int number = -1;
+static __always_inline int device_number(struct ublk_device *ub)
+{
+	int number = -1;
 
-  bpf_core_read(&number, sizeof(number), &ub->ub_number);
-  return number;
+	bpf_core_read(&number, sizeof(number), &ub->ub_number);
+	return number;
 }
 
-static __always_inline int device_of_file(struct file* file) {
-  const __u32 rdev = file->f_inode->i_rdev;
+static __always_inline int device_of_file(struct file *file)
+{
+	const __u32 rdev = file->f_inode->i_rdev;
 
-  if (rdev >> KERNEL_MINOR_BITS != char_major) return -1;
-  return rdev & ((1u << KERNEL_MINOR_BITS) - 1);
+	if (rdev >> KERNEL_MINOR_BITS != char_major)
+		return -1;
+	return rdev & ((1u << KERNEL_MINOR_BITS) - 1);
 }
 
-static __always_inline struct ublk_uring_cmd_pdu* pdu_of(__u64 kiocb) {
-  /* struct io_uring_cmd is the head of struct io_kiocb (io_uring_cmd_from_tw). */
-  return (void*)(kiocb + bpf_core_field_offset(struct io_uring_cmd, pdu));
+static __always_inline struct ublk_uring_cmd_pdu *pdu_of(__u64 kiocb)
+{
+	/* struct io_uring_cmd is the head of struct io_kiocb (io_uring_cmd_from_tw). */
+	return (void *)(kiocb + bpf_core_field_offset(struct io_uring_cmd, pdu));
 }
