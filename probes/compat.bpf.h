@@ -96,6 +96,7 @@ struct request {
 	blk_opf_t cmd_flags;
 	int tag;
 	unsigned int __data_len;
+	__u64 start_time_ns;
 	struct request *rq_next;
 };
 

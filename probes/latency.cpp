@@ -47,7 +47,8 @@ const std::vector<Role>& roles() {
        .ways = {{.hooks = {call_of("io_uring_mshot_cmd_post_cqe", LATENCY_ON_FETCH_POSTED)}}},
        .without = "no FETCH_IO_CMDS on this kernel"},
       {.name = "the turn of a loop",
-       .ways = {{.hooks = {call_of(enter_function, LATENCY_ON_ENTERED), return_of(enter_function)},
+       .ways = {{.hooks = {call_of(enter_function, LATENCY_ON_ENTERED),
+                           traced(enter_function, "returned")},
                  .remark = "when a server had seen a request and when it had submitted its I/O is "
                            "told from the turns of its loop"}},
        .without = "io_uring_enter() cannot be traced",
@@ -60,10 +61,11 @@ const std::vector<Role>& roles() {
        .ways = {{.hooks = {call_of("ublk_handle_batch_commit_cmd", LATENCY_ON_BATCH_COMMIT)}}},
        .without = "no COMMIT_IO_CMDS on this kernel"},
       {.name = "completion",
-       .ways = {{.hooks = {call_of("blk_update_request", LATENCY_ON_COMPLETE)}},
-                {.hooks = {tracepoint("block_rq_complete", "completed")},
-                 .remark = "misses some if it is preempted (totals.missed_runs)"}},
-       .without = "no block tracepoints",
+       .ways = {{.hooks = {traced("blk_update_request", "updated")},
+                 .remark =
+                     "a program for each completion of the machine, which returns at once for "
+                     "all but the requests that are followed"}},
+       .without = "blk_update_request() cannot be traced",
        .required = true},
       {.name = "requests given back",
        .ways = {{.hooks = {tracepoint("block_rq_requeue", "requeued")}}},
@@ -85,38 +87,56 @@ constexpr StageName stage_names[LATENCY_STAGES] = {
     {"complete", "to the block layer's completion"},
     {"total", "all of it"}};
 constexpr const char* op_names[LATENCY_OPS] = {"read", "write", "other"};
-constexpr const char* size_names[LATENCY_SIZES] = {"to 4k", "to 16k", "to 64k", "to 256k",
-                                                   "above 256k"};
 
-struct Counted {
-  std::uint64_t sum_ns = 0;
-  std::uint64_t min_ns = 0;  // + 1; 0 is none
-  std::uint64_t max_ns = 0;
-  std::vector<std::uint64_t> slots = std::vector<std::uint64_t>(LATENCY_SLOTS);
+/// "8k" for above 4k and up to 8k.
+std::string size_name(unsigned size) {
+  if (size + 1 == LATENCY_SIZES) return "larger";
+  const unsigned kib = (LATENCY_SMALLEST_BYTES / 1024U) << size;
+  return kib < 1024 ? std::format("{}k", kib) : std::format("{}m", kib / 1024);
+}
 
-  void add(const latency_histogram& of_cpu) {
-    sum_ns += of_cpu.sum_ns;
-    if (of_cpu.min_ns != 0 && (min_ns == 0 || of_cpu.min_ns < min_ns)) min_ns = of_cpu.min_ns;
-    max_ns = std::max<std::uint64_t>(max_ns, of_cpu.max_ns);
-    for (unsigned slot = 0; slot < LATENCY_SLOTS; ++slot) slots[slot] += of_cpu.slots[slot];
+using Stages = std::array<Histogram, LATENCY_STAGES>;
+
+Result<Histogram> histogram_from(const latency_histogram& counted) {
+  json pairs = json::array();
+  std::uint64_t count = 0;
+  for (unsigned slot = 0; slot < LATENCY_SLOTS; ++slot) {
+    if (counted.slots[slot] == 0) continue;
+    pairs.push_back({log_linear_lowest(slot), counted.slots[slot]});
+    count += counted.slots[slot];
   }
+  return Histogram::from_json({{"sub_buckets_per_power_of_two", LOG_LINEAR_SUB_BUCKETS},
+                               {"count", count},
+                               {"min", counted.min_ns == 0 ? 0 : counted.min_ns - 1},
+                               {"max", counted.max_ns},
+                               {"sum", counted.sum_ns},
+                               {"slots", std::move(pairs)}});
+}
 
-  [[nodiscard]] Result<Histogram> histogram() const {
-    json pairs = json::array();
-    std::uint64_t count = 0;
-    for (unsigned slot = 0; slot < LATENCY_SLOTS; ++slot) {
-      if (slots[slot] == 0) continue;
-      pairs.push_back({log_linear_lowest(slot), slots[slot]});
-      count += slots[slot];
-    }
-    return Histogram::from_json({{"sub_buckets_per_power_of_two", LOG_LINEAR_SUB_BUCKETS},
-                                 {"count", count},
-                                 {"min", min_ns == 0 ? 0 : min_ns - 1},
-                                 {"max", max_ns},
-                                 {"sum", sum_ns},
-                                 {"slots", std::move(pairs)}});
+/// An element of `map`: the histograms of one class of requests.
+Result<Stages> read_stages(const bpf_map* map, unsigned index) {
+  const auto counted = std::make_unique<latency_stages>();
+  if (auto read = read_element(map, index, counted.get(), sizeof(*counted)); !read)
+    return std::unexpected(read.error());
+  Stages stages;
+  for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage) {
+    auto histogram = histogram_from(counted->stages[stage]);
+    if (!histogram) return std::unexpected(histogram.error());
+    stages[stage] = std::move(*histogram);
   }
-};
+  return stages;
+}
+
+void merge(Stages& into, const Stages& other) {
+  for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage) into[stage].merge(other[stage]);
+}
+
+json stages_json(const Stages& stages) {
+  json object = json::object();
+  for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage)
+    object[stage_names[stage].name] = stages[stage].to_json();
+  return object;
+}
 
 ValueCounts counts_from(const json& histogram) {
   ValueCounts counts;
@@ -140,15 +160,39 @@ std::string stage_table(const json& stages) {
   return text;
 }
 
+/// A line for each class of requests: the mean of each stage, and the total's p99.
+std::string class_table(const json& classes, const char* name) {
+  std::string text = std::format("\n{:<7} {:<6} {:>9}", name, "op", "ios");
+  for (const StageName& stage : stage_names) text += std::format(" {:>9}", stage.name);
+  text += std::format(" {:>9}\n", "p99");
+  for (const json& entry : classes) {
+    text += std::format("{:<7} {:<6} {:>9}",
+                        entry[name].is_string() ? entry[name].get<std::string>()
+                                                : std::to_string(entry[name].get<unsigned>()),
+                        entry.value("op", "all"), entry["ios"].get<std::uint64_t>());
+    for (const StageName& stage : stage_names) {
+      const json& histogram = entry["stages_ns"][stage.name];
+      text += std::format(" {:>9}",
+                          format_ns(histogram.value("sum", 0.0) / histogram.value("count", 1.0)));
+    }
+    text += std::format(" {:>9}\n", format_ns(entry["stages_ns"]["total"].value("p99", 0.0)));
+  }
+  return text;
+}
+
 constexpr Trouble troubles[] = {
     {"in_flight_ios", "I/Os are still in flight"},
     {"lost_ios", "I/Os are in no histogram: an event of theirs was missed"},
     {"uncommitted_ios", "I/Os failed without a commit: their server was gone"},
     {"requeued_ios", "times an I/O went back to the block layer; its time begins anew"},
+    {"unseen_return_ios",
+     "I/Os are in no histogram: when their server had seen them is not known (the first of each)"},
     {"untracked_ios", "I/Os are in no histogram: no room for their tags; see --max-tags"},
     {"unsplit_ios", "I/Os took so many turns of the loop that all of it counts as target"},
     {"unread_sqes",
-     "SQEs were not read: of a SQPOLL ring, or of a task that serves several devices"}};
+     "SQEs were not read: of a SQPOLL ring, or of a task that serves several devices"},
+    {"missed_runs",
+     "times a program did not run, as it was just running on that CPU: requests may be missing"}};
 
 class LatencyProbe final : public Probe {
  public:
@@ -157,6 +201,7 @@ class LatencyProbe final : public Probe {
     if (!probe->skeleton_) return failed("open the BPF object of probe", "latency", errno);
     aim(*probe->skeleton_->rodata, setup.subject);
     probe->skeleton_->rodata->max_tags = setup.max_tags;
+    probe->skeleton_->rodata->sample = setup.sample;
     bpf_map__set_max_entries(probe->skeleton_->maps.ios, setup.max_tags);
     auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
     if (!chosen) return std::unexpected(chosen.error());
@@ -170,43 +215,49 @@ class LatencyProbe final : public Probe {
 
   [[nodiscard]] Result<json> record() const override {
     json record = {{"used", hooks_.used()}, {"unavailable", hooks_.unavailable()}};
-    std::array<Counted, LATENCY_STAGES> all;
+    Stages all;
     json ops = json::object();
+    json sizes = json::array();
     for (unsigned op = 0; op < LATENCY_OPS; ++op) {
-      std::array<Counted, LATENCY_STAGES> of_op;
-      for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage) {
-        auto cpus = read_element_of_cpus<latency_histogram>(skeleton_->maps.histograms,
-                                                            op * LATENCY_STAGES + stage);
-        if (!cpus) return std::unexpected(cpus.error());
-        for (const latency_histogram& cpu : *cpus) {
-          of_op[stage].add(cpu);
-          all[stage].add(cpu);
-        }
+      Stages of_op;
+      for (unsigned size = 0; size < LATENCY_SIZES; ++size) {
+        const auto stages = read_stages(skeleton_->maps.by_size, op * LATENCY_SIZES + size);
+        if (!stages) return std::unexpected(stages.error());
+        if ((*stages)[LATENCY_TOTAL].empty()) continue;
+        sizes.push_back({{"op", op_names[op]},
+                         {"size", size_name(size)},
+                         {"ios", (*stages)[LATENCY_TOTAL].count()},
+                         {"stages_ns", stages_json(*stages)}});
+        merge(of_op, *stages);
       }
-      auto stages = stages_json(of_op);
-      if (!stages) return stages;
-      if ((*stages)["total"]["count"] != 0) ops[op_names[op]] = std::move(*stages);
+      if (of_op[LATENCY_TOTAL].empty()) continue;
+      ops[op_names[op]] = stages_json(of_op);
+      merge(all, of_op);
     }
-    auto stages = stages_json(all);
-    if (!stages) return stages;
-    record["stages_ns"] = std::move(*stages);
-    record["ops_ns"] = std::move(ops);
-    auto sizes = sizes_json();
-    if (!sizes) return sizes;
-    record["sizes"] = std::move(*sizes);
     auto queues = queues_json();
     if (!queues) return queues;
+    record["sample"] = skeleton_->rodata->sample;
+    record["stages_ns"] = stages_json(all);
+    record["ops_ns"] = std::move(ops);
+    record["sizes"] = std::move(sizes);
     record["queues"] = std::move(*queues);
-    record["totals"] = totals();
+    auto counts = totals();
+    if (!counts) return counts;
+    record["totals"] = std::move(*counts);
     return record;
   }
 
   [[nodiscard]] std::string text(const json& record) const override {
+    std::string text = sample_text(record);
     if (record["stages_ns"]["total"]["count"] == 0)
-      return "no I/O was completed\n" + trouble_text(record["totals"], troubles);
-    std::string text = stage_table(record["stages_ns"]);
+      return text + "no I/O that was followed is completed\n" +
+             trouble_text(record["totals"], troubles);
+    text += stage_table(record["stages_ns"]);
     for (const auto& [op, stages] : record["ops_ns"].items())
       if (record["ops_ns"].size() > 1) text += std::format("\n{}\n{}", op, stage_table(stages));
+    if (record["sizes"].size() > record["ops_ns"].size())
+      text += class_table(record["sizes"], "size");
+    if (record["queues"].size() > 1) text += class_table(record["queues"], "queue");
     text += '\n';
     for (const StageName& stage : stage_names)
       text += std::format("{}: {}, in ns\n{}\n", stage.name, stage.meaning,
@@ -224,75 +275,47 @@ class LatencyProbe final : public Probe {
 
   static std::uint64_t in_flight(const latency_totals& totals) {
     return totals.begun_ios - totals.finished_ios - totals.lost_ios - totals.uncommitted_ios -
-           totals.requeued_ios;
+           totals.requeued_ios - totals.unseen_return_ios;
   }
 
-  static Result<json> stages_json(const std::array<Counted, LATENCY_STAGES>& counted) {
-    json stages = json::object();
-    for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage) {
-      const auto histogram = counted[stage].histogram();
-      if (!histogram) return std::unexpected(histogram.error());
-      stages[stage_names[stage].name] = histogram->to_json();
-    }
-    return stages;
-  }
-
-  /// I/Os and the mean of each stage of one element of `map`; "ios" is 0 where there was none.
-  static Result<json> means_json(const bpf_map* map, unsigned index) {
-    auto cpus = read_element_of_cpus<latency_sum>(map, index);
-    if (!cpus) return std::unexpected(cpus.error());
-    latency_sum sum{};
-    for (const latency_sum& cpu : *cpus) {
-      sum.ios += cpu.ios;
-      for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage)
-        sum.stage_ns[stage] += cpu.stage_ns[stage];
-    }
-    json means = json::object();
-    for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage)
-      means[stage_names[stage].name] =
-          sum.ios == 0 ? 0
-                       : static_cast<double>(sum.stage_ns[stage]) / static_cast<double>(sum.ios);
-    return json{{"ios", sum.ios}, {"mean_ns", std::move(means)}};
-  }
-
-  [[nodiscard]] Result<json> sizes_json() const {
-    json list = json::array();
-    for (unsigned op = 0; op < LATENCY_OPS; ++op)
-      for (unsigned size = 0; size < LATENCY_SIZES; ++size) {
-        auto means = means_json(skeleton_->maps.sums, op * LATENCY_SIZES + size);
-        if (!means) return means;
-        if ((*means)["ios"] == 0) continue;
-        (*means)["op"] = op_names[op];
-        (*means)["size"] = size_names[size];
-        list.push_back(std::move(*means));
-      }
-    return list;
+  static std::string sample_text(const json& record) {
+    if (record["sample"] == 1) return {};
+    return std::format("1 of {} requests is followed: {} of {}\n", record["sample"].get<unsigned>(),
+                       record["totals"]["begun_ios"].get<std::uint64_t>(),
+                       record["totals"]["requests"].get<std::uint64_t>());
   }
 
   [[nodiscard]] Result<json> queues_json() const {
     json list = json::array();
     for (unsigned queue = 0; queue < LATENCY_QUEUES; ++queue) {
-      auto means = means_json(skeleton_->maps.queue_sums, queue);
-      if (!means) return means;
-      if ((*means)["ios"] == 0) continue;
-      (*means)["queue"] = queue;
-      list.push_back(std::move(*means));
+      const auto stages = read_stages(skeleton_->maps.by_queue, queue);
+      if (!stages) return std::unexpected(stages.error());
+      if ((*stages)[LATENCY_TOTAL].empty()) continue;
+      list.push_back({{"queue", queue},
+                      {"ios", (*stages)[LATENCY_TOTAL].count()},
+                      {"stages_ns", stages_json(*stages)}});
     }
     return list;
   }
 
-  [[nodiscard]] json totals() const {
+  [[nodiscard]] Result<json> totals() const {
+    const auto handed = read_element_of_cpus<latency_handed>(skeleton_->maps.handed, 0);
+    if (!handed) return std::unexpected(handed.error());
+    std::uint64_t requests = 0;
+    for (const latency_handed& of_cpu : *handed) requests += of_cpu.requests;
     const latency_totals& totals = skeleton_->bss->totals;
-    return {{"begun_ios", totals.begun_ios},
-            {"finished_ios", totals.finished_ios},
-            {"in_flight_ios", in_flight(totals)},
-            {"lost_ios", totals.lost_ios},
-            {"uncommitted_ios", totals.uncommitted_ios},
-            {"requeued_ios", totals.requeued_ios},
-            {"untracked_ios", totals.untracked_ios},
-            {"unsplit_ios", totals.unsplit_ios},
-            {"unread_sqes", totals.unread_sqes},
-            {"missed_runs", missed_runs(skeleton_->obj, links_)}};
+    return json{{"requests", requests},
+                {"begun_ios", totals.begun_ios},
+                {"finished_ios", totals.finished_ios},
+                {"in_flight_ios", in_flight(totals)},
+                {"lost_ios", totals.lost_ios},
+                {"uncommitted_ios", totals.uncommitted_ios},
+                {"requeued_ios", totals.requeued_ios},
+                {"unseen_return_ios", totals.unseen_return_ios},
+                {"untracked_ios", totals.untracked_ios},
+                {"unsplit_ios", totals.unsplit_ios},
+                {"unread_sqes", totals.unread_sqes},
+                {"missed_runs", missed_runs(skeleton_->obj, links_)}};
   }
 
   std::unique_ptr<latency_bpf, Destroy> skeleton_{latency_bpf::open()};

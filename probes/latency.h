@@ -25,13 +25,13 @@ enum latency_event {
   LATENCY_ON_DISPATCH_ONE,
   LATENCY_ON_FETCH_POSTED,
   LATENCY_ON_BATCH_COMMIT,
-  LATENCY_ON_COMPLETE,
 };
 
 enum latency_op { LATENCY_READ, LATENCY_WRITE, LATENCY_OTHER, LATENCY_OPS };
 
-/* Up to 4 KiB, 16 KiB, 64 KiB, 256 KiB, above. */
-#define LATENCY_SIZES 5
+/* Up to 4 KiB, 8 KiB and so on up to 1 MiB; the last is all above. */
+#define LATENCY_SIZES 10
+#define LATENCY_SMALLEST_BYTES 4096
 
 #define LATENCY_QUEUES 64  /* the last is that of all above it, too */
 #define LATENCY_SERVERS 64 /* tasks */
@@ -45,18 +45,29 @@ struct latency_histogram {
   __u64 slots[LATENCY_SLOTS];
 };
 
-struct latency_sum {
-  __u64 ios;
-  __u64 stage_ns[LATENCY_STAGES];
+struct latency_stages {
+  struct latency_histogram stages[LATENCY_STAGES];
+};
+
+struct latency_mark {
+  __u32 followed; /* requests at addresses like this one */
+  __u32 index;    /* in the table of requests, of the last one */
+};
+
+/* What a CPU handed to the driver. */
+struct latency_handed {
+  __u64 requests;
+  __u64 until_sample; /* so many more until one is followed */
 };
 
 struct latency_totals {
-  __u64 begun_ios;       /* handed to the driver */
-  __u64 finished_ios;    /* in the histograms */
-  __u64 lost_ios;        /* an event of theirs was missed */
-  __u64 uncommitted_ios; /* ended by the driver: their server is gone */
-  __u64 requeued_ios;    /* given back to the block layer; they begin anew */
-  __u64 untracked_ios;   /* no room for their tag */
-  __u64 unsplit_ios;     /* between wake and commit all is counted as target */
-  __u64 unread_sqes;     /* commits of SQPOLL rings, or of a task that serves several devices */
+  __u64 begun_ios;         /* handed to the driver, of those that are followed */
+  __u64 finished_ios;      /* in the histograms */
+  __u64 lost_ios;          /* an event of theirs was missed */
+  __u64 uncommitted_ios;   /* ended by the driver: their server is gone */
+  __u64 requeued_ios;      /* given back to the block layer; they begin anew */
+  __u64 unseen_return_ios; /* when the server saw them is not known */
+  __u64 untracked_ios;     /* no room for their tag */
+  __u64 unsplit_ios;       /* between wake and commit all is counted as target */
+  __u64 unread_sqes;       /* commits of SQPOLL rings, or of a task that serves several devices */
 };

@@ -34,6 +34,7 @@ struct ProbeSetup {
   const Subject& subject;
   Preference preference = Preference::cheapest;
   unsigned max_tags = 65536;  ///< room for so many tags of all devices
+  unsigned sample = 1;        ///< latency follows every so manieth request
 };
 
 struct ProbeKind {

@@ -41,6 +41,7 @@ struct Arguments {
   std::uint64_t duration_ns = 0;
   std::string json_file;
   unsigned max_tags = 65536;
+  unsigned sample = 31;
   int ready_fd = -1;
   bool general = false;
   bool list = false;
@@ -99,6 +100,13 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   app.add_option("--max-tags", arguments.max_tags,
                  "latency: room for so many tags, of all queues of all devices")
       ->check(CLI::Range(1U, 1U << 24))
+      ->capture_default_str();
+  // Not a power of two, as batches often are: it would meet the same place of each of them.
+  app.add_option("--sample", arguments.sample,
+                 "latency: follow every Nth request; 1 follows all, and costs more")
+      ->check(CLI::Range(1U, 1U << 20))
+      ->envname("UBLKBENCH_PROBE_SAMPLE")
+      ->type_name("N")
       ->capture_default_str();
   app.add_option("--ready-fd", arguments.ready_fd,
                  "Write a byte to this file descriptor once everything is attached")
@@ -161,7 +169,8 @@ class Session {
         .kernel = *kernel,
         .subject = subject_,
         .preference = arguments_.general ? Preference::most_general : Preference::cheapest,
-        .max_tags = arguments_.max_tags};
+        .max_tags = arguments_.max_tags,
+        .sample = arguments_.sample};
     for (const ProbeKind* kind : kinds) {
       auto probe = kind->attach(setup);
       if (!probe) return std::unexpected(probe.error());

@@ -9,7 +9,6 @@
 #include <format>
 #include <fstream>
 #include <string>
-#include <utility>
 
 namespace ublkbench::probes {
 namespace {
@@ -71,18 +70,14 @@ Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
     called.push_back(entry.symbol.c_str());
     events.push_back(entry.event);
   }
-  std::vector<const char*> returning;
-  for (const std::string& symbol : hooks.returns_) returning.push_back(symbol.c_str());
   Links links;
-  for (auto [program, symbols] : {std::pair("entry", &called), std::pair("leave", &returning)}) {
-    if (symbols->empty()) continue;
+  if (!called.empty()) {
     LIBBPF_OPTS(bpf_kprobe_multi_opts, options);
-    options.syms = symbols->data();
-    options.cnt = symbols->size();
-    options.retprobe = symbols == &returning;
-    if (symbols == &called) options.cookies = events.data();
+    options.syms = called.data();
+    options.cnt = called.size();
+    options.cookies = events.data();
     links.emplace_back(bpf_program__attach_kprobe_multi_opts(
-        bpf_object__find_program_by_name(*skeleton->obj, program), nullptr, &options));
+        bpf_object__find_program_by_name(*skeleton->obj, "entry"), nullptr, &options));
     if (!links.back())
       return failed(
           "attach to the kernel's functions the probe", probe, errno,

@@ -45,7 +45,9 @@ Result<> enable(const Hook& hook, const KernelTypes& kernel, bpf_object* object,
   if (hook.kind == Hook::Kind::entry)
     chosen.entries_.push_back(
         {is_pattern(hook) ? kernel.driver_symbol(hook.target) : hook.target, hook.event});
-  if (hook.kind == Hook::Kind::leave) chosen.returns_.emplace_back(hook.target);
+  if (hook.kind == Hook::Kind::traced)
+    if (const int ret = bpf_program__set_attach_target(program, 0, hook.target); ret != 0)
+      return failed("aim the BPF program at", hook.target, -ret);
   return {};
 }
 

@@ -69,6 +69,11 @@ class Attached:
         return self.record["probes"]["latency"][name]
 
 
+def completed_reads(device):
+    """Since the device was made, as the block layer counts them."""
+    return int(pathlib.Path(f"/sys/block/ublkb{device.id}/stat").read_text().split()[0])
+
+
 def load(device, *words):
     ublk.succeed(LOAD, device.path, "--ios", 1500, "--warmup-ios", 100, *words, timeout_s=100)
 
@@ -144,53 +149,78 @@ class Batch(ProbeCase):
             queued = sum(size * events for size, events in probe.batch("queued_requests")["size_events"])
             self.assertEqual(queued, probe.batch("totals")["fetched_ios"])
 
-    @long
-    def test_largest_geometry(self):
-        queues = min(8, os.cpu_count())
-        with ublk.Device("-m", "batch", "-t", "null", "-q", queues, "-d", 4096, "--max-io", "4k") as device:
-            with Attached("--dev", device.id) as probe:
-                load(device, "--depth", 1024)
-            totals = probe.batch("totals")
-            self.assertEqual(totals["fetched_ios"], totals["committed_ios"])
-            self.assertGreaterEqual(totals["fetched_ios"], 1500)
-
-
 STAGES = ("dispatch", "wake", "server", "target", "commit", "complete")
 
 
 class Latency(ProbeCase):
-    def check_whole(self, probe, ios):
+    def check_whole(self, probe, ios, depth):
         """Nothing is missing, and the stages add up to the nanosecond."""
         totals = dict(probe.latency("totals"))
-        self.assertGreaterEqual(totals.pop("begun_ios"), ios)
-        self.assertGreaterEqual(totals.pop("finished_ios"), ios)
-        totals.pop("missed_runs")  # perhaps for other devices; a request that was missed is in lost_ios
-        self.assertEqual(set(totals.values()), {0}, totals)
+        self.assertGreaterEqual(totals["requests"], ios)
+        # What each server task had fetched first, and again after a return that the kernel did not report.
+        self.assertLessEqual(totals["unseen_return_ios"], depth * (4 + totals["missed_runs"]))
+        self.assertEqual(totals["finished_ios"] + totals["unseen_return_ios"], totals["begun_ios"])
+        for name in ("in_flight_ios", "lost_ios", "uncommitted_ios", "requeued_ios", "untracked_ios", "unsplit_ios",
+                     "unread_sqes"):
+            self.assertEqual(totals[name], 0, totals)
         stages = probe.latency("stages_ns")
         counts = {stages[name]["count"] for name in (*STAGES, "total")}
-        self.assertEqual(counts, {probe.latency("totals")["begun_ios"]})
+        self.assertEqual(counts, {totals["finished_ios"]})
         self.assertEqual(sum(stages[name]["sum"] for name in STAGES), stages["total"]["sum"])
+        for parts in ("sizes", "queues"):
+            classes = probe.latency(parts)
+            self.assertEqual(sum(part["ios"] for part in classes), totals["finished_ios"])
+            for name in (*STAGES, "total"):
+                self.assertEqual(sum(part["stages_ns"][name]["sum"] for part in classes), stages[name]["sum"], name)
+                self.assertEqual({part["stages_ns"][name]["count"] - part["ios"] for part in classes}, {0}, name)
 
     @long
     def test_stages_of_every_request_add_up(self):
         for mode in DELIVERIES:
             with self.subTest(mode=mode), ublk.Device("-m", mode, "-t", "null") as device:
-                with Attached("--dev", device.id, "--probe", "batch,latency") as probe:
+                with Attached("--dev", device.id, "--probe", "batch,latency", "--sample", 1) as probe:
                     load(device, "--rw", "randrw", "--destructive", "--depth", 64)
-                self.check_whole(probe, 1600)
+                self.check_whole(probe, 1600, 64)
+                self.assertEqual(probe.latency("totals")["begun_ios"], probe.latency("totals")["requests"])
                 self.assertEqual(set(probe.latency("ops_ns")), {"read", "write"})
-                for parts in ("sizes", "queues"):
-                    self.assertEqual(sum(part["ios"] for part in probe.latency(parts)),
-                                     probe.latency("totals")["finished_ios"])
+
+    def test_every_fifth_request_is_followed(self):
+        for mode in ("copy", "batch"):
+            with self.subTest(mode=mode), ublk.Device("-m", mode, "-t", "null") as device:
+                with Attached("--dev", device.id, "--probe", "latency", "--sample", 5) as probe:
+                    before = completed_reads(device)
+                    load(device, "--depth", 64)
+                    requests = completed_reads(device) - before
+                self.check_whole(probe, 1600, 64)
+                self.assertEqual(probe.latency("sample"), 5)
+                totals = probe.latency("totals")
+                self.assertEqual(totals["requests"], requests)
+                # Each CPU counts for itself, and follows its first.
+                self.assertGreaterEqual(totals["begun_ios"], requests / 5)
+                self.assertLess(totals["begun_ios"], requests / 5 + os.cpu_count())
+                self.assertIn(f"1 of 5 requests is followed: {totals['begun_ios']} of {requests}\n",
+                              probe.record["text"])
+
+    @long
+    def test_sizes_are_told_apart(self):
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            with Attached("--dev", device.id, "--probe", "latency", "--sample", 1) as probe:
+                for size in ("4k", "16k", "256k"):
+                    load(device, "--depth", 16, "--bs", size)
+            self.check_whole(probe, 4800, 16)
+            self.assertEqual([part["size"] for part in probe.latency("sizes")], ["4k", "16k", "256k"])
+            for part in probe.latency("sizes")[1:]:
+                self.assertGreaterEqual(part["ios"], 1600)
+            self.assertRegex(probe.record["text"], r"(?m)^256k +read +16\d\d ")
 
     def test_a_slow_target_is_the_target(self):
         delay_ns = 2_000_000
         for mode in ("copy", "batch"):
             with self.subTest(mode=mode), \
                     ublk.Device("-m", mode, "-t", "null+fault:delay=2ms") as device:
-                with Attached("--dev", device.id, "--probe", "latency") as probe:
+                with Attached("--dev", device.id, "--probe", "latency", "--sample", 1) as probe:
                     ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", 4, timeout_s=100)
-                self.check_whole(probe, 110)
+                self.check_whole(probe, 110, 4)
                 stages = probe.latency("stages_ns")
                 self.assertGreaterEqual(stages["target"]["min"], delay_ns)
                 for name in set(STAGES) - {"target"}:
@@ -199,11 +229,12 @@ class Latency(ProbeCase):
     @long
     def test_a_stopped_server_does_not_dispatch(self):
         with ublk.Device("-m", "copy", "-t", "null") as device:
-            with Attached("--dev", device.id, "--probe", "latency") as probe:
+            read = ("dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=1", "iflag=direct")
+            with Attached("--dev", device.id, "--probe", "latency", "--sample", 1) as probe:
+                ublk.succeed(*read)  # after which the server's task is known
                 os.kill(device.server_pid, signal.SIGSTOP)
                 try:
-                    reader = subprocess.Popen(["dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=1",
-                                               "iflag=direct"], stderr=subprocess.DEVNULL)
+                    reader = subprocess.Popen(read, stderr=subprocess.DEVNULL)
                     inflight = pathlib.Path(f"/sys/block/ublkb{device.id}/inflight")
                     ublk.wait_until(lambda: inflight.read_text().split()[0] == "1", "the read is in flight")
                     begin_ns = time.monotonic_ns()
@@ -212,7 +243,7 @@ class Latency(ProbeCase):
                 finally:
                     os.kill(device.server_pid, signal.SIGCONT)
                 self.assertEqual(reader.wait(timeout=60), 0)
-            self.check_whole(probe, 1)
+            self.check_whole(probe, 2, 1)
             stages = probe.latency("stages_ns")
             self.assertGreaterEqual(stages["dispatch"]["max"], held_ns)
             for name in set(STAGES) - {"dispatch"}:
@@ -220,12 +251,32 @@ class Latency(ProbeCase):
 
     @long
     def test_no_room_for_the_tags_is_said(self):
-        with ublk.Device("-m", "copy", "-t", "null", "-d", 128) as device:
-            with Attached("--dev", device.id, "--probe", "latency", "--max-tags", 100) as probe:
-                load(device, "--depth", 16)
-            self.assertGreaterEqual(probe.latency("totals")["untracked_ios"], 1600)
-            self.assertEqual(probe.latency("stages_ns")["total"]["count"], 0)
+        with ublk.Device("-m", "copy", "-t", "null", "-d", 128) as roomy, \
+                ublk.Device("-m", "batch", "-t", "null", "-d", 128) as late:
+            with Attached("--probe", "latency", "--max-tags", 200, "--sample", 1) as probe:
+                before = completed_reads(roomy), completed_reads(late)
+                load(roomy, "--depth", 16)
+                load(late, "--depth", 16)
+                begun, untracked = (completed_reads(roomy) - before[0], completed_reads(late) - before[1])
+            totals = probe.latency("totals")
+            self.assertEqual(totals["requests"], begun + untracked)
+            self.assertEqual(totals["untracked_ios"], untracked)
+            self.assertEqual(totals["begun_ios"], begun)
+            self.assertEqual(totals["finished_ios"] + totals["unseen_return_ios"], begun)
+            self.assertEqual(probe.latency("stages_ns")["total"]["count"], totals["finished_ios"])
             self.assertRegex(probe.record["text"], r"(?m)^\d+ I/Os are in no histogram: no room .*--max-tags$")
+
+    @long
+    def test_largest_geometry(self):
+        queues = min(8, os.cpu_count())  # the driver gives no more queues than there are CPUs
+        with ublk.Device("-m", "batch", "-t", "null", "-q", queues, "-d", 4096, "--max-io", "4k") as device:
+            with Attached("--dev", device.id, "--probe", "batch,latency", "--sample", 1) as probe:
+                load(device, "--depth", 1024)
+            totals = probe.batch("totals")
+            self.assertEqual(totals["fetched_ios"], totals["committed_ios"])
+            self.assertGreaterEqual(totals["fetched_ios"], 1500)
+            self.check_whole(probe, 1600, 1024)
+            self.assertEqual(probe.latency("totals")["requests"], totals["fetched_ios"])
 
 
 class Foreign(ProbeCase):
@@ -248,7 +299,8 @@ class Foreign(ProbeCase):
     def test_kublk(self):
         for words in ((), ("-b",), ("--auto_zc",)):
             with self.subTest(words=words), self.kublk(*words) as number:
-                with Attached("--dev", number, "--probe", "batch,latency,wakeups,tags,zc,errors") as probe:
+                with Attached("--dev", number, "--probe", "batch,latency,wakeups,tags,zc,errors",
+                              "--sample", 1) as probe:
                     ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64,
                                  timeout_s=100)
                 totals = probe.batch("totals")
@@ -259,7 +311,8 @@ class Foreign(ProbeCase):
                     self.assertEqual(ios, queued, name)
                 self.assertEqual(totals["missed_runs"], 0)
                 latency = probe.latency("totals")
-                self.assertEqual(latency["finished_ios"] + latency["lost_ios"], queued)
+                self.assertEqual(latency["requests"], queued)
+                self.assertEqual(latency["finished_ios"] + latency["unseen_return_ios"], queued)
                 self.assertEqual(latency["lost_ios"], 0)
                 zc = probe.record["probes"]["zc"]
                 self.assertEqual(zc["registrations"], queued if words == ("--auto_zc",) else 0)
