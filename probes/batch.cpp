@@ -132,6 +132,7 @@ class BatchProbe final : public Probe {
     if (!probe->skeleton_) return failed("open the BPF object of probe", "batch", errno);
     aim(*probe->skeleton_->rodata, setup.subject);
     probe->skeleton_->rodata->may_need_get_data = may_need_get_data(setup.subject);
+    probe->skeleton_->rodata->several_queues = several_queues(setup.subject);
     auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
     if (!chosen) return std::unexpected(chosen.error());
     probe->hooks_ = std::move(*chosen);
@@ -188,6 +189,12 @@ class BatchProbe final : public Probe {
   static bool may_need_get_data(const Subject& subject) {
     return subject.all || std::ranges::any_of(subject.devices, [](const Device& device) {
              return (device.flags & UBLK_F_NEED_GET_DATA) != 0;
+           });
+  }
+
+  static bool several_queues(const Subject& subject) {
+    return subject.all || std::ranges::any_of(subject.devices, [](const Device& device) {
+             return device.queues > 1;
            });
   }
 
