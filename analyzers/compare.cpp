@@ -251,7 +251,7 @@ Result<std::vector<Arm>> read_arms(const std::vector<std::string>& words) {
   // Nearly all of a comparison's time goes into reading, and records do not depend on each other.
   std::vector<std::future<Result<Record>>> reading;
   for (const Source& source : sources)
-    reading.push_back(std::async(std::launch::async, read_record, source.path));
+    reading.push_back(std::async(std::launch::async, read_record, source.path, Detail::figures));
   std::vector<Arm> arms;
   for (std::size_t at = 0; at < sources.size(); ++at) {
     std::string label = sources[at].label;

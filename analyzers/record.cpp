@@ -31,7 +31,7 @@ json to_nlohmann(const Object& object) {
 
 class Builder {
  public:
-  explicit Builder(std::string path) { record_.path = std::move(path); }
+  Builder(std::string path, Detail detail) : detail_(detail) { record_.path = std::move(path); }
 
   Result<> head(const Object& document) {
     JsonReader reader(record_.path, "", error_);
@@ -125,7 +125,10 @@ class Builder {
       cell.reason = at.string(object, "reason");
       return;
     }
-    if (figures(at, object, sample.figures)) return cell.samples.push_back(sample);
+    if (figures(at, object, sample.figures)) {
+      if (detail_ == Detail::evidence) cell.evidence.push_back(read_evidence(at, object));
+      return cell.samples.push_back(sample);
+    }
     ++cell.failed;
     cell.reason = "no I/O was measured";
   }
@@ -170,6 +173,7 @@ class Builder {
   }
 
   Record record_;
+  Detail detail_;
   std::optional<Error> error_;
   std::unordered_map<std::string, std::size_t> index_;
   std::vector<std::unordered_set<std::uint64_t>> seen_;  ///< rounds of each cell
@@ -191,8 +195,8 @@ Result<Object> parse_object(simdjson::dom::parser& parser, std::string_view text
 /// is wrong with those is told only if the schema is ours.
 class DocumentReader {
  public:
-  DocumentReader(const std::string& path, JsonStream stream)
-      : path_(path), stream_(std::move(stream)), builder_(path) {}
+  DocumentReader(const std::string& path, JsonStream stream, Detail detail)
+      : path_(path), stream_(std::move(stream)), builder_(path, detail) {}
 
   Result<Record> read() {
     if (auto done = members(); !done) return std::unexpected(done.error());
@@ -279,24 +283,24 @@ class DocumentReader {
   std::optional<Error> problem_;
 };
 
-Result<Record> read_document(const std::string& path) {
+Result<Record> read_document(const std::string& path, Detail detail) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     return bad_input(path + " is a folder without run.json", "name a record of 'ublkbench run'");
   auto stream = JsonStream::open(path);
   if (!stream) return std::unexpected(stream.error());
-  return DocumentReader(path, std::move(*stream)).read();
+  return DocumentReader(path, std::move(*stream), detail).read();
 }
 
 /// A folder's samples are lines of their own; a last line without its end was cut off.
-Result<Record> read_folder(const std::string& folder) {
+Result<Record> read_folder(const std::string& folder, Detail detail) {
   const std::string head_path = folder + "/run.json";
   const std::string lines_path = folder + "/samples.jsonl";
   auto head = JsonStream::open(head_path);
   if (!head) return std::unexpected(head.error());
   auto lines = JsonStream::open(lines_path);
   if (!lines) return std::unexpected(lines.error());
-  Builder builder(folder);
+  Builder builder(folder, detail);
   {
     simdjson::dom::parser parser;
     const auto document = parse_object(parser, head->value(), head_path);
@@ -350,10 +354,14 @@ json Record::comparable_fields() const {
   return flat;
 }
 
-Result<Record> read_record(const std::string& path) {
+Result<Record> read_record(const std::string& path, Detail detail) {
   std::error_code error;
-  return std::filesystem::exists(path + "/run.json", error) ? read_folder(path)
-                                                            : read_document(path);
+  return std::filesystem::exists(path + "/run.json", error) ? read_folder(path, detail)
+                                                            : read_document(path, detail);
+}
+
+Result<Record> read_record_text(const std::string& text, const std::string& name, Detail detail) {
+  return DocumentReader(name, JsonStream::of(text), detail).read();
 }
 
 }  // namespace ublkbench::analyzers

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "analyzers/evidence.hpp"
 #include "analyzers/figures.hpp"
 #include "bench/base/result.hpp"
 
@@ -38,8 +39,9 @@ struct Sample {
 struct CellRecord {
   std::string id;
   Axes axes;
-  std::uint64_t ios = 0;        ///< of a sample, where the work is fixed
-  std::vector<Sample> samples;  ///< the good ones
+  std::uint64_t ios = 0;           ///< of a sample, where the work is fixed
+  std::vector<Sample> samples;     ///< the good ones
+  std::vector<Evidence> evidence;  ///< of the good ones, where it was asked for
   std::size_t failed = 0;
   std::string reason;  ///< of the last that failed
 
@@ -61,7 +63,12 @@ struct Record {
   [[nodiscard]] nlohmann::json comparable_fields() const;
 };
 
+/// How much of each sample is kept: a record may have 50,000 of them.
+enum class Detail : std::uint8_t { figures, evidence };
+
 /// Reads a document of --json, or a folder of --out. Errors are ExitCode::usage.
-Result<Record> read_record(const std::string& path);
+Result<Record> read_record(const std::string& path, Detail detail = Detail::figures);
+/// A document that is in memory; `name` stands for its path.
+Result<Record> read_record_text(const std::string& text, const std::string& name, Detail detail);
 
 }  // namespace ublkbench::analyzers

@@ -20,6 +20,7 @@
 #include "bench/suite/null_block.hpp"
 #include "bench/suite/sample.hpp"
 #include "bench/suite/usage.hpp"
+#include "bench/tools/explain_verb.hpp"
 #include "bench/tools/output.hpp"
 #include "bench/tools/progress.hpp"
 
@@ -217,8 +218,10 @@ class Run {
 }  // namespace
 
 int print_results(const RunRequest& request, const Store& store) {
-  const bool document_on_stdout = request.store.json_path == "-";
-  return print(render(store.document(), document_on_stdout ? TableFormat::json : request.format));
+  const json& document = store.document();
+  if (request.store.json_path == "-") return print(render(document, TableFormat::json));
+  const std::string table = render(document, request.format);
+  return print(request.format == TableFormat::text ? table + explain_probed(document) : table);
 }
 
 int run_matrix(RunRequest request, const std::vector<std::string>& argv, const Show& show) {

@@ -10,6 +10,7 @@
 #include "bench/tools/calibrate_verb.hpp"
 #include "bench/tools/compare_verb.hpp"
 #include "bench/tools/doctor.hpp"
+#include "bench/tools/explain_verb.hpp"
 #include "bench/tools/gate_verb.hpp"
 #include "bench/tools/modes_verb.hpp"
 #include "bench/tools/report_verb.hpp"
@@ -20,8 +21,8 @@
 namespace ublkbench {
 namespace {
 
-constexpr const char* verbs[] = {"run",      "modes",  "doctor", "compare",  "gate",
-                                 "baseline", "report", "trend",  "calibrate"};
+constexpr const char* verbs[] = {"run",      "modes",  "doctor", "compare",   "gate",
+                                 "baseline", "report", "trend",  "calibrate", "explain"};
 
 /// "ublkbench --qd 1" is "ublkbench run --qd 1".
 std::vector<std::string> with_verb(int argc, char** argv) {
@@ -97,6 +98,12 @@ int run(int argc, char** argv) {
   calibrate_verb.add_options(*calibrate);
   calibrate->callback(
       [&] { code = calibrate_verb.run(std::vector<std::string>(argv, argv + argc)); });
+
+  ExplainVerb explain_verb;
+  auto* const explain =
+      app.add_subcommand(verbs[9], "Name the bottleneck of each cell of a record, and what to try");
+  explain_verb.add_options(*explain);
+  explain->callback([&] { code = explain_verb.run(); });
 
   std::vector<std::string> words = with_verb(argc, argv);
   std::ranges::reverse(words);  // CLI11 takes a vector back to front
