@@ -32,16 +32,45 @@ prepare_selftests() {
   run_locked selftests unpack_selftests "$selftests" "$series"
 }
 
+# The kernel's own ublk server, from its selftests, with the flags of the kernel's own Makefile.  Outside the clone: it
+# is not ours to distribute.
+build_kublk() {
+  local target=$1
+  [[ -x $target ]] && return
+  say "compiling the kernel's ublk server"
+  mkdir -p "${target%/*}"
+  # shellcheck disable=SC2016 # expanded inside the sandbox
+  "${sandbox[@]}" --ro-bind "$selftests" /srv --chdir /srv sh -c '
+    gcc -D_GNU_SOURCE -O3 -o /tmp/kublk kublk.c null.c file_backed.c common.c stripe.c fault_inject.c batch.c \
+      -luring -lpthread && cat /tmp/kublk' >"$target.$$" || {
+    rm -f "$target.$$"
+    die "$exit_environment" "the kernel's ublk server does not compile"
+  }
+  chmod 755 "$target.$$"
+  mv "$target.$$" "$target"
+}
+
+# Puts kublk of the guest's kernel where the guest sees it: the clone, not the cache.  Needs prepare_selftests.
+share_kublk() {
+  local kublk
+  kublk=$cache/peers/kublk-$(kernel_series "$kernel_release")
+  run_locked kublk build_kublk "$kublk"
+  mkdir -p "$clone/build/peers"
+  cp "$kublk" "$clone/build/peers/kublk"
+}
+
 # Puts the selftests where the guest sees them. A kernel without such a package has none, and its tests say so.
 share_selftests() {
   local folder=$clone/build/kernel-selftests
   prepare_root
   prepare_kernel "$kernel_wanted"
   rm -rf "$folder"
+  rm -f "$clone/build/peers/kublk"
   if (prepare_selftests); then
     selftests=$cache/selftests/$(kernel_series "$kernel_release")
     mkdir -p "${folder%/*}"
     cp -r "$selftests" "$folder"
+    (share_kublk) || say "going on without the kernel's ublk server"
   else
     say "going on without the kernel's selftests"
   fi
