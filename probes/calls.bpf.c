@@ -20,21 +20,29 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 struct calls_counts counts;
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CALLS_BUFFERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct calls_tag);
+	__type(value, struct calls_buffer);
+} buffers SEC(".maps");
+
+/* By tid: what its function is about. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CALLS_PENDING);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u64);
+} pending SEC(".maps");
+
+const struct calls_buffer not_held;
+
 /* A mask, because the compiler may check one register and use another. */
 static __always_inline void count(__u32 counter)
 {
 	__sync_fetch_and_add(&counts.calls[counter & (CALLS_COUNTERS - 1)], 1);
-}
-
-/* The number of the ublk device that the queue belongs to, or -1 if it is another driver's. */
-static __always_inline int device_of_queue(struct request_queue *queue)
-{
-	struct gendisk *disk = BPF_CORE_READ(queue, disk);
-	struct ublk_device *ub = BPF_CORE_READ(disk, private_data);
-
-	if (!ub || BPF_CORE_READ(ub, ub_disk) != disk)
-		return -1;
-	return device_number(ub);
 }
 
 static __always_inline int device_of_argument(__u32 kind, void *address)
@@ -57,6 +65,83 @@ static __always_inline int device_of_argument(__u32 kind, void *address)
 	}
 }
 
+static __always_inline void remember(void *argument)
+{
+	const __u32 tid = bpf_get_current_task_btf()->pid;
+	__u64 value = (__u64)argument;
+
+	if (bpf_map_update_elem(&pending, &tid, &value, BPF_ANY))
+		__sync_fetch_and_add(&counts.lost_events, 1);
+}
+
+/* 0 if the call was not of a device that is looked at. */
+static __always_inline __u64 remembered(void)
+{
+	const __u32 tid = bpf_get_current_task_btf()->pid;
+	const __u64 *found = bpf_map_lookup_elem(&pending, &tid);
+	const __u64 value = found ? *found : 0;
+
+	if (found)
+		bpf_map_delete_elem(&pending, &tid);
+	return value;
+}
+
+static __always_inline struct calls_buffer *buffer_of(struct request *rq, bool create)
+{
+	struct calls_tag key = {
+		.device = device_of_queue(BPF_CORE_READ(rq, q)),
+		.queue = BPF_CORE_READ(rq, mq_hctx, queue_num),
+		.tag = BPF_CORE_READ(rq, tag),
+	};
+	struct calls_buffer *buffer = bpf_map_lookup_elem(&buffers, &key);
+
+	if (buffer || !create)
+		return buffer;
+	bpf_map_update_elem(&buffers, &key, (const void *)&not_held, BPF_NOEXIST);
+	buffer = bpf_map_lookup_elem(&buffers, &key);
+	if (!buffer)
+		__sync_fetch_and_add(&counts.lost_events, 1);
+	return buffer;
+}
+
+static __noinline int registered(long ret, __u32 counter)
+{
+	struct request *rq = (void *)remembered();
+	struct calls_buffer *buffer;
+
+	if (!rq)
+		return 0;
+	if (ret) {
+		count(CALLS_NOT_REGISTERED);
+		return 0;
+	}
+	count(counter);
+	buffer = buffer_of(rq, true);
+	if (buffer && !__sync_fetch_and_add(&buffer->held, 1))
+		buffer->since_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+static __noinline int matched(bool hit)
+{
+	if (remembered() && hit)
+		count(CALLS_SHMEM_HITS);
+	return 0;
+}
+
+static __always_inline void no_longer_held(struct request *rq)
+{
+	struct calls_buffer *buffer = buffer_of(rq, false);
+	__u64 held_ns;
+
+	/* Of one that was registered before the probe was there nothing is known. */
+	if (!buffer || !buffer->held || __sync_fetch_and_sub(&buffer->held, 1) != 1)
+		return;
+	held_ns = bpf_ktime_get_ns() - buffer->since_ns;
+	if (held_ns > buffer->longest_ns)
+		buffer->longest_ns = held_ns;
+}
+
 /* Here, or in another task or an interrupt. */
 static __noinline void released(struct request *rq, __u32 counter)
 {
@@ -66,6 +151,7 @@ static __noinline void released(struct request *rq, __u32 counter)
 	if (!wanted(device_number(ub)))
 		return;
 	count(counter);
+	no_longer_held(rq);
 	if (bpf_get_current_task_btf()->tgid != server)
 		count(CALLS_RELEASED_OFF_TASK);
 }
@@ -116,10 +202,29 @@ int entry(struct pt_regs *ctx)
 		/* Dead code on a kernel that has no such queues. */
 		if (heard_events[CALLS_FETCH])
 			batch_dispatch(argument);
+	} else if (kind == CALLS_REGISTER) {
+		if (wanted(device_of_argument(CALLS_REQUEST, argument)))
+			remember(argument);
+	} else if (kind == CALLS_MATCH) {
+		if (wanted(device_number(argument))) {
+			count(event & 0xff);
+			remember(argument);
+		}
 	} else if (kind == CALLS_ANY_DEVICE || wanted(device_of_argument(kind, argument))) {
 		count(event & 0xff);
 	}
 	return 0;
+}
+
+SEC("kprobe.multi")
+int leave(struct pt_regs *ctx)
+{
+	const __u32 event = bpf_get_attach_cookie(ctx);
+	const __u64 ret = PT_REGS_RC(ctx);
+
+	if ((event >> 8 & 0xff) == CALLS_REGISTER)
+		return registered((int)ret, event & 0xff);
+	return matched(ret & 0xff);
 }
 
 SEC("tp_btf/block_rq_error")

@@ -4,16 +4,20 @@
 
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <format>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "bench/base/clock.hpp"
 #include "bench/base/units.hpp"
 #include "calls.skel.h"
 #include "probes/lib/bpf.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/in_flight.hpp"
+#include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 
 namespace ublkbench::probes {
@@ -25,14 +29,15 @@ using nlohmann::json;
 struct Call {
   const char* name;
   const char* meaning;
-  Hook hook;
+  std::vector<Hook> hooks;
   int fixed = -1;  ///< its counter, where the program decides; else its place in the table
 };
 
 struct CallsKind {
   const char* probe;
   std::vector<Call> calls;
-  bool queues = false;  ///< also how full the queues with UBLK_F_BATCH_IO are
+  bool queues = false;   ///< also how full the queues are
+  bool buffers = false;  ///< also whose buffers were held for how long
 };
 
 /// A call that counts in row `at` of its probe's table.
@@ -41,51 +46,73 @@ Hook counted(unsigned at, const char* function, calls_argument argument = CALLS_
   return call_of(function, CALLS_EVENT(at, argument, position));
 }
 
+/// The same, if its return says so.
+std::vector<Hook> returning(unsigned at, const char* function, calls_argument argument,
+                            unsigned position = 0) {
+  return {counted(at, function, argument, position),
+          return_of(function, CALLS_EVENT(at, argument, position))};
+}
+
 const CallsKind& zc_kind() {
   static const CallsKind kind{
       .probe = "zc",
-      .calls = {{"registrations",
-                 "buffers registered in a ring, by command or with a fetch (all devices)",
-                 counted(0, "io_buffer_register_request")},
-                {"register_commands", "REGISTER_IO_BUF by any task",
-                 counted(1, "ublk_register_io_buf", CALLS_DEVICE, 1)},
-                {"register_commands_on_task", "REGISTER_IO_BUF by the tag's own task",
-                 counted(2, "ublk_daemon_register_io_buf", CALLS_DEVICE, 1)},
-                {"unregister_commands", "UNREGISTER_IO_BUF",
-                 counted(3, "ublk_unregister_io_buf", CALLS_DEVICE, 1)},
-                {"releases", "last references to a registered buffer dropped",
-                 counted(4, "ublk_io_release", CALLS_RELEASE)},
+      .calls = {{"registrations", "buffers registered in a ring, by command or with a fetch",
+                 returning(0, "io_buffer_register_request", CALLS_REGISTER, 1)},
+                {"register_commands",
+                 "REGISTER_IO_BUF by any task",
+                 {counted(1, "ublk_register_io_buf", CALLS_DEVICE, 1)}},
+                {"register_commands_on_task",
+                 "REGISTER_IO_BUF by the tag's own task",
+                 {counted(2, "ublk_daemon_register_io_buf", CALLS_DEVICE, 1)}},
+                {"unregister_commands",
+                 "UNREGISTER_IO_BUF",
+                 {counted(3, "ublk_unregister_io_buf", CALLS_DEVICE, 1)}},
+                {"releases",
+                 "last references to a registered buffer dropped",
+                 {counted(4, "ublk_io_release", CALLS_RELEASE)}},
                 {"shmem_lookups", "requests looked for in shared memory (UBLK_F_SHMEM_ZC)",
-                 counted(5, "ublk_try_buf_match", CALLS_DEVICE)}}};
+                 returning(5, "ublk_try_buf_match", CALLS_MATCH)}},
+      .buffers = true};
   return kind;
 }
 
 const CallsKind& errors_kind() {
   static const CallsKind kind{
       .probe = "errors",
-      .calls = {
-          {"failed_requests", "completions with an error", tracepoint("block_rq_error", "failed"),
-           CALLS_FAILED},
-          {"requeued_requests", "requests given back to the block layer",
-           tracepoint("block_rq_requeue", "requeued"), CALLS_REQUEUED},
-          {"timeouts", "requests that ran out of time", counted(2, "ublk_timeout", CALLS_REQUEST)},
-          {"failed_by_driver", "requests that the driver ended for a server that is gone",
-           counted(3, "__ublk_fail_req", CALLS_DEVICE)},
-          {"cancelled_commands", "io commands given back to a task that ends or a ring that closes",
-           counted(4, "ublk_cancel_cmd", CALLS_QUEUE)},
-          {"cancelled_fetches", "FETCH_IO_CMDS given back",
-           counted(5, "ublk_batch_cancel_cmd", CALLS_QUEUE)},
-          {"fetches_without_room", "FETCH_IO_CMDS completions that found no room (all devices)",
-           counted(6, "ublk_batch_dispatch_fail.*")}}};
+      .calls = {{"failed_requests",
+                 "completions with an error",
+                 {tracepoint("block_rq_error", "failed")},
+                 CALLS_FAILED},
+                {"requeued_requests",
+                 "requests given back to the block layer",
+                 {tracepoint("block_rq_requeue", "requeued")},
+                 CALLS_REQUEUED},
+                {"timeouts",
+                 "requests that ran out of time",
+                 {counted(2, "ublk_timeout", CALLS_REQUEST)}},
+                {"failed_by_driver",
+                 "requests that the driver ended for a server that is gone",
+                 {counted(3, "__ublk_fail_req", CALLS_DEVICE)}},
+                {"cancelled_commands",
+                 "io commands given back to a task that ends or a ring that closes",
+                 {counted(4, "ublk_cancel_cmd", CALLS_QUEUE)}},
+                {"cancelled_fetches",
+                 "FETCH_IO_CMDS given back",
+                 {counted(5, "ublk_batch_cancel_cmd", CALLS_QUEUE)}},
+                {"fetches_without_room",
+                 "FETCH_IO_CMDS completions that found no room (all devices)",
+                 {counted(6, "ublk_batch_dispatch_fail.*")}}}};
   return kind;
 }
 
 const CallsKind& tags_kind() {
   static const CallsKind kind{
       .probe = "tags",
-      .calls = {{"tag_waits", "times a client had to wait for a tag",
-                 tracepoint("block_rq_tag_wait", "tag_wait"), CALLS_TAG_WAITS},
-                {"queue_fill", "", counted(1, "ublk_batch_dispatch", CALLS_FETCH)}},
+      .calls = {{"tag_waits",
+                 "times a client had to wait for a tag",
+                 {tracepoint("block_rq_tag_wait", "tag_wait")},
+                 CALLS_TAG_WAITS},
+                {"queue_fill", "", {counted(1, "ublk_batch_dispatch", CALLS_FETCH)}}},
       .queues = true};
   return kind;
 }
@@ -95,10 +122,14 @@ std::vector<Role> roles_of(const CallsKind& kind) {
   std::vector<Role> roles;
   for (const Call& call : kind.calls)
     roles.push_back({.name = call.name,
-                     .ways = {{.hooks = {call.hook}}},
+                     .ways = {{.hooks = call.hooks}},
                      .without = "not counted: the kernel has no such function to attach to"});
   return roles;
 }
+
+constexpr Trouble troubles[] = {
+    {"lost_events", "events are not counted: too many tags or tasks for the table"},
+    {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
 
 class CallsProbe final : public Probe {
  public:
@@ -118,6 +149,7 @@ class CallsProbe final : public Probe {
     probe->links_ = std::move(*links);
     probe->subject_ = setup.subject;
     probe->ios_before_ = setup.subject.completed_ios();
+    if (kind.queues) probe->in_flight_ = std::make_unique<InFlightSeries>(setup.subject);
     return probe;
   }
 
@@ -126,13 +158,24 @@ class CallsProbe final : public Probe {
     json record = {{"used", hooks_.used()},
                    {"unavailable", hooks_.unavailable()},
                    {"completed_ios", subject_.completed_ios() - ios_before_},
-                   {"totals", {{"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+                   {"totals",
+                    {{"lost_events", counts.lost_events},
+                     {"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
     for (unsigned at = 0; at < kind_.calls.size(); ++at)
       if (*kind_.calls[at].meaning != '\0' && hooks_.has(kind_.calls[at].name))
         record[kind_.calls[at].name] = counts.calls[counter(at)];
     if (record.contains("releases"))
       record["releases_off_task"] = counts.calls[CALLS_RELEASED_OFF_TASK];
+    if (record.contains("registrations"))
+      record["failed_registrations"] = counts.calls[CALLS_NOT_REGISTERED];
+    if (record.contains("shmem_lookups")) {
+      const std::uint64_t hits = counts.calls[CALLS_SHMEM_HITS];
+      record["shmem_hits"] = hits;
+      record["shmem_misses"] = record["shmem_lookups"].get<std::uint64_t>() - hits;
+    }
+    if (kind_.buffers) add_buffers(record);
     if (kind_.queues) {
+      record["in_flight"] = in_flight_->to_json();
       record["fifo_tags_events"] = pairs(counts.fifo_tags);
       record["fetch_commands_events"] = pairs(counts.fetch_commands);
     }
@@ -148,6 +191,16 @@ class CallsProbe final : public Probe {
     if (record.contains("releases"))
       text += std::format("{:>12} releases_off_task: of these outside of the server's tasks\n",
                           record.value("releases_off_task", 0ULL));
+    if (record.contains("failed_registrations"))
+      text += std::format("{:>12} failed_registrations: of buffers\n",
+                          record.value("failed_registrations", 0ULL));
+    if (record.contains("shmem_hits"))
+      text += std::format("{:>12} shmem_hits, {} shmem_misses: of these look-ups\n",
+                          record.value("shmem_hits", 0ULL), record.value("shmem_misses", 0ULL));
+    text += trouble_text(record["totals"], troubles);
+    if (kind_.buffers)
+      text += buffer_lines(record["held_now"], "held now, for") +
+              buffer_lines(record["held_longest"], "longest held and released, for");
     if (!kind_.queues) return text;
     const auto ios = record.value("completed_ios", 0ULL);
     const auto waits = record.value("tag_waits", 0ULL);
@@ -159,10 +212,60 @@ class CallsProbe final : public Probe {
     text +=
         picture(record, "fifo_tags", "tags in a batch queue when a fetch command takes from it");
     text += picture(record, "fetch_commands", "FETCH_IO_CMDS that the queue has then");
-    return text;
+    return text + InFlightSeries::text(record["in_flight"]);
   }
 
  private:
+  struct Held {
+    calls_tag tag;
+    std::uint64_t ns;
+  };
+  static constexpr std::size_t most_buffers = 10;
+
+  /// The tags whose buffers are held now and were held the longest, longest first.
+  void add_buffers(json& record) const {
+    std::vector<Held> now;
+    std::vector<Held> longest;
+    const std::uint64_t at_ns = now_ns();
+    calls_tag tag{};
+    const void* previous = nullptr;
+    while (bpf_map__get_next_key(skeleton_->maps.buffers, previous, &tag, sizeof(tag)) == 0) {
+      previous = &tag;
+      calls_buffer buffer{};
+      if (bpf_map__lookup_elem(skeleton_->maps.buffers, &tag, sizeof(tag), &buffer, sizeof(buffer),
+                               0) != 0)
+        continue;
+      if (buffer.held != 0)
+        now.push_back({tag, at_ns - std::min<std::uint64_t>(at_ns, buffer.since_ns)});
+      if (buffer.longest_ns != 0) longest.push_back({tag, buffer.longest_ns});
+    }
+    record["buffers_held_now"] = now.size();
+    record["held_now"] = buffers_json(now);
+    record["held_longest"] = buffers_json(longest);
+  }
+
+  static json buffers_json(std::vector<Held>& buffers) {
+    std::ranges::sort(buffers, std::ranges::greater(), &Held::ns);
+    json list = json::array();
+    for (const Held& held : buffers) {
+      if (list.size() == most_buffers) break;
+      list.push_back({{"device", held.tag.device},
+                      {"queue", held.tag.queue},
+                      {"tag", held.tag.tag},
+                      {"held_ns", held.ns}});
+    }
+    return list;
+  }
+
+  static std::string buffer_lines(const json& list, const char* what) {
+    std::string text;
+    for (const json& held : list)
+      text += std::format("buffer of device {} queue {} tag {} {} {}\n", held["device"].get<int>(),
+                          held["queue"].get<int>(), held["tag"].get<int>(), what,
+                          format_ns(held["held_ns"].get<double>()));
+    return text;
+  }
+
   struct Destroy {
     void operator()(calls_bpf* skeleton) const { calls_bpf::destroy(skeleton); }
   };
@@ -189,6 +292,7 @@ class CallsProbe final : public Probe {
   ChosenHooks hooks_;
   Links links_;
   Subject subject_;
+  std::unique_ptr<InFlightSeries> in_flight_;  // of tags
   std::uint64_t ios_before_ = 0;
 };
 

@@ -14,6 +14,8 @@ enum calls_argument {
   CALLS_REQUEST,    /* struct request */
   CALLS_RELEASE,    /* the same, whose buffer's last reference is gone */
   CALLS_FETCH,      /* struct ublk_queue, from which a fetch command is about to take */
+  CALLS_REGISTER,   /* struct request, whose buffer goes into a ring if the function returns 0 */
+  CALLS_MATCH,      /* struct ublk_device, whose shared memory has the data if it returns true */
 };
 
 /* The event of a function. */
@@ -22,16 +24,37 @@ enum calls_argument {
 
 /* Counters that a program of its own has. */
 enum calls_fixed {
-  CALLS_FAILED = CALLS_COUNTERS - 4, /* block_rq_error */
+  CALLS_FAILED = CALLS_COUNTERS - 6, /* block_rq_error */
   CALLS_REQUEUED,                    /* block_rq_requeue */
   CALLS_TAG_WAITS,                   /* block_rq_tag_wait */
   CALLS_RELEASED_OFF_TASK,           /* ublk_io_release() outside of the server */
+  CALLS_SHMEM_HITS,                  /* ublk_try_buf_match() said yes */
+  CALLS_NOT_REGISTERED,              /* io_buffer_register_request() failed */
 };
 
 /* Occupancy of a batch queue, each time that its fifo is emptied: powers of two. */
 #define CALLS_SLOTS 16
 
+/* Tags whose buffers were registered: all devices, queues and tags together. */
+#define CALLS_BUFFERS 32768
+/* Tasks that are in the middle of a function whose return value counts. */
+#define CALLS_PENDING 1024
+
+struct calls_tag {
+  __u32 device;
+  __u16 queue;
+  __u16 tag;
+};
+
+struct calls_buffer {
+  __u64 held; /* how often it is registered now */
+  __u64 since_ns;
+  __u64 longest_ns; /* that it was held */
+};
+
 struct calls_counts {
+  __u64 lost_events; /* no room for a tag or a task */
+
   __u64 calls[CALLS_COUNTERS];
   __u64 fifo_tags[CALLS_SLOTS];
   __u64 fetch_commands[CALLS_SLOTS];

@@ -75,6 +75,10 @@ struct task_struct {
 	char comm[16];
 };
 
+struct irqaction {
+  const char* name;
+};
+
 struct gendisk {
 	void *private_data;
 };

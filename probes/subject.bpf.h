@@ -23,6 +23,17 @@ static __always_inline int device_number(struct ublk_device *ub)
 	return number;
 }
 
+/* The number of the ublk device that the queue belongs to, or -1 if it is another driver's. */
+static __always_inline int device_of_queue(struct request_queue *queue)
+{
+	struct gendisk *disk = BPF_CORE_READ(queue, disk);
+	struct ublk_device *ub = BPF_CORE_READ(disk, private_data);
+
+	if (!ub || BPF_CORE_READ(ub, ub_disk) != disk)
+		return -1;
+	return device_number(ub);
+}
+
 static __always_inline int device_of_file(struct file *file)
 {
 	const __u32 rdev = file->f_inode->i_rdev;

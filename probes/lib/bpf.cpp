@@ -9,6 +9,7 @@
 #include <format>
 #include <fstream>
 #include <string>
+#include <utility>
 
 namespace ublkbench::probes {
 namespace {
@@ -64,20 +65,23 @@ Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
   last_complaint.clear();
   if (const int ret = bpf_object__load_skeleton(skeleton); ret != 0)
     return failed("load the BPF programs of probe", probe, -ret, hint_for(-ret));
-  std::vector<const char*> called;
-  std::vector<__u64> events;
-  for (const EntryHook& entry : hooks.entries_) {
-    called.push_back(entry.symbol.c_str());
-    events.push_back(entry.event);
-  }
   Links links;
-  if (!called.empty()) {
+  for (auto [program, functions] :
+       {std::pair("entry", &hooks.entries_), std::pair("leave", &hooks.returns_)}) {
+    if (functions->empty()) continue;
+    std::vector<const char*> symbols;
+    std::vector<__u64> events;
+    for (const EntryHook& function : *functions) {
+      symbols.push_back(function.symbol.c_str());
+      events.push_back(function.event);
+    }
     LIBBPF_OPTS(bpf_kprobe_multi_opts, options);
-    options.syms = called.data();
-    options.cnt = called.size();
+    options.syms = symbols.data();
+    options.cnt = symbols.size();
+    options.retprobe = functions == &hooks.returns_;
     options.cookies = events.data();
     links.emplace_back(bpf_program__attach_kprobe_multi_opts(
-        bpf_object__find_program_by_name(*skeleton->obj, "entry"), nullptr, &options));
+        bpf_object__find_program_by_name(*skeleton->obj, program), nullptr, &options));
     if (!links.back())
       return failed(
           "attach to the kernel's functions the probe", probe, errno,

@@ -25,7 +25,7 @@ struct DestroyLink {
 using Links = std::vector<std::unique_ptr<bpf_link, DestroyLink>>;
 
 /// Loads what is enabled in the skeleton, attaches it, and on failure leaves nothing attached.
-/// The link is that of "entry"; the skeleton owns the others.
+/// The links are those of "entry" and "leave"; the skeleton owns the others.
 Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
                               const ChosenHooks& hooks);
 

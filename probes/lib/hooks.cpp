@@ -42,9 +42,10 @@ Result<> enable(const Hook& hook, const KernelTypes& kernel, bpf_object* object,
   bpf_program* const program = bpf_object__find_program_by_name(object, hook.program);
   if (program == nullptr) return failed("find the BPF program", hook.program, ENOENT);
   bpf_program__set_autoload(program, true);
-  if (hook.kind == Hook::Kind::entry)
-    chosen.entries_.push_back(
-        {is_pattern(hook) ? kernel.driver_symbol(hook.target) : hook.target, hook.event});
+  const EntryHook function{is_pattern(hook) ? kernel.driver_symbol(hook.target) : hook.target,
+                           hook.event};
+  if (hook.kind == Hook::Kind::entry) chosen.entries_.push_back(function);
+  if (hook.kind == Hook::Kind::leave) chosen.returns_.push_back(function);
   if (hook.kind == Hook::Kind::traced)
     if (const int ret = bpf_program__set_attach_target(program, 0, hook.target); ret != 0)
       return failed("aim the BPF program at", hook.target, -ret);
@@ -98,7 +99,8 @@ Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTyp
     for (const Hook& hook : way->hooks) {
       if (auto enabled = enable(hook, kernel, object, chosen); !enabled)
         return std::unexpected(enabled.error());
-      used.targets.emplace_back(hook.target);
+      // A function's call and its return are one name.
+      if (!std::ranges::contains(used.targets, hook.target)) used.targets.emplace_back(hook.target);
     }
     chosen.used_.push_back(std::move(used));
   }

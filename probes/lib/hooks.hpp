@@ -28,13 +28,14 @@ inline constexpr const char* enter_function = "__do_sys_io_uring_enter";
 struct Hook {
   enum class Kind {
     entry,       ///< the call of a function, of which the object's program "entry" hears
+    leave,       ///< its return, of which "leave" hears
     traced,      ///< its call (fentry) or return (fexit), of which a program of its own hears
     tracepoint,  ///< tp_btf; the program has its name
   };
   Kind kind;
   const char* target;   ///< the function or tracepoint; "name.*": what the compiler made of it
   const char* program;  ///< of the BPF object
-  unsigned event = 0;   ///< that "entry" takes it for
+  unsigned event = 0;   ///< that "entry" or "leave" takes it for
   /// The struct that the function takes first, by value; the function is another one without it.
   const char* first_parameter = "";
   /// How many arguments the tracepoint has; 0: any.
@@ -43,6 +44,9 @@ struct Hook {
 
 constexpr Hook call_of(const char* function, unsigned event, const char* first_parameter = "") {
   return {Hook::Kind::entry, function, "entry", event, first_parameter};
+}
+constexpr Hook return_of(const char* function, unsigned event = 0) {
+  return {Hook::Kind::leave, function, "leave", event};
 }
 /// Costs half of what call_of() does, and a fourth of a kretprobe.multi at a return; but the kernel
 /// skips a program that was preempted on this CPU, which `missed_runs` counts.
@@ -53,7 +57,7 @@ constexpr Hook tracepoint(const char* name, const char* program, unsigned argume
   return {Hook::Kind::tracepoint, name, program, 0, "", arguments};
 }
 
-/// One of the functions that "entry" is attached to.
+/// One of the functions that "entry" or "leave" is attached to.
 struct EntryHook {
   std::string symbol;
   std::uint64_t event;
@@ -89,6 +93,7 @@ struct ChosenHooks {
     std::string without;
   };
   std::vector<EntryHook> entries_;  ///< one link for all: each link patches the kernel anew
+  std::vector<EntryHook> returns_;
   std::vector<Used> used_;
   std::vector<Missing> missing_;
 };

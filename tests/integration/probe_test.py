@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """ublk-probe on the real driver: its batches are those that the server itself counted, to the last
-I/O, the stages of each request add up, sleeps are those that the scheduler counted; and whatever goes
-wrong is one line, with nothing left attached."""
+I/O, the stages of each request add up; and whatever goes wrong is one line, with nothing left attached."""
 
 import contextlib
 import json
@@ -17,73 +16,21 @@ import unittest
 import jsonschema
 
 import ublk
+from probing import LOAD, PROBE, QUICK, Attached, ProbeCase, attached_programs, load, long
 
-PROBE = ublk.BUILD / "bench/tools/ublk-probe"
-LOAD = ublk.BUILD / "bench/tools/ublk-load"
-KUBLK = pathlib.Path(os.environ.get("UBLKBENCH_KUBLK", "build/peers/kublk"))
-RUN_SCHEMA = json.loads((pathlib.Path(__file__).resolve().parents[2] /
-                         "bench/record/schema/run.schema.json").read_text())
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+KUBLK = pathlib.Path(os.environ.get("UBLKBENCH_KUBLK", REPOSITORY / "build/peers/kublk"))
+RUN_SCHEMA = json.loads((REPOSITORY / "bench/record/schema/run.schema.json").read_text())
 # Every delivery, and every way for it to be told where data is.
 DELIVERIES = ("copy", "get_data", "per_io_daemon", "offload", "iopoll", "iopoll_split", "batch", "batch,offload")
 if ublk.LONG:
     DELIVERIES += ("user_copy", "zc", "auto_zc", "shmem_zc", "mixed:8k", "per_io_daemon,auto_zc", "iopoll,auto_zc",
                    "batch,user_copy", "batch,zc", "batch,auto_zc", "batch,iopoll", "batch,iopoll_split")
-long = unittest.skipUnless(ublk.LONG, "takes long")
-QUICK = ("--ios", "1000", "--warmup", "100", "--verify", "off", "--repeat", "1", "--control", "none")
-
-
-def attached_programs():
-    return {program["id"] for program in json.loads(ublk.succeed("bpftool", "-j", "prog", "show"))
-            if program["type"] in ("kprobe", "tracing")}
-
-
-class Attached:
-    """ublk-probe as long as the with block lasts; then .record is what it wrote."""
-
-    def __init__(self, *words):
-        self.words = words
-
-    def __enter__(self):
-        ready, ready_writer = os.pipe()
-        with open(ready_writer, "wb"):
-            self.process = subprocess.Popen(
-                [PROBE, *map(str, self.words), "--json", "-", "--ready-fd", str(ready_writer)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                pass_fds=(ready_writer,))
-        with open(ready, "rb") as file:
-            if not file.read(1):
-                raise AssertionError(self.process.communicate()[1])
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        out, self.errors = self.process.communicate(timeout=60)
-        self.exit = self.process.returncode
-        self.record = json.loads(out) if self.exit == 0 else None
-
-    def batch(self, name):
-        return self.record["probes"]["batch"][name]
-
-    def latency(self, name):
-        return self.record["probes"]["latency"][name]
 
 
 def completed_reads(device):
     """Since the device was made, as the block layer counts them."""
     return int(pathlib.Path(f"/sys/block/ublkb{device.id}/stat").read_text().split()[0])
-
-
-def load(device, *words):
-    ublk.succeed(LOAD, device.path, "--ios", 1500, "--warmup-ios", 100, *words, timeout_s=100)
-
-
-class ProbeCase(ublk.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.before = attached_programs()
-        # The kernel frees them after a grace period.
-        self.addCleanup(ublk.wait_until, lambda: attached_programs() <= self.before, "no program is left attached")
 
 
 class Batch(ProbeCase):
@@ -295,11 +242,11 @@ class Foreign(ProbeCase):
             ublk.run(KUBLK, "del", "-n", str(number), timeout_s=60)
             process.wait(timeout=60)
 
-    @unittest.skipUnless(KUBLK.exists(), f"no {KUBLK}: scripts/compare-peers builds it; UBLKBENCH_KUBLK names another")
+    @unittest.skipUnless(KUBLK.exists(), f"no {KUBLK}: 'scripts/vm test' makes it; UBLKBENCH_KUBLK names another")
     def test_kublk(self):
         for words in ((), ("-b",), ("--auto_zc",)):
             with self.subTest(words=words), self.kublk(*words) as number:
-                with Attached("--dev", number, "--probe", "batch,latency,wakeups,tags,zc,errors",
+                with Attached("--dev", number, "--probe", "batch,latency,wakeups,syscalls,tags,zc,errors",
                               "--sample", 1) as probe:
                     ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64,
                                  timeout_s=100)
@@ -324,53 +271,6 @@ class Foreign(ProbeCase):
                 self.assertGreater(sum(task["sleeps"] for task in wakeups["tasks"]), 0)
 
 
-class Counters(ProbeCase):
-    @long
-    def test_a_tag_starved_device_is_called_so(self):
-        starved = {}
-        for jobs in (1, 4):
-            with ublk.Device("-m", "copy", "-t", "null+fault:delay=1ms", "-d", 4) as device:
-                with Attached("--dev", device.id, "--probe", "tags") as probe:
-                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", jobs, "--jobs", jobs,
-                                 timeout_s=100)
-            starved[jobs] = "tag-starved" in probe.record["text"]
-        self.assertEqual(starved, {1: False, 4: True})
-
-    @long
-    def test_errors_are_counted(self):
-        with ublk.Device("-m", "copy", "-t", "null+fault:error=EIO") as device:
-            with Attached("--dev", device.id, "--probe", "errors") as probe:
-                for _ in range(3):
-                    done = ublk.run("dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=1", "iflag=direct")
-                    self.assertNotEqual(done.returncode, 0)
-            self.assertEqual(probe.record["probes"]["errors"]["failed_requests"], 3)
-
-    def test_sleeps_are_those_that_the_scheduler_counts(self):
-        def counted(pid):
-            total = {"voluntary_ctxt_switches": 0, "nonvoluntary_ctxt_switches": 0}
-            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-                for line in (task / "status").read_text().splitlines():
-                    name, _, value = line.partition(":")
-                    if name in total:
-                        total[name] += int(value)
-            return total
-
-        with ublk.Device("-m", "batch", "-t", "null") as device:
-            with Attached("--dev", device.id, "--probe", "wakeups") as probe:
-                before = counted(device.server_pid)
-                load(device, "--depth", 16)
-                # Not asleep yet, perhaps: the counts hold still once it is.
-                after = ublk.wait_until(
-                    lambda: (now := counted(device.server_pid)) == (time.sleep(0.2), counted(device.server_pid))[1]
-                    and now, "the server sleeps")
-            tasks = probe.record["probes"]["wakeups"]["tasks"]
-            for ours, kernels in (("sleeps", "voluntary_ctxt_switches"), ("preemptions", "nonvoluntary_ctxt_switches")):
-                self.assertEqual(sum(task[ours] for task in tasks), after[kernels] - before[kernels], ours)
-            self.assertGreater(sum(task["sleeps"] for task in tasks), 0)
-            self.assertEqual(sum(waker["wakes"] for waker in probe.record["probes"]["wakeups"]["wakers"]),
-                             sum(task["wakes"] for task in tasks))
-
-
 class Trouble(ProbeCase):
     def fails(self, code, pattern, *words, **options):
         done = ublk.run(*words, **options)
@@ -392,6 +292,15 @@ class Trouble(ProbeCase):
     def test_no_kernel_types(self):
         self.fails(5, "CONFIG_DEBUG_INFO_BTF", "unshare", "--mount", "sh", "-c",
                    f"mount -t tmpfs none /sys/kernel/btf && exec {PROBE}")
+
+    def test_no_types_of_the_driver(self):
+        """Its BTF is there and empty, as where it was stripped."""
+        self.fails(5, "types", "unshare", "--mount", "sh", "-c",
+                   f"mount --bind /dev/null /sys/kernel/btf/ublk_drv && exec {PROBE}")
+
+    def test_root_without_its_capabilities(self):
+        self.fails(5, "CAP_BPF", "setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin", "--inh-caps",
+                   "-bpf,-perfmon,-sys_admin", PROBE, "--dev", "all")
 
     def test_device_vanishes(self):
         device = ublk.Device("-m", "copy", "-t", "null")

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "probes/interrupts.h"
+
+#include <bpf/libbpf.h>
+
+#include <cstring>
+#include <format>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "interrupts.skel.h"
+#include "probes/lib/bpf.hpp"
+#include "probes/lib/histogram_text.hpp"
+#include "probes/lib/trouble_text.hpp"
+#include "probes/probes.hpp"
+
+namespace ublkbench::probes {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<Role>& roles() {
+  static const std::vector<Role> all = {
+      {.name = "completions per interrupt",
+       .ways = {{.hooks = {tracepoint("irq_handler_entry", "handler_begins"),
+                           tracepoint("irq_handler_exit", "handler_ends"),
+                           tracepoint("block_rq_complete", "completed")},
+                 .remark = "two programs for each interrupt of a device"}},
+       .without = "no tracepoints of interrupts",
+       .required = true}};
+  return all;
+}
+
+constexpr Trouble troubles[] = {
+    {"lost_events", "interrupts are not counted: too many vectors"},
+    {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
+
+ValueCounts counts_from(const json& vector) {
+  ValueCounts counts;
+  for (const json& pair : vector["size_events"]) counts[pair[0]] = pair[1];
+  return counts;
+}
+
+class InterruptsProbe final : public Probe {
+ public:
+  static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
+    auto probe = std::make_unique<InterruptsProbe>();
+    if (!probe->skeleton_) return failed("open the BPF object of probe", "interrupts", errno);
+    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
+    if (!chosen) return std::unexpected(chosen.error());
+    probe->hooks_ = std::move(*chosen);
+    auto links = load_and_attach(probe->skeleton_->skeleton, "interrupts", probe->hooks_);
+    if (!links) return std::unexpected(links.error());
+    probe->links_ = std::move(*links);
+    return probe;
+  }
+
+  [[nodiscard]] Result<json> record() const override {
+    json vectors = json::array();
+    std::uint32_t irq = 0;
+    const void* previous = nullptr;
+    while (bpf_map__get_next_key(skeleton_->maps.vectors, previous, &irq, sizeof(irq)) == 0) {
+      previous = &irq;
+      auto vector = std::make_unique<interrupts_vector>();
+      if (bpf_map__lookup_elem(skeleton_->maps.vectors, &irq, sizeof(irq), vector.get(),
+                               sizeof(*vector), 0) == 0)
+        vectors.push_back(vector_json(irq, *vector));
+    }
+    return json{{"used", hooks_.used()},
+                {"unavailable", hooks_.unavailable()},
+                {"vectors", std::move(vectors)},
+                {"totals",
+                 {{"completions_elsewhere", skeleton_->bss->totals.elsewhere},
+                  {"lost_events", skeleton_->bss->totals.lost_events},
+                  {"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+  }
+
+  [[nodiscard]] std::string text(const json& record) const override {
+    std::string text;
+    for (const json& vector : record["vectors"])
+      if (vector["completions"] != 0)
+        text += std::format("vector {}, {}: {} completions in {} interrupts\n{}\n",
+                            vector["vector"].get<unsigned>(), vector["name"].get<std::string>(),
+                            vector["completions"].get<std::uint64_t>(),
+                            vector["interrupts"].get<std::uint64_t>(),
+                            log2_histogram("completions", counts_from(vector)));
+    text += std::format(
+        "{}{} completions of other disks than ublk's outside of interrupts: polled, in softirqs, "
+        "by other CPUs\n",
+        text.empty() ? "no interrupt completed a request\n" : "",
+        record["totals"].value("completions_elsewhere", 0ULL));
+    return text + trouble_text(record["totals"], troubles);
+  }
+
+ private:
+  struct Destroy {
+    void operator()(interrupts_bpf* skeleton) const { interrupts_bpf::destroy(skeleton); }
+  };
+
+  static json vector_json(std::uint32_t irq, const interrupts_vector& vector) {
+    json events = json::array();
+    std::uint64_t interrupts = 0;
+    for (unsigned size = 0; size <= INTERRUPTS_LARGEST; ++size) {
+      if (vector.events[size] == 0) continue;
+      events.push_back({size, vector.events[size]});
+      interrupts += vector.events[size];
+    }
+    return {{"vector", irq},
+            {"name", std::string(vector.name, ::strnlen(vector.name, sizeof(vector.name)))},
+            {"interrupts", interrupts},
+            {"completions", vector.completions},
+            {"size_events", std::move(events)}};
+  }
+
+  std::unique_ptr<interrupts_bpf, Destroy> skeleton_{interrupts_bpf::open()};
+  ChosenHooks hooks_;
+  Links links_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Probe>> attach_interrupts(const ProbeSetup& setup) {
+  return InterruptsProbe::attach(setup);
+}
+
+}  // namespace ublkbench::probes

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#include "probes/lib/in_flight.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <format>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "bench/base/clock.hpp"
+#include "bench/base/units.hpp"
+#include "probes/lib/histogram_text.hpp"
+
+namespace ublkbench::probes {
+namespace {
+
+using nlohmann::json;
+
+/// Reads and writes that the driver has (Documentation/ABI/stable/sysfs-block); nothing of a device
+/// that is gone.
+std::optional<std::uint64_t> tags_in_flight(const Fd& file) {
+  char text[64];
+  const ssize_t bytes = ::pread(file.get(), text, sizeof(text) - 1, 0);
+  if (bytes <= 0) return std::nullopt;
+  text[bytes] = '\0';
+  char* rest = nullptr;
+  const std::uint64_t reads = std::strtoull(text, &rest, 10);
+  return reads + std::strtoull(rest, nullptr, 10);
+}
+
+double mean(std::uint64_t sum, std::uint64_t looks) {
+  return looks == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(looks);
+}
+
+}  // namespace
+
+void InFlightSeries::Interval::add(const Interval& other) {
+  looks += other.looks;
+  sum += other.sum;
+  min = std::min(min, other.min);
+  max = std::max(max, other.max);
+}
+
+InFlightSeries::InFlightSeries(const Subject& subject) {
+  for (const Device& device : subject.devices) {
+    Fd file(::open(std::format("/sys/block/ublkb{}/inflight", device.id).c_str(),
+                   O_RDONLY | O_CLOEXEC));
+    if (file.valid()) watched_.push_back({.device = device.id, .file = std::move(file)});
+  }
+  if (!watched_.empty())
+    thread_ = std::jthread([this](const std::stop_token& stop) { look_until(stop); });
+}
+
+void InFlightSeries::look_until(const std::stop_token& stop) {
+  const std::uint64_t begin_ns = now_ns();
+  std::mutex sleeping;
+  std::condition_variable_any wake;
+  while (!stop.stop_requested()) {
+    for (Watched& watched : watched_) {
+      const auto tags = tags_in_flight(watched.file);
+      const std::lock_guard lock(mutex_);
+      if (tags) note(watched, now_ns() - begin_ns, *tags);
+    }
+    std::unique_lock lock(sleeping);
+    wake.wait_for(lock, stop, std::chrono::nanoseconds(look_every_ns), [] { return false; });
+  }
+}
+
+void InFlightSeries::note(Watched& watched, std::uint64_t at_ns, std::uint64_t tags) {
+  ++watched.tags_looks[tags];
+  while (at_ns / watched.interval_ns >= most_intervals) {
+    for (std::size_t at = 0; at < watched.intervals.size(); at += 2) {
+      Interval joined = watched.intervals[at];
+      if (at + 1 < watched.intervals.size()) joined.add(watched.intervals[at + 1]);
+      watched.intervals[at / 2] = joined;
+    }
+    watched.intervals.resize((watched.intervals.size() + 1) / 2);
+    watched.interval_ns *= 2;
+  }
+  const std::size_t at = at_ns / watched.interval_ns;
+  if (watched.intervals.size() <= at) watched.intervals.resize(at + 1);
+  watched.intervals[at].add({.looks = 1, .sum = tags, .min = tags, .max = tags});
+}
+
+json InFlightSeries::to_json() const {
+  const std::lock_guard lock(mutex_);
+  json devices = json::array();
+  for (const Watched& watched : watched_) {
+    json counts = json::array();
+    for (const auto& [tags, looks] : watched.tags_looks) counts.push_back({tags, looks});
+    json series = json::array();
+    Interval all;
+    for (std::size_t at = 0; at < watched.intervals.size(); ++at) {
+      const Interval& interval = watched.intervals[at];
+      if (interval.looks == 0) continue;
+      all.add(interval);
+      series.push_back({{"at_ns", at * watched.interval_ns},
+                        {"min", interval.min},
+                        {"mean", mean(interval.sum, interval.looks)},
+                        {"max", interval.max}});
+    }
+    devices.push_back({{"device", watched.device},
+                       {"looks", all.looks},
+                       {"mean", mean(all.sum, all.looks)},
+                       {"tags_looks", std::move(counts)},
+                       {"interval_ns", watched.interval_ns},
+                       {"series", std::move(series)}});
+  }
+  return devices;
+}
+
+std::string InFlightSeries::text(const json& devices) {
+  std::string text;
+  for (const json& device : devices) {
+    text += std::format(
+        "\ntags of device {} in flight, at {} looks: mean {:.1f}\n{:>10} {:>6} {:>8} {:>6}\n",
+        device["device"].get<int>(), device["looks"].get<std::uint64_t>(),
+        device["mean"].get<double>(), "from", "min", "mean", "max");
+    for (const json& interval : device["series"])
+      text +=
+          std::format("{:>10} {:>6} {:>8.1f} {:>6}\n", format_ns(interval["at_ns"].get<double>()),
+                      interval["min"].get<std::uint64_t>(), interval["mean"].get<double>(),
+                      interval["max"].get<std::uint64_t>());
+    ValueCounts counts;
+    for (const json& pair : device["tags_looks"]) counts[pair[0]] = pair[1];
+    text += log2_histogram("tags_in_flight", counts) + '\n';
+  }
+  return text;
+}
+
+}  // namespace ublkbench::probes

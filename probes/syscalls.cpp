@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+#include "probes/syscalls.h"
+
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <cstring>
+#include <format>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "bench/base/units.hpp"
+#include "probes/lib/bpf.hpp"
+#include "probes/lib/histogram_text.hpp"
+#include "probes/lib/trouble_text.hpp"
+#include "probes/probes.hpp"
+#include "syscalls.skel.h"
+
+namespace ublkbench::probes {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<Role>& roles() {
+  static const std::vector<Role> all = {
+      {.name = "io_uring_enter() calls",
+       .ways = {{.hooks = {call_of(enter_function, SYSCALLS_ON_ENTERED)}},
+                {.hooks = {tracepoint("sys_enter", "system_call")},
+                 .remark = "one program for each system call of the machine"}},
+       .without = "io_uring_enter() cannot be traced",
+       .required = true},
+      {.name = "io commands",
+       .ways = {{.hooks = {call_of("io_uring_cmd", SYSCALLS_ON_COMMAND),
+                           return_of("io_uring_cmd", SYSCALLS_ON_COMMAND)},
+                 .remark = "with security_uring_cmd() and io_uring's own part"},
+                {.hooks = {call_of("ublk_ch_uring_cmd", SYSCALLS_ON_DRIVER_COMMAND),
+                           return_of("ublk_ch_uring_cmd", SYSCALLS_ON_DRIVER_COMMAND),
+                           call_of("ublk_ch_batch_io_uring_cmd", SYSCALLS_ON_DRIVER_COMMAND),
+                           return_of("ublk_ch_batch_io_uring_cmd", SYSCALLS_ON_DRIVER_COMMAND)},
+                 .remark = "the driver's part only"},
+                {.hooks = {call_of("ublk_ch_uring_cmd", SYSCALLS_ON_DRIVER_COMMAND),
+                           return_of("ublk_ch_uring_cmd", SYSCALLS_ON_DRIVER_COMMAND)},
+                 .remark = "the driver's part only"}},
+       .without = "the time of io commands is not counted"},
+      {.name = "security modules",
+       .ways = {{.hooks = {call_of("security_uring_cmd", SYSCALLS_ON_SECURITY),
+                           return_of("security_uring_cmd", SYSCALLS_ON_SECURITY)}}},
+       .without = "the kernel has no security_uring_cmd(): its time is not counted"},
+      {.name = "clients",
+       .ways = {{.hooks = {call_of("ublk_queue_rqs", SYSCALLS_ON_QUEUE_LIST),
+                           call_of("ublk_queue_rq", SYSCALLS_ON_QUEUE_RQ)}},
+                {.hooks = {call_of("ublk_queue_rq", SYSCALLS_ON_QUEUE_RQ)}}},
+       .without = "calls of clients are not counted"},
+      {.name = "clients, batch",
+       .ways = {{.hooks = {call_of("ublk_batch_queue_rqs", SYSCALLS_ON_QUEUE_LIST),
+                           call_of("ublk_batch_queue_rq", SYSCALLS_ON_QUEUE_RQ)}}},
+       .without = "no UBLK_F_BATCH_IO on this kernel"}};
+  return all;
+}
+
+constexpr Trouble troubles[] = {
+    {"lost_events", "calls are not counted: too many tasks use io_uring"},
+    {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
+
+struct Sums {
+  std::uint64_t server_enters = 0;
+  std::uint64_t client_enters = 0;
+  syscalls_task commands{};
+};
+
+class SyscallsProbe final : public Probe {
+ public:
+  static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
+    auto probe = std::make_unique<SyscallsProbe>();
+    if (!probe->skeleton_) return failed("open the BPF object of probe", "syscalls", errno);
+    aim(*probe->skeleton_->rodata, setup.subject);
+    std::set<pid_t> servers;
+    for (const Device& device : setup.subject.devices)
+      if (device.server > 0 && servers.size() < SYSCALLS_SERVERS) servers.insert(device.server);
+    std::ranges::copy(servers, std::begin(probe->skeleton_->rodata->servers));
+    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
+    if (!chosen) return std::unexpected(chosen.error());
+    probe->hooks_ = std::move(*chosen);
+    listen(*probe->skeleton_->rodata, probe->hooks_);
+    probe->subject_ = setup.subject;
+    probe->ios_before_ = setup.subject.completed_ios();
+    auto links = load_and_attach(probe->skeleton_->skeleton, "syscalls", probe->hooks_);
+    if (!links) return std::unexpected(links.error());
+    probe->links_ = std::move(*links);
+    return probe;
+  }
+
+  [[nodiscard]] Result<json> record() const override {
+    json tasks = json::array();
+    Sums sums;
+    std::uint32_t tid = 0;
+    const void* previous = nullptr;
+    while (bpf_map__get_next_key(skeleton_->maps.tasks, previous, &tid, sizeof(tid)) == 0) {
+      previous = &tid;
+      syscalls_task task{};
+      if (bpf_map__lookup_elem(skeleton_->maps.tasks, &tid, sizeof(tid), &task, sizeof(task), 0) !=
+              0 ||
+          (task.server == 0 && task.client == 0))
+        continue;
+      (task.server != 0 ? sums.server_enters : sums.client_enters) += task.enters;
+      sums.commands.commands += task.commands;
+      sums.commands.command_ns += task.command_ns;
+      sums.commands.security_calls += task.security_calls;
+      sums.commands.security_ns += task.security_ns;
+      tasks.push_back(task_json(tid, task));
+    }
+    json record = {{"used", hooks_.used()},
+                   {"unavailable", hooks_.unavailable()},
+                   {"completed_ios", subject_.completed_ios() - ios_before_},
+                   {"server_enters", sums.server_enters},
+                   {"client_enters", sums.client_enters},
+                   {"tasks", std::move(tasks)},
+                   {"totals",
+                    {{"lost_events", skeleton_->bss->totals.lost_events},
+                     {"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+    if (hooks_.has("io commands")) {
+      record["commands"] = sums.commands.commands;
+      record["command_ns"] = sums.commands.command_ns;
+      record["command_ns_events"] = command_histogram();
+    }
+    if (hooks_.has("security modules")) {
+      record["security_calls"] = sums.commands.security_calls;
+      record["security_ns"] = sums.commands.security_ns;
+    }
+    return record;
+  }
+
+  [[nodiscard]] std::string text(const json& record) const override {
+    const double ios = record.value("completed_ios", 0.0);
+    const auto per_io = [&](const char* key) {
+      return ios == 0 ? "-" : std::format("{:.3f}", record.value(key, 0.0) / ios);
+    };
+    std::string text = std::format("{} I/Os completed\n", record.value("completed_ios", 0ULL));
+    text += std::format("io_uring_enter() per I/O: server {}, clients {}\n",
+                        per_io("server_enters"), per_io("client_enters"));
+    if (const double commands = record.value("commands", 0.0); commands > 0) {
+      const double time_ns = record.value("command_ns", 0.0);
+      text += std::format("{} io commands, {} each, {} in all", record.value("commands", 0ULL),
+                          format_ns(time_ns / commands), format_ns(time_ns));
+      if (record.contains("security_ns") && time_ns > 0)
+        text += std::format("; security_uring_cmd() {} each, {:.1f} % of it",
+                            format_ns(record.value("security_ns", 0.0) / commands),
+                            100 * record.value("security_ns", 0.0) / time_ns);
+      text += '\n';
+    }
+    text += std::format("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n", "task", "tid", "is", "enters",
+                        "commands", "in commands");
+    for (const json& task : record["tasks"])
+      text += std::format("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n",
+                          task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
+                          task["role"].get<std::string>(), task.value("enters", 0ULL),
+                          task.value("commands", 0ULL), format_ns(task.value("command_ns", 0.0)));
+    ValueCounts counts;
+    if (record.contains("command_ns_events"))
+      for (const json& pair : record["command_ns_events"]) counts[pair[0]] = pair[1];
+    if (!counts.empty())
+      text += std::format("\ntime of an io command in the kernel, in ns\n{}\n",
+                          log2_histogram("command_ns", counts));
+    return text + trouble_text(record["totals"], troubles);
+  }
+
+ private:
+  struct Destroy {
+    void operator()(syscalls_bpf* skeleton) const { syscalls_bpf::destroy(skeleton); }
+  };
+
+  static json task_json(std::uint32_t tid, const syscalls_task& task) {
+    return {{"task", {{"tid", tid}, {"name", std::string(task.comm, ::strnlen(task.comm, 16))}}},
+            {"role", task.server != 0 ? "server" : "client"},
+            {"enters", task.enters},
+            {"commands", task.commands},
+            {"command_ns", task.command_ns},
+            {"security_calls", task.security_calls},
+            {"security_ns", task.security_ns}};
+  }
+
+  [[nodiscard]] json command_histogram() const {
+    json list = json::array();
+    for (unsigned slot = 0; slot < SYSCALLS_SLOTS; ++slot)
+      if (const auto events = skeleton_->bss->totals.command_ns_events[slot]; events != 0)
+        list.push_back({std::uint64_t{1} << slot, events});
+    return list;
+  }
+
+  std::unique_ptr<syscalls_bpf, Destroy> skeleton_{syscalls_bpf::open()};
+  ChosenHooks hooks_;
+  Links links_;
+  Subject subject_;
+  std::uint64_t ios_before_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Probe>> attach_syscalls(const ProbeSetup& setup) {
+  return SyscallsProbe::attach(setup);
+}
+
+}  // namespace ublkbench::probes
