@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""ublkbench explain on the real driver: each bottleneck is made, and named. What makes them does not depend on
+how fast the machine is; tests/python/test_explain.py has their limits."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+import ublk
+from probing import ProbeCase, long
+
+PROBES = "latency,tags"  # the rest is in the records of our own server
+
+
+class Verdicts(ProbeCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(prefix="ublkbench.")
+        self.addCleanup(folder.cleanup)
+        self.record = pathlib.Path(folder.name) / "run.json"
+
+    def words(self, *words):
+        return [ublk.UBLKBENCH, "--probe", PROBES, "--json", self.record, "--repeat", "1", "--control", "none",
+                "--verify", "off", *words]
+
+    def explained(self):
+        """The probed cell's verdict."""
+        cells = json.loads(ublk.succeed(ublk.UBLKBENCH, "explain", self.record, "--json"))["cells"]
+        (cell,) = (cell for cell in cells if "probes=" in cell["cell"])
+        return cell
+
+    def check(self, name, *words):
+        text = ublk.succeed(*self.words(*words), timeout_s=300)
+        cell = self.explained()
+        self.assertEqual(cell["verdict"], name, cell)
+        self.assertEqual(cell["not_looked_at"], [])
+        self.assertIn(cell["headline"], text)
+        return cell
+
+    def test_tag_starved(self):
+        cell = self.check("tag_starved", "--qd", "2", "--jobs", "8", "--target", "null+fault:delay=2ms", "--ios", "300",
+                          "--warmup", "30")
+        self.assertGreater(cell["figures"]["tag_waits_per_io"], 0.5)
+
+    def test_waiting_on_backend(self):
+        self.check("waiting_on_backend", "--qd", "4", "--target", "null+fault:delay=2ms", "--ios", "200", "--warmup",
+                   "20")
+
+    def test_server_saturated(self):
+        """It copies 256k an I/O twice; the client touches no byte."""
+        self.check("server_saturated", "--qd", "16", "--target", "mem:64M", "--bs", "256k", "--ios", "100", "--warmup",
+                   "16")
+
+    def test_wakeup_bound(self):
+        cell = self.check("wakeup_bound", "--qd", "1", "--server-cpus", "free", "--ios", "100", "--warmup", "10")
+        self.assertGreaterEqual(cell["figures"]["sleeps_per_io"], 0.9)
+
+    def test_batch_too_small(self):
+        """Each tag has a task of its own, so no fetch can bring two."""
+        cell = self.check("batch_too_small", "--mode", "per_io_daemon", "--daemons", "16", "--qd", "16", "--ios",
+                          "400", "--warmup", "30")
+        self.assertEqual(cell["figures"]["fetch_batch"], 1)
+
+    @long
+    def test_client_saturated(self):
+        """All that it reads is in the page cache."""
+        self.check("client_saturated", "--qd", "4", "--target", "mem:4M", "--buffered", "--ios", "20000", "--warmup",
+                   "8000")
+
+    @long
+    def test_rate_limited(self):
+        self.check("rate_limited", "--qd", "8", "--rate", "50", "--ios", "150", "--warmup", "10")
+
+    @long
+    def test_one_tag_a_fetch(self):
+        """The server has nothing to wait for, but each completion brings it one tag: that is named, too."""
+        ublk.succeed(*self.words("--mode", "batch", "--fetch-tags", "1", "--qd", "32", "--ios", "1000", "--warmup",
+                                 "100"), timeout_s=300)
+        self.assertIn("batch_too_small", [rule["name"] for rule in self.explained()["found"]])
+
+    @long
+    def test_without_probes_it_says_what_is_missing(self):
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            ublk.succeed(ublk.UBLKBENCH, "--device", device.path, "--qd", "4", "--ios", "300", "--repeat", "1",
+                         "--control", "none", "--json", self.record, timeout_s=100)
+        (cell,) = json.loads(ublk.succeed(ublk.UBLKBENCH, "explain", self.record, "--json"))["cells"]
+        self.assertEqual(cell["verdict"], "cannot_tell")
+        self.assertIn("--probe latency", cell["headline"])
+
+    @long
+    def test_server_stalled(self):
+        """Stopped for as long as the load has run, and a second, while the window lasts."""
+
+        def reads(device):
+            return int(pathlib.Path(f"/sys/block/ublkb{device.id}/stat").read_text().split()[0])
+
+        def probing():
+            return ublk.run("pgrep", "-x", "ublk-probe").returncode == 0
+
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            run = subprocess.Popen([str(word) for word in self.words("--device", device.path, "--qd", "8", "--runtime",
+                                                                     "10s", "--warmup", "0s")],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            try:
+                ublk.wait_until(probing, "ublk-probe runs", timeout_s=60)
+                begin = reads(device)  # nothing is read until it is attached
+                ublk.wait_until(lambda: reads(device) > begin + 300, "the probed load runs", timeout_s=60)
+                os.kill(device.server_pid, signal.SIGSTOP)
+                time.sleep(4)
+                os.kill(device.server_pid, signal.SIGCONT)
+                self.assertEqual(run.wait(timeout=120), 0)
+            finally:
+                run.kill()
+        cell = self.explained()
+        self.assertEqual(cell["verdict"], "server_stalled", cell)
+
+
+if __name__ == "__main__":
+    ublk.main()
