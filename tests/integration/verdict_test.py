@@ -14,6 +14,8 @@ import time
 import ublk
 from probing import ProbeCase, long
 
+# Few I/Os: where latency follows one of N only, all of them are followed here.
+os.environ.setdefault("UBLKBENCH_PROBE_SAMPLE", "1")
 PROBES = "latency,tags"  # the rest is in the records of our own server
 
 
@@ -103,7 +105,7 @@ class Verdicts(ProbeCase):
             return ublk.run("pgrep", "-x", "ublk-probe").returncode == 0
 
         with ublk.Device("-m", "copy", "-t", "null") as device:
-            run = subprocess.Popen([str(word) for word in self.words("--device", device.path, "--qd", "8", "--runtime",
+            run = subprocess.Popen([str(word) for word in self.words("--device", device.path, "--qd", "128", "--runtime",
                                                                      "10s", "--warmup", "0s")],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             try:
