@@ -83,6 +83,7 @@ void set_stages(const Evidence& evidence, Clues& clues) {
   set(Clue::target_share, *evidence.stage(Stage::target) / *total);
   set(Clue::wake_share, (*evidence.stage(Stage::dispatch) + *evidence.stage(Stage::wake)) / *total);
   if (!evidence.longest_dispatch_ns || !evidence.median_dispatch_ns) return;
+  set(Clue::longest_wait_s, *evidence.longest_dispatch_ns / 1e9);
   set(Clue::longest_wait_share, *evidence.longest_dispatch_ns / evidence.window_ns);
   set(Clue::longest_wait_per_median,
       *evidence.longest_dispatch_ns / std::max(*evidence.median_dispatch_ns, 1.0));

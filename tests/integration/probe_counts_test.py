@@ -149,15 +149,17 @@ class Interrupts(ProbeCase):
                 ublk.succeed(LOAD, device.path, "--ios", 600, "--warmup-ios", 0, "--depth", 8, timeout_s=100)
                 taken_after, ios_after = kernels()
         record = probe.record["probes"]["interrupts"]
-        self.assertEqual(record["totals"]["missed_runs"], 0)
+        missed = record["totals"]["missed_runs"]  # an interrupt came while the program ran for another
         # What the disk's own handlers did; a shared vector would have another's name.
         seen = {vector["vector"]: vector for vector in record["vectors"] if vector["vector"] in taken}
         for vector, before in taken.items():
-            self.assertEqual(seen[vector]["interrupts"] if vector in seen else 0, taken_after[vector] - before)
+            self.assertAlmostEqual(seen[vector]["interrupts"] if vector in seen else 0, taken_after[vector] - before,
+                                   delta=missed)
         self.assertGreaterEqual(ios_after - ios, 600)
         completed = sum(vector["completions"] for vector in seen.values())
         self.assertGreater(completed, 0)
-        self.assertEqual(completed + record["totals"]["completions_elsewhere"], ios_after - ios)
+        self.assertAlmostEqual(completed + record["totals"]["completions_elsewhere"], ios_after - ios, delta=missed)
+        self.assertLess(missed, 60)
 
 
 class InFlight(ProbeCase):

@@ -148,11 +148,18 @@ class Verdicts(Explain):
         self.check("cpus_saturated", busy, busy, run={"cpus": "0"}, near_run={"cpus": "0-1"})
 
     def test_server_stalled(self):
-        self.check("server_stalled", {"longest_dispatch_ns": 3 * 10**8}, {"longest_dispatch_ns": 10**8})
+        self.check("server_stalled", {"longest_dispatch_ns": 11 * 10**8}, {"longest_dispatch_ns": 9 * 10**8})
+
+    def test_a_second_of_a_long_window_is_no_stall(self):
+        for longest_s, verdict in ((1.9, "none"), (2.1, "server_stalled")):
+            long_run = sample(longest_dispatch_ns=int(longest_s * 10**9))
+            long_run["load"]["window_ns"] *= 10
+            long_run["load"]["latency_ns"]["sum"] *= 10
+            self.assertEqual(self.verdict(long_run), verdict)
 
     def test_all_that_wait_long_are_a_queue(self):
-        slow = sample(longest_dispatch_ns=3 * 10**8)
-        slow["probe"]["record"]["probes"]["latency"]["stages_ns"]["dispatch"]["p50"] = 10**7
+        slow = sample(longest_dispatch_ns=2 * 10**9)
+        slow["probe"]["record"]["probes"]["latency"]["stages_ns"]["dispatch"]["p50"] = 10**8
         self.assertEqual(self.verdict(slow), "none")
 
     def test_rate_limited(self):
