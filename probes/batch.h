@@ -22,12 +22,12 @@ enum batch_kind {
 /* What a function of the kernel tells by being called. */
 enum batch_event {
   BATCH_ON_ENTERED,
-  BATCH_ON_SUBMITTING,
   BATCH_ON_DISPATCH_LIST,
   BATCH_ON_DISPATCH_ONE,
   BATCH_ON_FETCH_POSTED,
   BATCH_ON_FETCH_NOT_POSTED,
   BATCH_ON_BATCH_COMMIT,
+  BATCH_ON_QUEUE_COUNTED,
   BATCH_ON_QUEUE_LIST,
   BATCH_ON_QUEUE_RQ,
   BATCH_ON_BATCH_QUEUE_RQ,
@@ -52,7 +52,7 @@ struct batch_totals {
   __u64 fetched_ios;
   __u64 committed_ios;
   __u64 lost_events;      /* the table of histograms was full */
-  __u64 unread_sqes;      /* submitted by SQPOLL threads: seen too late to be read */
+  __u64 sqpoll_ios;       /* delivered to SQPOLL threads, which never call io_uring_enter() */
   __u64 aborted_ios;      /* task work found its task exiting: the driver gave them back */
   __u64 resubmitted_sqes; /* counted again: the kernel had no memory for them the first time */
   __u64 requeued_ios;     /* given back by the driver while they were dispatched */

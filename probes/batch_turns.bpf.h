@@ -15,11 +15,17 @@ const volatile bool late_fetch_by_sqe = true;
 static __always_inline void fetched(int dev, __u16 queue, __u32 ios)
 {
 	struct batch_task *task;
+	__u32 flags;
 
 	if (!wanted(dev))
 		return;
-	if (bpf_get_current_task_btf()->flags & (PF_EXITING | PF_KTHREAD)) {
+	flags = bpf_get_current_task_btf()->flags;
+	if (flags & (PF_EXITING | PF_KTHREAD)) {
 		__sync_fetch_and_add(&totals.aborted_ios, ios);
+		return;
+	}
+	if (flags & PF_USER_WORKER) {
+		__sync_fetch_and_add(&totals.sqpoll_ios, ios);
 		return;
 	}
 	task = this_task(true);
@@ -39,71 +45,130 @@ static __always_inline void fetched(int dev, __u16 queue, __u32 ios)
 	__sync_fetch_and_add(&totals.fetched_ios, ios);
 }
 
-/* The SQEs that io_submit_sqes() is about to consume, and what of them are per-I/O commits. */
-static __always_inline void read_sqes(struct batch_task *task, const struct submission *sqes)
+/* What a submission holds of per-I/O commands. */
+struct submitted_commands {
+	__u32 commits;
+	__u32 late_fetches;
+	__u32 any_bits; /* of the queues' numbers: both are alike if all are of one queue */
+	__u32 all_bits;
+};
+
+/*
+ * The command's number alone tells a commit: in other SQEs there are offsets of I/O, pointers or
+ * counts in its place, none of which is this large and odd. The old commands have small numbers.
+ */
+static __always_inline void look_at(struct submitted_commands *found, __u64 entry,
+				    bool with_queues, bool with_late_fetches)
 {
-	__u32 commits = unknown_zero(), late_fetches = unknown_zero(), i = unknown_zero();
-	__u32 any_bits = unknown_zero(), all_bits = ~unknown_zero();
+	const struct io_uring_sqe *sqe = bpf_core_cast((void *)entry, struct io_uring_sqe);
+	const __u32 op = sqe->cmd_op;
 
-	for (; i < sqes->count && can_go_on; i++) {
-		const struct io_uring_sqe *sqe = submitted_sqe(sqes, i);
-		const __u32 op = sqe->cmd_op;
-
-		if (is_commit(op) && sqe->opcode == IORING_OP_URING_CMD) {
-			commits++;
-			if (several_queues) {
-				any_bits |= sqe->q_id;
-				all_bits &= sqe->q_id;
-			}
-		} else if (may_need_get_data && is_late_fetch(op) &&
-			   sqe->opcode == IORING_OP_URING_CMD) {
-			late_fetches++;
+	if (op == UBLK_U_IO_COMMIT_AND_FETCH_REQ ||
+	    (op == UBLK_IO_COMMIT_AND_FETCH_REQ && sqe->opcode == IORING_OP_URING_CMD)) {
+		found->commits++;
+		if (with_queues) {
+			found->any_bits |= sqe->q_id;
+			found->all_bits &= sqe->q_id;
 		}
+	} else if (with_late_fetches && is_late_fetch(op) && sqe->opcode == IORING_OP_URING_CMD) {
+		found->late_fetches++;
 	}
-	if (commits) {
-		__u16 queue = 0;
-
-		if (several_queues)
-			queue = any_bits == all_bits ? (__u16)any_bits : BATCH_ANY_QUEUE;
-		record(task, BATCH_COMMIT, task->dev, queue, commits);
-		__sync_fetch_and_add(&totals.committed_ios, commits);
-	}
-	if (late_fetches && late_fetch_by_sqe)
-		fetched(task->dev, BATCH_ANY_QUEUE, late_fetches);
 }
 
-static __noinline int submitting(void *address, __u32 most)
+/* Eight a turn, because a turn costs half of an entry. */
+static __always_inline void look_through(struct submitted_commands *found,
+					 const struct submission *sqes, bool with_queues,
+					 bool with_late_fetches)
 {
-	struct batch_task *task = this_task(false);
+	const __u64 step = 1ull << (sqes->shift & 7);
+	__u32 i = unknown_zero(), left;
+	__u64 entry;
+
+	while (i < sqes->count && can_go_on) {
+		left = adjacent_sqes(sqes, i, &entry);
+		i += left;
+		for (; left >= 8 && can_go_on; left -= 8) {
+#pragma unroll
+			for (int next = 0; next < 8; next++, entry += step)
+				look_at(found, entry, with_queues, with_late_fetches);
+		}
+		for (; left && can_go_on; left--, entry += step)
+			look_at(found, entry, with_queues, with_late_fetches);
+	}
+}
+
+/* The SQEs that the kernel is about to consume, and what of them are per-I/O commits. */
+static __always_inline void read_sqes(struct batch_task *task, const struct submission *sqes)
+{
+	struct submitted_commands found = {.commits = unknown_zero(),
+					   .late_fetches = unknown_zero(),
+					   .any_bits = unknown_zero(),
+					   .all_bits = ~unknown_zero()};
+	__u16 queue = 0;
+
+	if (several_queues || may_need_get_data)
+		look_through(&found, sqes, several_queues, may_need_get_data);
+	else
+		look_through(&found, sqes, false, false);
+	if (found.commits) {
+		if (several_queues)
+			queue = found.any_bits == found.all_bits ? (__u16)found.any_bits
+								 : BATCH_ANY_QUEUE;
+		record(task, BATCH_COMMIT, task->dev, queue, found.commits);
+		__sync_fetch_and_add(&totals.committed_ios, found.commits);
+	}
+	if (found.late_fetches && late_fetch_by_sqe)
+		fetched(task->dev, BATCH_ANY_QUEUE, found.late_fetches);
+}
+
+static __always_inline void submits(struct batch_task *task, __u64 address, __u32 most)
+{
+	void *ring = (void *)address;
 	struct submission sqes;
 
-	if (!task || !find_submission(&sqes, address, most))
-		return 0;
-	if (sqes.flags & IORING_SETUP_SQPOLL) {
-		__sync_fetch_and_add(&totals.unread_sqes, sqes.count);
-		return 0;
-	}
-	if (task->ring != (__u64)address) {
-		task->ring = (__u64)address;
-		task->cq_tail = bpf_core_cast(address, struct io_ring_ctx)->cached_cq_tail;
+	if (!find_submission(&sqes, ring, most) || sqes.flags & IORING_SETUP_SQPOLL)
+		return;
+	if (task->ring != address) {
+		task->ring = address;
+		task->cq_tail = bpf_core_cast(ring, struct io_ring_ctx)->cached_cq_tail;
 	} else if ((int)(task->sq_head - sqes.head) > 0 && !(sqes.flags & IORING_SETUP_SQ_REWIND)) {
 		__sync_fetch_and_add(&totals.resubmitted_sqes, task->sq_head - sqes.head);
 	}
 	task->sq_head = sqes.head + sqes.count;
 	if (task->server) {
 		record(task, BATCH_SERVER_SQES, task->dev, BATCH_ANY_QUEUE, sqes.count);
-		locate_sqes(&sqes, address);
+		locate_sqes(&sqes, ring);
 		read_sqes(task, &sqes);
 	} else {
 		record(task, BATCH_CLIENT_SQES, task->dev, BATCH_ANY_QUEUE, sqes.count);
 	}
-	return 0;
 }
 
 /* What was posted since the last call is what the task has seen in between. */
-static __noinline int entered(void)
+static __always_inline void saw_completions(struct batch_task *task)
+{
+	const struct io_ring_ctx *ring;
+	__u32 tail;
+
+	if (!task->ring)
+		return;
+	ring = bpf_core_cast((void *)task->ring, struct io_ring_ctx);
+	tail = ring->cached_cq_tail;
+	if (tail != task->cq_tail)
+		record(task, task->server ? BATCH_SERVER_CQES : BATCH_CLIENT_CQES, task->dev,
+		       BATCH_ANY_QUEUE, tail - task->cq_tail);
+	task->cq_tail = tail;
+}
+
+/*
+ * io_uring_enter(fd, to_submit, min_complete, flags). The submission queue is read here, before
+ * io_submit_sqes() consumes it: a program there would cost as much again.
+ */
+static __noinline int entered(struct pt_regs *user)
 {
 	struct batch_task *task = this_task(false);
+	__u32 to_submit;
+	__u64 ring;
 
 	if (!task)
 		return 0;
@@ -111,15 +176,13 @@ static __noinline int entered(void)
 		record(task, BATCH_FETCH, task->dev, task->queue, task->fetched);
 		task->fetched = 0;
 	}
-	if (task->ring) {
-		const struct io_ring_ctx *ring =
-			bpf_core_cast((void *)task->ring, struct io_ring_ctx);
-		const __u32 tail = ring->cached_cq_tail;
-
-		if (tail != task->cq_tail)
-			record(task, task->server ? BATCH_SERVER_CQES : BATCH_CLIENT_CQES,
-			       task->dev, BATCH_ANY_QUEUE, tail - task->cq_tail);
-		task->cq_tail = tail;
-	}
+	saw_completions(task);
+	to_submit = u32_at((__u64)&PT_REGS_PARM2(user));
+	if (!to_submit)
+		return 0;
+	ring = entered_ring(u32_at((__u64)&PT_REGS_PARM1(user)),
+			    u32_at((__u64)&PT_REGS_PARM4_SYSCALL(user)));
+	if (ring)
+		submits(task, ring, to_submit);
 	return 0;
 }

@@ -13,7 +13,11 @@
 #include <stdbool.h>
 
 #define PF_EXITING 0x00000004
+#define PF_USER_WORKER 0x00004000 /* io-wq and SQPOLL threads */
 #define PF_KTHREAD 0x00200000
+
+#define IORING_ENTER_REGISTERED_RING (1U << 4)
+#define IO_RINGFD_REG_MAX 16
 
 #define IORING_SETUP_SQPOLL (1U << 1)
 #define IORING_SETUP_SQE128 (1U << 10)
@@ -66,6 +70,20 @@ struct inode {
 struct file {
 	struct inode *f_inode;
 	void *private_data;
+	const void *f_op;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct io_uring_task {
+	struct file *registered_rings[IO_RINGFD_REG_MAX];
 };
 
 struct task_struct {
@@ -73,6 +91,8 @@ struct task_struct {
 	int tgid;
 	unsigned int flags;
 	char comm[16];
+	struct files_struct *files;
+	struct io_uring_task *io_uring;
 };
 
 struct irqaction {

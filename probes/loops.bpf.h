@@ -38,9 +38,3 @@ static __always_inline __u32 unknown_zero(void)
 	asm volatile("" : "+r"(zero));
 	return zero;
 }
-
-/*
- * A number in the kernel's memory. Of a pointer that is read through its struct the verifier lets
- * nobody calculate anything; of what this reads it does. Linux 6.17 (bpf_rdonly_cast to void).
- */
-#define PEEK(type, address) (*(const type *)bpf_rdonly_cast((void *)(address), 0))

@@ -2,6 +2,7 @@
 /* Which devices a BPF program looks at, and how it finds out whose a request or a command is. */
 #pragma once
 
+#include "peek.bpf.h"
 #include "subject.h"
 
 const volatile bool all_devices = true;
@@ -17,19 +18,19 @@ static __always_inline bool wanted(int dev)
 
 static __always_inline int device_number(struct ublk_device *ub)
 {
-	int number = -1;
-
-	bpf_core_read(&number, sizeof(number), &ub->ub_number);
-	return number;
+	return u32_at((__u64)&ub->ub_number);
 }
 
 /* The number of the ublk device that the queue belongs to, or -1 if it is another driver's. */
 static __always_inline int device_of_queue(struct request_queue *queue)
 {
-	struct gendisk *disk = BPF_CORE_READ(queue, disk);
-	struct ublk_device *ub = BPF_CORE_READ(disk, private_data);
+	struct gendisk *disk = (void *)u64_at((__u64)&queue->disk);
+	struct ublk_device *ub;
 
-	if (!ub || BPF_CORE_READ(ub, ub_disk) != disk)
+	if (!disk)
+		return -1;
+	ub = (void *)u64_at((__u64)&disk->private_data);
+	if (!ub || u64_at((__u64)&ub->ub_disk) != (__u64)disk)
 		return -1;
 	return device_number(ub);
 }

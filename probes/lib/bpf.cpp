@@ -4,6 +4,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <sys/utsname.h>
+
 #include <cstdarg>
 #include <cstdio>
 #include <format>
@@ -92,6 +94,15 @@ Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
     return failed("attach the BPF programs of probe", probe, -ret, hint_for(-ret));
   }
   return links;
+}
+
+bool kernel_can_peek() {
+  utsname kernel{};
+  unsigned major = 0;
+  unsigned minor = 0;
+  if (::uname(&kernel) != 0 || std::sscanf(kernel.release, "%u.%u", &major, &minor) != 2)
+    return false;
+  return major > 6 || (major == 6 && minor >= 17);
 }
 
 std::uint64_t missed_runs(bpf_object* object, const Links& links) {

@@ -33,6 +33,10 @@ Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
 /// on the same CPU while it ran. Events are missing from what was counted then.
 std::uint64_t missed_runs(bpf_object* object, const Links& links);
 
+/// Whether programs may read a number at an address without copying it: bpf_rdonly_cast() to void,
+/// Linux 6.17 (f2362a57).
+bool kernel_can_peek();
+
 /// One element of an array map, by value.
 Result<> read_element(const bpf_map* map, unsigned index, void* value, std::size_t bytes);
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bench/base/result.hpp"
+#include "probes/lib/bpf.hpp"
 
 namespace ublkbench::probes {
 
@@ -39,6 +40,7 @@ struct Subject {
 /// Tells the BPF side's subject.bpf.h, by its skeleton's read-only data.
 template <class Rodata>
 void aim(Rodata& rodata, const Subject& subject) {
+  rodata.can_peek = kernel_can_peek();
   rodata.all_devices = subject.all;
   rodata.char_major = subject.char_major;
   if (subject.all) return;

@@ -58,7 +58,7 @@ class Batch(ProbeCase):
                                  server["fetch_batch"]["size_events"])
                 self.assertEqual(batch["commit_batch"]["size_events"],
                                  server["commit_batch"]["size_events"])
-                for name in ("lost_events", "unread_sqes", "resubmitted_sqes", "aborted_ios", "requeued_ios",
+                for name in ("lost_events", "sqpoll_ios", "resubmitted_sqes", "aborted_ios", "requeued_ios",
                              "missed_runs"):
                     self.assertEqual(batch["totals"][name], 0, name)
                 seen.add(probed[sample["cell"]])
