@@ -46,6 +46,7 @@ class InterruptsProbe final : public Probe {
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<InterruptsProbe>();
     if (!probe->skeleton_) return failed("open the BPF object of probe", "interrupts", errno);
+    probe->skeleton_->rodata->can_peek = kernel_can_peek();
     auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
     if (!chosen) return std::unexpected(chosen.error());
     probe->hooks_ = std::move(*chosen);
