@@ -31,6 +31,7 @@ unsigned setup_flags(const RingOptions& options) {
   if (options.cq_entries != 0) flags |= IORING_SETUP_CQSIZE;
   if (options.iopoll) flags |= IORING_SETUP_IOPOLL;
   if (options.sqe128) flags |= IORING_SETUP_SQE128;
+  if (options.say_task_work) flags |= IORING_SETUP_TASKRUN_FLAG;
   return flags;
 }
 

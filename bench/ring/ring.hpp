@@ -18,7 +18,8 @@ struct RingOptions {
   /// completions arrive in batches. Linux 6.1 (io_uring/io_uring.c, IORING_SETUP_DEFER_TASKRUN).
   bool defer_task_work = true;
   bool iopoll = false;
-  bool sqe128 = false;  ///< control commands carry 80 bytes of payload
+  bool sqe128 = false;         ///< control commands carry 80 bytes of payload
+  bool say_task_work = false;  ///< for task_work_left()
 };
 
 /// What the ring did; plain counters because only the owning task writes them.
@@ -68,6 +69,12 @@ class Ring {
 
   /// Submits what is queued, runs task work and polls once (IORING_SETUP_IOPOLL), without sleeping.
   int submit_and_look() { return enter(0, enter_flags_ | IORING_ENTER_GETEVENTS, nullptr, 0); }
+
+  /// Whether the last submit_and_look() left task work behind, or more has come since; only with
+  /// `say_task_work` (IORING_SETUP_TASKRUN_FLAG).
+  [[nodiscard]] bool task_work_left() const {
+    return (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0;
+  }
 
   /// Waits for `count` completions, but for `at_least` of them only once `wait_us` are over
   /// (IORING_FEAT_MIN_TIMEOUT, Linux 6.12; before it for `at_least` at once).

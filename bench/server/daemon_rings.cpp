@@ -21,13 +21,15 @@ struct RingSpec {
   unsigned entries = 0;
   bool iopoll = false;
   bool buffer_table = false;
+  bool say_task_work = false;
 };
 
 Result<std::unique_ptr<Ring>> make_ring(const RingSpec& spec, const RingNeeds& needs) {
   auto ring = Ring::create(
       {.sq_entries = std::min(std::bit_ceil(std::max(spec.entries, 4U)), max_sq_entries),
        .cq_entries = std::min(std::bit_ceil(2 * std::max(spec.entries, 4U)), max_cq_entries),
-       .iopoll = spec.iopoll});
+       .iopoll = spec.iopoll,
+       .say_task_work = spec.say_task_work});
   if (!ring) return std::unexpected(ring.error());
 
   if (auto done =
@@ -58,14 +60,17 @@ Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs
   DaemonRings rings;
   auto first = make_ring({.entries = needs.commands + needs.steps,
                           .iopoll = reaping == ReapMode::iopoll,
-                          .buffer_table = !split},
+                          .buffer_table = !split,
+                          .say_task_work = reaping != ReapMode::interrupt},
                          needs);
   if (!first) return std::unexpected(first.error());
   rings.first_ = std::move(*first);
   rings.commands_ = rings.first_.get();
   if (reaping == ReapMode::interrupt) return rings;
 
-  auto second = make_ring({.entries = needs.steps, .iopoll = split, .buffer_table = split}, needs);
+  auto second = make_ring(
+      {.entries = needs.steps, .iopoll = split, .buffer_table = split, .say_task_work = true},
+      needs);
   if (!second) return std::unexpected(second.error());
   rings.second_ = std::move(*second);
   rings.polled_ = split ? rings.second_.get() : rings.first_.get();

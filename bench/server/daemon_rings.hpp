@@ -49,7 +49,11 @@ class DaemonRings {
   template <class Look, class Ready>
   void sleep(Look&& look, Ready&& ready) {
     watch(true);
-    (void)look();  // what came before the rings were told to say so
+    // What came before the rings were told to say so. The kernel leaves it for the next time while
+    // another CPU is adding more (mpscq_pop() of Linux 7.3), which signals nothing.
+    int looked = 0;
+    do looked = look();
+    while (looked >= 0 && !ready() && (polled_->task_work_left() || commands_->task_work_left()));
     if (!ready()) wait_for_event();
     watch(false);
   }
