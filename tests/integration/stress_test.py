@@ -75,8 +75,8 @@ def under_load(number, mode, target, disturb, *words):
     """One round: a device, a load of 128 I/Os in flight, disturb(device); the load must see errors, and no hang."""
     device = Device("-n", number, "-m", mode, "-t", target, "-q", 2, *words)
     # Nice, or the loads of the other rounds leave no CPU to what disturbs this one.
-    load = subprocess.Popen(["nice", "-n", "15", str(clients.LOAD), device.path, "--rw", "randrw", "--depth", "64", "--jobs", "2",
-                             "--size", str(BYTES), "--runtime", "300s", "--destructive"],
+    load = subprocess.Popen(["nice", "-n", "15", str(clients.LOAD), device.path, "--rw", "randrw", "--depth", "64",
+                             "--jobs", "2", "--size", str(BYTES), "--runtime", "300s", "--destructive"],
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         wait_until(lambda: load.poll() is not None or ios_done(device) > ENOUGH_IOS, "the load runs", 60)
