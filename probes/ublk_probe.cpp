@@ -82,6 +82,7 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   CLI::App app{"Says what happens inside ublk devices, without any help of their server.",
                "ublk-probe"};
   app.footer(examples);
+  app.set_version_flag("--version", version_text());
   auto* const device = app.add_option("--dev,-d", arguments.device, "Number of a device, or all")
                            ->capture_default_str();
   app.add_option("--pid", arguments.pid, "All devices that this process serves")

@@ -16,6 +16,11 @@ const ToolIdentity& tool_identity() {
   return identity;
 }
 
+std::string version_text() {
+  const ToolIdentity& tool = tool_identity();
+  return tool.version + " (" + tool.commit + (tool.dirty.value_or(false) ? ", dirty)" : ")");
+}
+
 nlohmann::json tool_json() {
   const ToolIdentity& tool = tool_identity();
   return {{"version", tool.version},

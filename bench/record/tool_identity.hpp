@@ -19,6 +19,9 @@ struct ToolIdentity {
 
 const ToolIdentity& tool_identity();
 
+/// "0.1.0 (1234567, dirty)": what --version of each program prints.
+std::string version_text();
+
 /// {"version", "commit", "dirty", "compiler", "flags", "build_type"}
 nlohmann::json tool_json();
 

@@ -15,6 +15,7 @@
 #include "bench/base/units.hpp"
 #include "bench/load/load.hpp"
 #include "bench/load/verify.hpp"
+#include "bench/record/tool_identity.hpp"
 
 namespace {
 
@@ -169,6 +170,7 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
       "IOPS, latency, batches, CPU per I/O.",
       "ublk-load"};
   app.footer(examples);
+  app.set_version_flag("--version", version_text());
   add_load_shape(app, arguments.load);
   add_work(app, arguments.load);
   add_io_path(app, arguments.load);

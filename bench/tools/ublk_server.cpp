@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <print>
 
+#include "bench/record/tool_identity.hpp"
 #include "bench/tools/server_verbs.hpp"
 
 namespace ublkbench {
@@ -21,6 +22,7 @@ namespace {
 
 int run(int argc, char** argv) {
   CLI::App app{"The reference ublk server: creates, serves and removes ublk block devices."};
+  app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
   int code = 0;
   add_serving_verbs(app, code);

@@ -36,7 +36,7 @@ std::vector<std::string> with_verb(int argc, char** argv) {
 
 int run(int argc, char** argv) {
   CLI::App app{"Benchmarks ublk, Linux's userspace block driver.", "ublkbench"};
-  app.set_version_flag("--version", tool_identity().version + " (" + tool_identity().commit + ")");
+  app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
   app.footer("Without a verb: 'run'. 'ublkbench run --help' lists the options of the main job.");
 

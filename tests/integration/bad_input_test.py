@@ -113,6 +113,13 @@ class BadInput(ublk.TestCase):
     def test_ublkbench(self):
         self.check_rows(ublk.UBLKBENCH, UBLKBENCH_ROWS)
 
+    def test_version_is_that_of_the_records(self):
+        for name in ("ublkbench", "ublk-server", "ublk-load", "ublk-probe"):
+            program = ublk.BUILD / "bench/tools" / name
+            if program.exists():
+                with self.subTest(program=name):
+                    self.assertRegex(succeed(program, "--version"), r"^\d+\.\d+\.\d+ \([0-9a-f]{7,40}(, dirty)?\)$")
+
     def test_unknown_option(self):
         done = run(ublk.SERVER, "add", "--nosuch")
         self.assertEqual(done.returncode, USAGE)
