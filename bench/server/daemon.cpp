@@ -87,9 +87,13 @@ Data::Place data_place(const Mode& mode) {
     case BufferMode::auto_zc:
     case BufferMode::mixed:
       return Data::Place::registered;
-    default:
+    case BufferMode::copy:
+    case BufferMode::get_data:
+    case BufferMode::user_copy:
+    case BufferMode::shmem_zc:
       return Data::Place::memory;
   }
+  std::unreachable();
 }
 
 Result<std::unique_ptr<Daemon>> make_daemon(const Mode& mode, DaemonSetup setup) {

@@ -53,6 +53,12 @@ const auto& row_of(const Table& table, T value) {
   return *std::ranges::find(table, value, [](const auto& word) { return word.value; });
 }
 
+/// Whether `word` is the first row of its value.
+template <class Table, class T>
+bool canonical(const Table& table, const Word<T>& word) {
+  return &row_of(table, word.value) == &word;
+}
+
 /// Sets `field` when `name` is in `table`. A second word of the same axis is an error.
 template <class Table, class T>
 Result<bool> take(const Table& table, std::string_view name, T& field, bool& taken,
@@ -65,6 +71,22 @@ Result<bool> take(const Table& table, std::string_view name, T& field, bool& tak
   field = found->value;
   taken = true;
   return true;
+}
+
+/// The words that a user may say, aliases and what a silent axis means aside.
+std::string vocabulary() {
+  std::string words;
+  const auto add = [&words](const auto& table, const auto& word) {
+    if (!canonical(table, word)) return;
+    if (!words.empty()) words += ", ";
+    words += word.name;
+    if (word.name == "mixed") words += ":SIZE";
+  };
+  for (const auto& word : buffer_words) add(buffer_words, word);
+  for (const auto& word : delivery_words) add(delivery_words, word);
+  for (const auto& word : reap_words) add(reap_words, word);
+  for (const auto& word : placement_words) add(placement_words, word);
+  return words;
 }
 
 struct Parser {
@@ -89,8 +111,7 @@ struct Parser {
     if (!known) return std::unexpected(known.error());
     if (!*known)
       return bad_input(std::format("unknown mode word '{}'", name),
-                       "'ublkbench modes' lists them: copy, get_data, user_copy, zc, auto_zc, "
-                       "shmem_zc, mixed:SIZE, batch, iopoll, iopoll_split, per_io_daemon, offload");
+                       "'ublkbench modes' lists them: " + vocabulary());
     return {};
   }
 };
@@ -181,18 +202,18 @@ Result<> usable(const Mode& mode, const control::KernelAbilities& kernel) {
 
 std::vector<Mode> all_modes() {
   std::vector<Mode> modes;
-  for (const auto placement :
-       {PlacementMode::per_queue, PlacementMode::per_io_daemon, PlacementMode::offload})
-    for (const auto reaping : {ReapMode::interrupt, ReapMode::iopoll, ReapMode::iopoll_split})
-      for (const auto delivery : {DeliveryMode::per_io, DeliveryMode::batch})
-        for (const auto buffer :
-             {BufferMode::copy, BufferMode::get_data, BufferMode::user_copy, BufferMode::zc,
-              BufferMode::auto_zc, BufferMode::shmem_zc, BufferMode::mixed})
-          modes.push_back({.buffer = buffer,
-                           .delivery = delivery,
-                           .reaping = reaping,
-                           .placement = placement,
-                           .mixed_bytes = buffer == BufferMode::mixed ? default_mixed_bytes : 0});
+  for (const auto& placement : placement_words)
+    for (const auto& reaping : reap_words)
+      for (const auto& delivery : delivery_words)
+        for (const auto& buffer : buffer_words) {
+          if (!canonical(buffer_words, buffer)) continue;
+          const bool mixed = buffer.value == BufferMode::mixed;
+          modes.push_back({.buffer = buffer.value,
+                           .delivery = delivery.value,
+                           .reaping = reaping.value,
+                           .placement = placement.value,
+                           .mixed_bytes = mixed ? default_mixed_bytes : 0});
+        }
   return modes;
 }
 

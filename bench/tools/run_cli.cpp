@@ -149,7 +149,8 @@ void RunCli::add_server(CLI::App& app) {
   app.add_option("--queues", values_.server.queues, "Hardware queues")
       ->capture_default_str()
       ->group("Server");
-  app.add_option("--daemons", values_.server.daemons, "Server threads (default: one per queue)")
+  app.add_option("--daemons", values_.server.daemons,
+                 "Server threads (default: one per queue, with per_io_daemon two)")
       ->group("Server");
   app.add_option("--max-io", max_io_, "Largest I/O of the device")
       ->capture_default_str()

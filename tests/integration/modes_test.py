@@ -15,10 +15,12 @@ def measure(*arguments, timeout_s=1800):
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
-class Modes(ublk.TestCase):
-    def table(self):
-        return json.loads(succeed(UBLKBENCH, "modes", "--json"))["modes"]
+def table():
+    """Every combination of the vocabulary and what this kernel says to it."""
+    return json.loads(succeed(UBLKBENCH, "modes", "--json"))["modes"]
 
+
+class Modes(ublk.TestCase):
     def check_all(self, *arguments, contents=True):
         code, document, text = measure("--mode", "all", *arguments)
         failed = [f"{sample['cell']}: {sample['status']}: {sample.get('reason')}"
@@ -26,7 +28,7 @@ class Modes(ublk.TestCase):
         self.assertEqual(code, 0, "\n".join(failed) or text[-2000:])
         seen = {cell["mode"] for cell in document["cells"]}
         left_out = " ".join(entry["mode"] for entry in document["run"]["modes_left_out"])
-        for row in self.table():
+        for row in table():
             if row["status"] == "granted" and f"'{row['mode']}'" not in left_out:
                 self.assertIn(row["mode"], seen)
         for sample in document["samples"]:
@@ -62,13 +64,13 @@ class Modes(ublk.TestCase):
                 self.check_all("--target", target, "--verify", "--qd", "32", "--ios", 1000)
 
     def test_refused_combinations_are_refused(self):
-        """By us, with the reason; and where the driver drops a flag, it really does."""
-        for row in self.table():
-            if row["status"] != "refused":
-                continue
+        exits = {"refused": 2, "not served": 5}
+        rows = [row for row in table() if row["status"] in exits]
+        self.assertEqual({row["status"] for row in rows}, set(exits))
+        for row in rows:
             with self.subTest(mode=row["mode"]):
                 done = run(SERVER, "add", "-m", row["mode"])
-                self.assertEqual(done.returncode, 2)
+                self.assertEqual(done.returncode, exits[row["status"]])
                 self.assertIn(row["why"], done.stderr)
 
     def test_waiting_is_the_users_choice(self):
@@ -97,6 +99,13 @@ class Modes(ublk.TestCase):
                 self.assertGreater(document["samples"][0]["server"]["wakes"], 0)
 
 
+REGISTERED = {"zc", "auto_zc", "mixed"}
+
+
+def polled_modes():
+    return [row["mode"] for row in table() if row["status"] == "granted" and "iopoll" in row["mode"]]
+
+
 class Polling(ublk.TestCase):
     """On a backend that polls: null_blk with poll queues, past its own memory."""
 
@@ -105,13 +114,24 @@ class Polling(ublk.TestCase):
         self.backend = self.enterContext(ublk.NullBlk("ubpoll", memory_backed=1, size=128, poll_queues=1,
                                                          submit_queues=2))
 
-    def test_polled_modes_keep_data(self):
-        for mode in ("iopoll", "iopoll,zc", "iopoll,auto_zc", "batch,iopoll,auto_zc", "iopoll,user_copy", "iopoll_split",
-                     "iopoll_split,zc", "batch,iopoll_split"):
-            with self.subTest(mode=mode):
-                code, _, text = measure("--mode", mode, "--target", f"loop:{self.backend.path}", "--verify", "on", "--qd", 16,
-                                        "--ios", 500)
-                self.assertEqual(code, 0, text[-1500:])
+    def check(self, modes, *words):
+        chosen = [word for mode in modes for word in ("--mode", mode)]
+        code, document, text = measure(*chosen, "--target", f"loop:{self.backend.path}", "--verify", "on", *words)
+        failed = [f"{sample['cell']}: {sample['status']}: {sample.get('reason')}"
+                  for sample in document.get("samples", ()) if sample["status"] != "ok"]
+        self.assertEqual(code, 0, "\n".join(failed) or text[-1500:])
+        self.assertEqual({cell["mode"] for cell in document["cells"]}, set(modes))
+        self.assertEqual({sample["verify"]["checked"] for sample in document["samples"]}, {"contents"})
+
+    def test_registered_buffers_keep_data(self):
+        """Those that memory cannot poll, and that the tests of all modes leave out."""
+        modes = [mode for mode in polled_modes() if REGISTERED & set(mode.replace(":", ",").split(","))]
+        self.check(modes, "--qd", 16, "--ios", 300)
+
+    @unittest.skipUnless(LONG, "long")
+    def test_polled_modes_at_all_depths(self):
+        for queues in (1, 2):
+            self.check(polled_modes(), "--qd", "1,32,128", "--ios", 2000, "--queues", queues)
 
     def test_a_backend_without_poll_queues_is_refused(self):
         # NVMe has none unless nvme.poll_queues says so.
