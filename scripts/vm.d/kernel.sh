@@ -59,7 +59,8 @@ unpack_image() {
   for part in "${parts[@]}"; do
     # shellcheck disable=SC2016 # expanded inside the sandbox
     "${sandbox[@]}" --bind "$cache/apt/archives" /srv --bind "$temporary" /mnt \
-      sh -c 'dpkg-deb -x /srv/"$1"_*.deb /mnt && rm -f /srv/"$1"_*.deb' sh "$part"
+      sh -c 'dpkg-deb -x /srv/"$1"_*.deb /mnt && rm -f /srv/"$1"_*.deb' sh "$part" ||
+      die "$exit_environment" "$part could not be unpacked"
   done
   release=${package#linux-image-}
   mkdir -p "$temporary/lib"

@@ -147,15 +147,16 @@ class BadInput(ublk.TestCase):
             self.check(done, Row((), USAGE, rf"device id {device.id} is in use: choose another id, or remove"))
 
     def test_no_permission(self):
+        server = self.enterContext(ublk.for_everyone(ublk.SERVER))
         row = Row((), ENVIRONMENT, r"/dev/ublk-control: Permission denied; run as root")
         for verb in (("add",), ("list",), ("features",), ("del", "-n", "0")):
             with self.subTest(verb=verb):
-                self.check(run("setpriv", "--reuid=nobody", "--clear-groups", ublk.SERVER, *verb), row)
+                self.check(run("setpriv", "--reuid=nobody", "--clear-groups", server, *verb), row)
         # The node is open to all, and the driver still refuses.
         mode = os.stat("/dev/ublk-control").st_mode
         os.chmod("/dev/ublk-control", 0o666)
         try:
-            self.check(run("setpriv", "--reuid=nobody", "--clear-groups", ublk.SERVER, "add"),
+            self.check(run("setpriv", "--reuid=nobody", "--clear-groups", server, "add"),
                        Row((), ENVIRONMENT, r"ADD_DEV.*needs CAP_SYS_ADMIN \(run as root\)"))
         finally:
             os.chmod("/dev/ublk-control", mode & 0o777)

@@ -30,6 +30,12 @@ class VerifyingLoad:
         self.thread.start()
 
     def run(self):
+        try:
+            self.run_until_stopped()
+        except Exception as error:  # pylint: disable=broad-except # in a thread, where nobody sees it
+            self.failure = repr(error)
+
+    def run_until_stopped(self):
         while not self.stopping.is_set() or not self.reports:
             with tempfile.NamedTemporaryFile(prefix="ublkbench.", suffix=".json") as file:
                 done = ublk.run(LOAD, self.path, "--verify", "--destructive", "--verify-size",

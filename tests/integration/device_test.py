@@ -5,9 +5,7 @@
 import json
 import os
 import pathlib
-import shutil
 import subprocess
-import tempfile
 
 import ublk
 from ublk import Device, devices, run, succeed, wait_until
@@ -134,23 +132,16 @@ class Unprivileged(ublk.TestCase):
             self.skipTest("starts udev with rules of its own: only in scripts/vm")
         pathlib.Path("/run/udev/rules.d").mkdir(parents=True, exist_ok=True)
         self.rule = pathlib.Path("/run/udev/rules.d/60-ublk.rules")
-        # udev's programs must be readable by all, which a clone in somebody's home is not.
-        self.folder = tempfile.mkdtemp(prefix="ublkbench.")
-        os.chmod(self.folder, 0o755)
-        self.server = shutil.copy(ublk.SERVER, self.folder)
+        self.server = self.enterContext(ublk.for_everyone(ublk.SERVER))
+        self.addCleanup(os.chmod, "/dev/ublk-control", 0o600)
+        self.addCleanup(self.rule.unlink)
         self.rule.write_text(RULES.format(server=self.server))
         self.udevd = subprocess.Popen([udevd], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(self.udevd.wait)
+        self.addCleanup(self.udevd.terminate)
         wait_until(lambda: run("udevadm", "control", "--ping").returncode == 0, "udev is up")
         succeed("udevadm", "trigger", "--action=add", "/dev/ublk-control")
         succeed("udevadm", "settle")
-
-    def tearDown(self):
-        if hasattr(self, "udevd"):
-            self.udevd.terminate()
-            self.udevd.wait()
-            self.rule.unlink()
-            shutil.rmtree(self.folder)
-            os.chmod("/dev/ublk-control", 0o600)
 
     def as_nobody(self, *words):
         return run("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *words)

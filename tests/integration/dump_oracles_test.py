@@ -36,6 +36,7 @@ class Oracles(ublk.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.lab = lab = Lab()
+        cls.addClassCleanup(lab.__exit__)
         cls.server, cls.number = lab.bad_server("--hold", "-1", "--depth", "8")
         cls.clients = [lab.blocked_read(cls.number, skip=8 * place) for place in range(3)]
         # A worker of io-wq in the middle of the driver, with the module's functions on its stack.
@@ -61,10 +62,6 @@ class Oracles(ublk.TestCase):
         process, number = cls.lab.bad_server(*words)
         killed(cls.lab, process.pid, number, state)
         return number
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.lab.__exit__()
 
     def test_get_dev_info(self):
         states = {0: "DEAD", 1: "LIVE", 2: "QUIESCED", 3: "FAIL_IO"}

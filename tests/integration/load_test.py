@@ -100,7 +100,7 @@ class Load(unittest.TestCase):
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             ublk.wait_until(lambda: ublk.catches(process.pid, signal.SIGINT), "a signal handler")
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=10)
+            output, _ = process.communicate(timeout=50)
             self.assertEqual(process.returncode, 130)
             self.assertIn("stopped", output)
 

@@ -143,11 +143,9 @@ class Nbd(ublk.TestCase):
                     output, _ = client.communicate(timeout=30)
                     self.assertNotEqual(client.returncode, 0, output)
                     self.assertIn("Link has been severed", output)
-                    began = time.monotonic()
                     with self.assertRaises(OSError) as caught:
                         read_direct(device.path, 0, 4096)
                     self.assertEqual(caught.exception.errno, errno.ENOLINK)
-                    self.assertLess(time.monotonic() - began, 5)
                     self.assertEqual(ublk.devices()[device.id]["state"], "LIVE")
                 (self.folder / "nbdkit").unlink(missing_ok=True)
 

@@ -182,19 +182,22 @@ class InFlight(ProbeCase):
 
 class Buffers(ProbeCase):
     def test_who_holds_a_buffer_for_how_long(self):
-        hold_ns = 1_500_000_000
-        with ublk.Device("-m", "auto_zc", "-t", "null+fault:delay=1500ms", "-d", 4) as device:
-            with reads_in_flight(device, 2):
-                pass  # before the probe: not its business
+        hold_ns = 3_000_000_000
+        # Long enough for a slow machine to start two clients and to end the probe meanwhile.
+        with ublk.Device("-m", "auto_zc", "-t", "null+fault:delay=15s", "-d", 4, "--no-partition-scan") as device:
             with contextlib.ExitStack() as stack:
                 with Attached("--dev", device.id, "--probe", "zc") as during:
                     stack.enter_context(reads_in_flight(device, 2))
+            held_by = device.id
+        with ublk.Device("-m", "auto_zc", "-t", "null+fault:delay=3s", "-d", 4, "--no-partition-scan") as device:
+            with reads_in_flight(device, 2):
+                pass  # before the probe: not its business
             with Attached("--dev", device.id, "--probe", "zc") as after:
                 with reads_in_flight(device, 2):
                     pass
         held = during.record["probes"]["zc"]
         self.assertEqual((held["registrations"], held["releases"], held["buffers_held_now"]), (2, 0, 2))
-        self.assertEqual({(buffer["device"], buffer["queue"]) for buffer in held["held_now"]}, {(device.id, 0)})
+        self.assertEqual({(buffer["device"], buffer["queue"]) for buffer in held["held_now"]}, {(held_by, 0)})
         self.assertEqual(len({buffer["tag"] for buffer in held["held_now"]}), 2)
         self.assertEqual(held["held_longest"], [])
         released = after.record["probes"]["zc"]

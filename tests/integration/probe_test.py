@@ -287,7 +287,8 @@ class Trouble(ProbeCase):
                 self.fails(2, pattern, PROBE, *words)
 
     def test_no_permission(self):
-        self.fails(5, "run as root", "setpriv", "--reuid", 65534, "--clear-groups", PROBE)
+        probe = self.enterContext(ublk.for_everyone(PROBE))
+        self.fails(5, "run as root", "setpriv", "--reuid", 65534, "--clear-groups", probe)
 
     def test_no_kernel_types(self):
         self.fails(5, "CONFIG_DEBUG_INFO_BTF", "unshare", "--mount", "sh", "-c",

@@ -37,7 +37,8 @@ class Recovery(ublk.TestCase):
         self.assertEqual(clients.errors(reports), 0)
         self.assertEqual(clients.bad_blocks(reports), 0, reports)
         for report in reports:
-            self.assertTrue(report["checked_blocks"] > 0)
+            self.assertGreater(report["checked_blocks"], 0)
+            self.assertTrue(report["passed"], report)  # a hang has neither errors nor faults
 
     def under_load(self, mode, policy, disturb):
         """Runs disturb(device) ROUNDS times while two clients write; the clients, stopped."""
@@ -46,11 +47,13 @@ class Recovery(ublk.TestCase):
             with Device("-m", mode, "-t", f"loop:{backing}", "-r", policy) as device:
                 load = clients.VerifyingLoad(device.path)
                 recorder = clients.Recorder(device.path)
-                for _ in range(ROUNDS):
-                    time.sleep(random.uniform(0.05, 1.0))
-                    disturb(device)
-                reports = load.stop()
-                recorder.stop()
+                try:
+                    for _ in range(ROUNDS):
+                        time.sleep(random.uniform(0.05, 1.0))
+                        disturb(device)
+                finally:  # or the recorder holds the device open
+                    reports = load.stop()
+                    recorder.stop()
                 faults = recorder.faults(device.path)
             # What was acknowledged is in the file, not only in a server that is gone.
             return reports, recorder, faults + recorder.faults(backing)

@@ -123,6 +123,14 @@ def sparse_file(folder, name, size):
     return path
 
 
+@contextlib.contextmanager
+def for_everyone(program):
+    """A copy of a program that any user can run: a clone in somebody's home is closed to others."""
+    with tempfile.TemporaryDirectory(prefix="ublkbench.") as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(shutil.copy(program, folder))
+
+
 class NullBlk:
     """A null_blk device with the given configfs attributes, removed at the end of the with block."""
 
@@ -136,14 +144,18 @@ class NullBlk:
         self.folder = self.CONFIG / "nullb" / name
         self.path = f"/dev/{name}"
         self.folder.mkdir()
-        for attribute, value in {"size": 64, "blocksize": 512, **attributes, "power": 1}.items():
-            self.set(attribute, value)
+        try:
+            for attribute, value in {"size": 64, "blocksize": 512, **attributes, "power": 1}.items():
+                self.set(attribute, value)
+            wait_until(lambda: os.path.exists(self.path), f"{self.path} appears")
+        except Exception:
+            self.folder.rmdir()
+            raise
 
     def set(self, attribute, value):
         (self.folder / attribute).write_text(str(value))
 
     def __enter__(self):
-        wait_until(lambda: os.path.exists(self.path), f"{self.path} appears")
         return self
 
     def __exit__(self, *_):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """ublk-dump with other types, where it cannot read, on what goes away under it, and watching."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -142,21 +143,24 @@ class Refusals(ublk.TestCase):
         stop = threading.Event()
 
         def churn():
+            rounds = 0
             while not stop.is_set():
                 with Lab() as lab:
                     _server, number = lab.bad_server()
                     lab.read(number, count=50)
+                rounds += 1
+            return rounds
 
-        thread = threading.Thread(target=churn)
-        thread.start()
-        try:
-            for _round in range(3):
-                done = run("python3", DUMP, timeout_s=200)
-                self.assertIn(done.returncode, (0, 4), done.stdout + done.stderr)
-                self.assertEqual(done.stderr, "")
-        finally:
-            stop.set()
-            thread.join()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            churning = pool.submit(churn)
+            try:
+                for _round in range(3):
+                    done = run("python3", DUMP, timeout_s=200)
+                    self.assertIn(done.returncode, (0, 4), done.stdout + done.stderr)
+                    self.assertEqual(done.stderr, "")
+            finally:
+                stop.set()
+            self.assertGreater(churning.result(), 0)
 
     def test_no_driver(self):
         self.assertEqual(ublk.devices(), {})

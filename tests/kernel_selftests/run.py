@@ -98,7 +98,7 @@ def run_script(name, folder, scratch):
         output, outcome = f"not done in {LIMIT_S} s", "fail"
     seconds = time.monotonic() - began
     complaints = complaints_since(marker)
-    if complaints and outcome == "pass":
+    if complaints:
         outcome = "fail"
     left = clean_up()
     return {"script": name, "outcome": outcome, "seconds": round(seconds, 1), "output": output[-3000:],
@@ -108,8 +108,8 @@ def run_script(name, folder, scratch):
 def judge(result):
     """The line to print, and whether the run fails for it."""
     name, outcome = result["script"], result["outcome"]
-    bad = outcome != "pass" and name not in KNOWN
-    why = KNOWN.get(name, "") if outcome != "pass" else ""
+    bad = outcome == "fail" or (outcome == "skip" and name not in KNOWN)
+    why = KNOWN.get(name, "") if outcome == "skip" else ""
     line = f"{name:<14} {outcome:<4} {result['seconds']:6.1f} s  {why}"
     if bad:
         line += "\n" + result["output"] + "\n".join(result["kernel_log"])

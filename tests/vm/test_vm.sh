@@ -160,7 +160,7 @@ test_vmcore() {
 }
 
 test_panic() {
-  expect_code 125 "$vm" run -- sh -c 'echo c >/proc/sysrq-trigger' && expect_text err "sysrq triggered crash"
+  expect_code 125 "$vm" run -- sh -c 'echo c >/proc/sysrq-trigger' && expect_text err "sysrq triggered crash" || return 1
   expect_code 125 "$vm" run -- sh -c 'echo o >/proc/sysrq-trigger; sleep 100' && expect_text err "without an exit code"
 }
 
@@ -247,7 +247,7 @@ run_tests() {
     done
   done
   echo "$passed passed, $failed failed"
-  ((failed == 0))
+  ((failed == 0 && passed > 0))
 }
 
 run_tests "$@"
