@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <format>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <ranges>
 #include <string>
@@ -24,17 +25,17 @@ bool there(const Hook& hook, const KernelTypes& kernel) {
          kernel.first_parameter_struct(hook.target) == hook.first_parameter;
 }
 
-const Way* best_way(const Role& role, const KernelTypes& kernel, Preference preference) {
-  const auto usable = [&](const Way& way) {
-    return std::ranges::all_of(way.hooks, [&](const Hook& hook) { return there(hook, kernel); });
-  };
-  const Way* best = nullptr;
-  for (const Way& way : role.ways) {
-    if (!usable(way)) continue;
-    best = &way;
-    if (preference == Preference::cheapest) break;
-  }
-  return best;
+bool same(const Hook& one, const Hook& other) {
+  return one.kind == other.kind && one.event == other.event &&
+         std::string_view(one.target) == other.target &&
+         std::string_view(one.program) == other.program;
+}
+
+/// Whether `way` is what is left of `whole` on a kernel that lacks the rest of it.
+bool is_part_of(const Way& way, const Way& whole) {
+  return std::ranges::all_of(way.hooks, [&](const Hook& hook) {
+    return std::ranges::any_of(whole.hooks, [&](const Hook& other) { return same(hook, other); });
+  });
 }
 
 Result<> enable(const Hook& hook, const KernelTypes& kernel, bpf_object* object,
@@ -53,6 +54,18 @@ Result<> enable(const Hook& hook, const KernelTypes& kernel, bpf_object* object,
 }
 
 }  // namespace
+
+const Way* best_way(const Role& role, Preference preference,
+                    const std::function<bool(const Hook&)>& there) {
+  const Way* best = nullptr;
+  for (const Way& way : role.ways) {
+    if (!std::ranges::all_of(way.hooks, there) || (best != nullptr && is_part_of(way, *best)))
+      continue;
+    best = &way;
+    if (preference == Preference::cheapest) break;
+  }
+  return best;
+}
 
 nlohmann::json ChosenHooks::used() const {
   nlohmann::json list = nlohmann::json::array();
@@ -87,7 +100,8 @@ Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTyp
     bpf_program__set_autoload(program, false);
   ChosenHooks chosen;
   for (const Role& role : roles) {
-    const Way* const way = best_way(role, kernel, preference);
+    const Way* const way =
+        best_way(role, preference, [&](const Hook& hook) { return there(hook, kernel); });
     if (way == nullptr) {
       if (role.required)
         return unsupported(std::format("this kernel has nothing to attach to for '{}'", role.name),

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -33,7 +34,7 @@ struct Hook {
     tracepoint,  ///< tp_btf; the program has its name
   };
   Kind kind;
-  const char* target;   ///< the function or tracepoint; "name.*": what the compiler made of it
+  const char* target;   ///< the function or tracepoint; "name.*": or what the compiler made of it
   const char* program;  ///< of the BPF object
   unsigned event = 0;   ///< that "entry" or "leave" takes it for
   /// The struct that the function takes first, by value; the function is another one without it.
@@ -70,7 +71,9 @@ struct Way {
 
 struct Role {
   const char* name;
-  std::vector<Way> ways;     ///< best first; ordered so that the last is the most general
+  /// Best first, and the last is the most general; but for a way with some of an earlier one's
+  /// hooks only, which is for kernels that lack the others.
+  std::vector<Way> ways;
   const char* without = "";  ///< what is missing where no way is there
   bool required = false;
 };
@@ -105,6 +108,10 @@ void listen(Rodata& rodata, const ChosenHooks& hooks) {
 }
 
 enum class Preference { cheapest, most_general };
+
+/// The first way of which all hooks are there, or the most general one; null if there is none.
+const Way* best_way(const Role& role, Preference preference,
+                    const std::function<bool(const Hook&)>& there);
 
 /// Enables the programs of the best way of each role, and only those.
 Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTypes& kernel,

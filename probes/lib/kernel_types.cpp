@@ -66,6 +66,16 @@ bool KernelTypes::has_tracepoint(std::string_view name) const {
   return find(vmlinux_.get(), "btf_trace_" + std::string(name), BTF_KIND_TYPEDEF) >= 0;
 }
 
+std::string pick_symbol(std::span<const std::string> symbols, std::string_view pattern) {
+  const std::string_view stem = pattern.substr(0, pattern.size() - 2);
+  const auto names_it = [stem](std::string_view symbol) {
+    if (!symbol.starts_with(stem) || symbol.contains(".cold")) return false;
+    return symbol.size() == stem.size() || symbol[stem.size()] == '.';
+  };
+  const auto found = std::ranges::find_if(symbols, names_it);
+  return found == symbols.end() ? std::string() : *found;
+}
+
 unsigned KernelTypes::tracepoint_arguments(std::string_view name) const {
   // typedef void (*btf_trace_NAME)(void *__data, ...)
   const btf* const types = vmlinux_.get();
@@ -78,10 +88,7 @@ unsigned KernelTypes::tracepoint_arguments(std::string_view name) const {
 }
 
 std::string KernelTypes::driver_symbol(std::string_view pattern) const {
-  const std::string_view stem = pattern.substr(0, pattern.size() - 1);  // with its dot
-  const auto found = std::ranges::find_if(
-      driver_symbols_, [&](const std::string& name) { return name.starts_with(stem); });
-  return found == driver_symbols_.end() ? std::string() : *found;
+  return pick_symbol(driver_symbols_, pattern);
 }
 
 std::string KernelTypes::first_parameter_struct(std::string_view function) const {

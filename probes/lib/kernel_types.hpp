@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,11 @@
 struct btf;
 
 namespace ublkbench::probes {
+
+/// The first of the symbols that `pattern` ("name.*") names: the function itself, or what the
+/// compiler made of it, but not the part for unlikely cases that it moved away ("name.cold").
+/// Empty if there is none.
+std::string pick_symbol(std::span<const std::string> symbols, std::string_view pattern);
 
 class KernelTypes {
  public:
@@ -24,7 +30,7 @@ class KernelTypes {
   [[nodiscard]] unsigned tracepoint_arguments(std::string_view name) const;
   /// The struct that the function's first parameter is, by value; empty for anything else.
   [[nodiscard]] std::string first_parameter_struct(std::string_view function) const;
-  /// The first of ublk_drv's symbols that `pattern` ("name.*") names; empty if there is none.
+  /// pick_symbol() of ublk_drv's.
   [[nodiscard]] std::string driver_symbol(std::string_view pattern) const;
 
  private:

@@ -82,6 +82,18 @@ class Batch(ProbeCase):
                     self.assertTrue(cheap.batch(name)["size_events"])
                     self.assertEqual(cheap.batch(name), general.batch(name))
 
+    def test_the_general_way_counts_no_less(self):
+        with ublk.Device("-m", "batch", "-t", "null") as device:
+            with Attached("--dev", device.id) as cheap, Attached("--dev", device.id, "--general") as general:
+                load(device, "--rw", "randrw", "--destructive", "--depth", 64)
+        hooks = [{h for used in p.batch("used") for h in used["hooks"]} for p in (cheap, general)]
+        self.assertIn("blk_mq_dispatch_queue_requests", hooks[0])
+        self.assertIn("ublk_batch_queue_rqs", hooks[1])
+        for name in ("fetch_batch", "commit_batch", "queued_requests"):
+            ios = [sum(size * events for size, events in p.batch(name)["size_events"]) for p in (cheap, general)]
+            self.assertGreaterEqual(ios[0], 1600, name)
+            self.assertEqual(ios[0], ios[1], name)
+
     @long
     def test_client_and_server_are_told_apart(self):
         with ublk.Device("-m", "batch", "-t", "null") as device:
