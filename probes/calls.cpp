@@ -15,6 +15,7 @@
 #include "bench/base/units.hpp"
 #include "calls.skel.h"
 #include "probes/lib/bpf.hpp"
+#include "probes/lib/completed_ios.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/in_flight.hpp"
 #include "probes/lib/trouble_text.hpp"
@@ -147,17 +148,18 @@ class CallsProbe final : public Probe {
     auto links = load_and_attach(probe->skeleton_->skeleton, kind.probe, probe->hooks_);
     if (!links) return std::unexpected(links.error());
     probe->links_ = std::move(*links);
-    probe->subject_ = setup.subject;
-    probe->ios_before_ = setup.subject.completed_ios();
+    probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
     if (kind.queues) probe->in_flight_ = std::make_unique<InFlightSeries>(setup.subject);
     return probe;
   }
+
+  void look() override { completed_ios_->look(); }
 
   [[nodiscard]] Result<json> record() const override {
     const calls_counts& counts = skeleton_->bss->counts;
     json record = {{"used", hooks_.used()},
                    {"unavailable", hooks_.unavailable()},
-                   {"completed_ios", subject_.completed_ios() - ios_before_},
+                   {"completed_ios", completed_ios_->look()},
                    {"totals",
                     {{"lost_events", counts.lost_events},
                      {"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
@@ -291,9 +293,8 @@ class CallsProbe final : public Probe {
   std::unique_ptr<calls_bpf, Destroy> skeleton_{calls_bpf::open()};
   ChosenHooks hooks_;
   Links links_;
-  Subject subject_;
   std::unique_ptr<InFlightSeries> in_flight_;  // of tags
-  std::uint64_t ios_before_ = 0;
+  std::unique_ptr<CompletedIos> completed_ios_;
 };
 
 }  // namespace

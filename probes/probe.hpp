@@ -25,6 +25,8 @@ class Probe {
   [[nodiscard]] virtual Result<nlohmann::json> record() const = 0;
   /// The same for people.
   [[nodiscard]] virtual std::string text(const nlohmann::json& record) const = 0;
+  /// Called several times a second: what must be known before a device is removed.
+  virtual void look() {}
   /// Whether nothing that was begun is still to be counted: the devices are idle.
   [[nodiscard]] virtual bool settled() const { return true; }
 };

@@ -12,6 +12,7 @@
 
 #include "bench/base/units.hpp"
 #include "probes/lib/bpf.hpp"
+#include "probes/lib/completed_ios.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
@@ -83,13 +84,14 @@ class SyscallsProbe final : public Probe {
     if (!chosen) return std::unexpected(chosen.error());
     probe->hooks_ = std::move(*chosen);
     listen(*probe->skeleton_->rodata, probe->hooks_);
-    probe->subject_ = setup.subject;
-    probe->ios_before_ = setup.subject.completed_ios();
     auto links = load_and_attach(probe->skeleton_->skeleton, "syscalls", probe->hooks_);
     if (!links) return std::unexpected(links.error());
     probe->links_ = std::move(*links);
+    probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
     return probe;
   }
+
+  void look() override { completed_ios_->look(); }
 
   [[nodiscard]] Result<json> record() const override {
     json tasks = json::array();
@@ -112,7 +114,7 @@ class SyscallsProbe final : public Probe {
     }
     json record = {{"used", hooks_.used()},
                    {"unavailable", hooks_.unavailable()},
-                   {"completed_ios", subject_.completed_ios() - ios_before_},
+                   {"completed_ios", completed_ios_->look()},
                    {"server_enters", sums.server_enters},
                    {"client_enters", sums.client_enters},
                    {"tasks", std::move(tasks)},
@@ -191,8 +193,7 @@ class SyscallsProbe final : public Probe {
   std::unique_ptr<syscalls_bpf, Destroy> skeleton_{syscalls_bpf::open()};
   ChosenHooks hooks_;
   Links links_;
-  Subject subject_;
-  std::uint64_t ios_before_ = 0;
+  std::unique_ptr<CompletedIos> completed_ios_;
 };
 
 }  // namespace

@@ -198,9 +198,11 @@ class Session {
     for (;;) {
       const std::uint64_t now = now_ns();
       if (now >= end_ns) return end("duration");
+      for (const Attached& attached : probes_) attached.probe->look();
       if (now >= next_picture_ns) {
         picture();
-        next_picture_ns += arguments_.interval_ns;
+        // Not before now, also where a picture takes longer than the interval.
+        next_picture_ns = std::max(next_picture_ns + arguments_.interval_ns, now);
       }
       if (const auto gone = subject_.vanished()) {
         std::println(stderr,

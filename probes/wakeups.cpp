@@ -16,6 +16,7 @@
 #include "bench/base/clock.hpp"
 #include "bench/base/units.hpp"
 #include "probes/lib/bpf.hpp"
+#include "probes/lib/completed_ios.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/probes.hpp"
 #include "wakeups.skel.h"
@@ -61,11 +62,10 @@ class WakeupsProbe final : public Probe {
     auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
     if (!chosen) return std::unexpected(chosen.error());
     probe->hooks_ = std::move(*chosen);
-    probe->subject_ = setup.subject;
     auto links = load_and_attach(probe->skeleton_->skeleton, "wakeups", probe->hooks_);
     if (!links) return std::unexpected(links.error());
     probe->links_ = std::move(*links);
-    probe->ios_before_ = setup.subject.completed_ios();
+    probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
     probe->begin_ns_ = now_ns();
     return probe;
   }
@@ -73,9 +73,11 @@ class WakeupsProbe final : public Probe {
   [[nodiscard]] Result<json> record() const override {
     json record = {{"used", hooks_.used()},
                    {"unavailable", hooks_.unavailable()},
-                   {"completed_ios", subject_.completed_ios() - ios_before_},
+                   {"completed_ios", completed_ios_->look()},
                    {"elapsed_ns", now_ns() - begin_ns_}};
     json tasks = json::array();
+  void look() override { completed_ios_->look(); }
+
     std::uint32_t tid = 0;
     const void* previous = nullptr;
     while (bpf_map__get_next_key(skeleton_->maps.tasks, previous, &tid, sizeof(tid)) == 0) {
@@ -164,8 +166,7 @@ class WakeupsProbe final : public Probe {
   std::unique_ptr<wakeups_bpf, Destroy> skeleton_{wakeups_bpf::open()};
   ChosenHooks hooks_;
   Links links_;
-  Subject subject_;
-  std::uint64_t ios_before_ = 0;
+  std::unique_ptr<CompletedIos> completed_ios_;
   std::uint64_t begin_ns_ = 0;
 };
 

@@ -60,19 +60,6 @@ std::string Subject::text() const {
   return text;
 }
 
-std::uint64_t Subject::completed_ios() const {
-  // Documentation/block/stat.rst: reads, writes, discards and flushes are fields 1, 5, 12 and 16.
-  constexpr unsigned fields[] = {0, 4, 11, 15};
-  std::uint64_t ios = 0;
-  for (const Device& device : devices) {
-    std::ifstream file(std::format("/sys/block/ublkb{}/stat", device.id));
-    std::uint64_t value = 0;
-    for (unsigned field = 0; file >> value; ++field)
-      if (std::ranges::contains(fields, field)) ios += value;
-  }
-  return ios;
-}
-
 std::optional<int> Subject::vanished() const {
   if (all) return std::nullopt;
   for (const Device& device : devices)

@@ -31,8 +31,6 @@ struct Subject {
   [[nodiscard]] nlohmann::json to_json() const;
   /// "ublk device 0 (2 queues x 128 tags, batch; server 312)" for people.
   [[nodiscard]] std::string text() const;
-  /// Of the devices that were there at the start: requests completed since each was made.
-  [[nodiscard]] std::uint64_t completed_ios() const;
   /// A device that was removed since, of those that were asked for by name.
   [[nodiscard]] std::optional<int> vanished() const;
 };

@@ -317,17 +317,24 @@ class Trouble(ProbeCase):
 
     def test_device_vanishes(self):
         device = ublk.Device("-m", "copy", "-t", "null")
-        with device, Attached("--dev", device.id) as probe:
+        with device, Attached("--dev", device.id, "--probe", "batch,wakeups,syscalls,errors") as probe:
+            before = completed_reads(device)
             load(device, "--depth", 16)
             ublk.succeed(ublk.SERVER, "del", "-n", device.id)
             ublk.wait_until(lambda: probe.process.poll() is not None, "ublk-probe ends")
         self.assertEqual(probe.exit, 0)
+            completed = completed_reads(device) - before
+            time.sleep(1)  # it looks five times a second
         self.assertIn(f"device {device.id} was removed", probe.errors)
         self.assertEqual(probe.record["ending"], "device removed")
         self.assertGreaterEqual(probe.batch("totals")["committed_ios"], 1500)
 
     def test_ctrl_c_shows_what_was_counted(self):
         with ublk.Device("-m", "copy", "-t", "null") as device, contextlib.ExitStack() as stack:
+        for name in ("wakeups", "syscalls", "errors"):
+            ios = probe.record["probes"][name]["completed_ios"]
+            self.assertLessEqual(ios, completed, name)
+            self.assertGreater(ios, 0, name)
             process = subprocess.Popen([PROBE, "--dev", str(device.id)], text=True,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             stack.callback(process.kill)
