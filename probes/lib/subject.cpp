@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "probes/lib/subject.hpp"
 
-#include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <format>
 #include <fstream>
@@ -71,8 +71,13 @@ std::optional<int> Subject::vanished() const {
 Result<Subject> all_devices() {
   auto chosen = subject(true);
   if (!chosen) return chosen;
-  for (const int id : control::device_ids())
-    if (const auto device = describe(id)) chosen->devices.push_back(*device);
+  for (const int id : control::device_ids()) {
+    const auto device = describe(id);
+    if (device)
+      chosen->devices.push_back(*device);
+    else if (device.error().errnum != ENODEV)  // else it was removed meanwhile
+      return std::unexpected(device.error());
+  }
   return chosen;
 }
 
@@ -83,6 +88,7 @@ Result<Subject> one_device(int id) {
   auto chosen = subject(false);
   if (!chosen) return chosen;
   const auto device = describe(id);
+  if (!device && device.error().errnum != ENODEV) return std::unexpected(device.error());
   if (!device)
     return bad_input(std::format("there is no ublk device {}", id), device.error().message());
   chosen->devices.push_back(*device);

@@ -300,7 +300,10 @@ class Trouble(ProbeCase):
 
     def test_no_permission(self):
         probe = self.enterContext(ublk.for_everyone(PROBE))
-        self.fails(5, "run as root", "setpriv", "--reuid", 65534, "--clear-groups", probe)
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            for words in ((), ("--dev", device.id), ("--pid", device.server_pid)):
+                with self.subTest(words=words):
+                    self.fails(5, "run as root", "setpriv", "--reuid", 65534, "--clear-groups", probe, *words)
 
     def test_no_kernel_types(self):
         self.fails(5, "CONFIG_DEBUG_INFO_BTF", "unshare", "--mount", "sh", "-c",
@@ -320,21 +323,21 @@ class Trouble(ProbeCase):
         with device, Attached("--dev", device.id, "--probe", "batch,wakeups,syscalls,errors") as probe:
             before = completed_reads(device)
             load(device, "--depth", 16)
+            completed = completed_reads(device) - before
+            time.sleep(1)  # it looks five times a second
             ublk.succeed(ublk.SERVER, "del", "-n", device.id)
             ublk.wait_until(lambda: probe.process.poll() is not None, "ublk-probe ends")
         self.assertEqual(probe.exit, 0)
-            completed = completed_reads(device) - before
-            time.sleep(1)  # it looks five times a second
         self.assertIn(f"device {device.id} was removed", probe.errors)
         self.assertEqual(probe.record["ending"], "device removed")
         self.assertGreaterEqual(probe.batch("totals")["committed_ios"], 1500)
-
-    def test_ctrl_c_shows_what_was_counted(self):
-        with ublk.Device("-m", "copy", "-t", "null") as device, contextlib.ExitStack() as stack:
         for name in ("wakeups", "syscalls", "errors"):
             ios = probe.record["probes"][name]["completed_ios"]
             self.assertLessEqual(ios, completed, name)
             self.assertGreater(ios, 0, name)
+
+    def test_ctrl_c_shows_what_was_counted(self):
+        with ublk.Device("-m", "copy", "-t", "null") as device, contextlib.ExitStack() as stack:
             process = subprocess.Popen([PROBE, "--dev", str(device.id)], text=True,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             stack.callback(process.kill)
