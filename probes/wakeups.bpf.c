@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Dual MIT/GPL
 /*
  * How often the tasks of a server sleep, who wakes them, and how long they then wait for a CPU.
- * The scheduler's tracepoints fire with interrupts off, so that no event is missed.
+ * The scheduler's tracepoints fire with interrupts off, so that no event is missed; but for that of
+ * a task that wakes itself (try_to_wake_up(), kernel/sched/core.c), which an interrupt's wake may
+ * come between: missed_runs counts those.
  */
 #include "compat.bpf.h"
 
@@ -31,6 +33,7 @@ struct {
 } wakers SEC(".maps");
 
 struct wakeups_totals totals;
+__u64 begin_ns; /* when everything was attached; 0: not yet */
 const struct wakeups_task no_events;
 
 static __always_inline bool of_server(struct task_struct *task)
@@ -83,9 +86,14 @@ static __always_inline void switched_out(struct task_struct *task, bool preempte
 
 	if (!events)
 		return;
-	if (events->running_since_ns)
+	/* Of its first run only the end is seen, if it ran when the probe came. */
+	if (!events->running_since_ns && !events->sleeps && !events->preemptions)
+		events->running_since_ns = begin_ns;
+	if (events->running_since_ns && now > events->running_since_ns)
 		events->on_cpu_ns += now - events->running_since_ns;
 	events->running_since_ns = 0;
+	/* It was woken before it was asleep, and went on: the next time that it runs is another's. */
+	events->woken_ns = 0;
 	if (preempted)
 		events->preemptions++;
 	else
@@ -117,7 +125,8 @@ int BPF_PROG(waking, struct task_struct *task)
 	struct wakeups_task *events;
 	__u64 one = 1, *wakes;
 
-	if (!of_server(task))
+	/* The one that runs does not sleep yet, and no run follows from its wake. */
+	if (!of_server(task) || task == bpf_get_current_task_btf())
 		return 0;
 	events = events_of(task);
 	if (!events)

@@ -18,6 +18,7 @@
 #include "probes/lib/bpf.hpp"
 #include "probes/lib/completed_ios.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 #include "wakeups.skel.h"
 
@@ -36,6 +37,10 @@ const std::vector<Role>& roles() {
        .required = true}};
   return all;
 }
+
+constexpr Trouble troubles[] = {
+    {"lost_events", "events are not counted: too many tasks"},
+    {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
 
 std::string name_of(const char (&comm)[16]) { return {comm, ::strnlen(comm, sizeof(comm))}; }
 
@@ -67,8 +72,11 @@ class WakeupsProbe final : public Probe {
     probe->links_ = std::move(*links);
     probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
     probe->begin_ns_ = now_ns();
+    probe->skeleton_->bss->begin_ns = probe->begin_ns_;
     return probe;
   }
+
+  void look() override { completed_ios_->look(); }
 
   [[nodiscard]] Result<json> record() const override {
     json record = {{"used", hooks_.used()},
@@ -76,8 +84,7 @@ class WakeupsProbe final : public Probe {
                    {"completed_ios", completed_ios_->look()},
                    {"elapsed_ns", now_ns() - begin_ns_}};
     json tasks = json::array();
-  void look() override { completed_ios_->look(); }
-
+    const std::uint64_t now = now_ns();
     std::uint32_t tid = 0;
     const void* previous = nullptr;
     while (bpf_map__get_next_key(skeleton_->maps.tasks, previous, &tid, sizeof(tid)) == 0) {
@@ -85,7 +92,7 @@ class WakeupsProbe final : public Probe {
       wakeups_task task{};
       if (bpf_map__lookup_elem(skeleton_->maps.tasks, &tid, sizeof(tid), &task, sizeof(task), 0) ==
           0)
-        tasks.push_back(task_json(tid, task));
+        tasks.push_back(task_json(tid, task, now));
     }
     record["tasks"] = std::move(tasks);
     record["wakers"] = wakers();
@@ -103,16 +110,18 @@ class WakeupsProbe final : public Probe {
                     "preemptions", "wakes", "sleeps/IO", "mean delay", "on CPU");
     ValueCounts delays;
     for (const json& task : record["tasks"]) {
-      const double wakes = task.value("wakes", 0.0);
+      double runs = 0;  // that are known to follow from a wake
+      for (const auto& [delay, events] : counts_from(task["delay_ns_events"])) {
+        delays[delay] += events;
+        runs += static_cast<double>(events);
+      }
       text += std::format("{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>6.1f}%\n",
                           task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
                           task.value("sleeps", 0ULL), task.value("preemptions", 0ULL),
                           task.value("wakes", 0ULL),
                           ios == 0 ? "-" : std::format("{:.3f}", task.value("sleeps", 0.0) / ios),
-                          format_ns(wakes == 0 ? 0 : task.value("delay_ns", 0.0) / wakes),
+                          format_ns(runs == 0 ? 0 : task.value("delay_ns", 0.0) / runs),
                           100 * task.value("on_cpu_ns", 0.0) / elapsed_ns);
-      for (const auto& [delay, events] : counts_from(task["delay_ns_events"]))
-        delays[delay] += events;
     }
     for (const json& waker : record["wakers"])
       text += std::format("woken by {:<16} {:>9} times: {}\n", waker["waker"].get<std::string>(),
@@ -120,9 +129,7 @@ class WakeupsProbe final : public Probe {
     if (!delays.empty())
       text += std::format("\nfrom a wake until it ran, in ns\n{}\n",
                           log2_histogram("run_queue_delay_ns", delays));
-    if (const auto lost = record["totals"].value("lost_events", 0ULL); lost != 0)
-      text += std::format("{} events are not counted: too many tasks\n", lost);
-    return text;
+    return text + trouble_text(record["totals"], troubles);
   }
 
  private:
@@ -130,7 +137,10 @@ class WakeupsProbe final : public Probe {
     void operator()(wakeups_bpf* skeleton) const { wakeups_bpf::destroy(skeleton); }
   };
 
-  static json task_json(std::uint32_t tid, const wakeups_task& task) {
+  static json task_json(std::uint32_t tid, const wakeups_task& task, std::uint64_t now) {
+    // What runs now has not been added yet.
+    const std::uint64_t running_ns =
+        task.running_since_ns == 0 ? 0 : now - std::min<std::uint64_t>(now, task.running_since_ns);
     json delays = json::array();
     for (unsigned slot = 0; slot < WAKEUPS_SLOTS; ++slot)
       if (task.delays[slot] != 0) delays.push_back({std::uint64_t{1} << slot, task.delays[slot]});
@@ -138,7 +148,7 @@ class WakeupsProbe final : public Probe {
             {"sleeps", task.sleeps},
             {"preemptions", task.preemptions},
             {"wakes", task.wakes},
-            {"on_cpu_ns", task.on_cpu_ns},
+            {"on_cpu_ns", task.on_cpu_ns + running_ns},
             {"delay_ns", task.delay_ns},
             {"delay_ns_events", std::move(delays)}};
   }

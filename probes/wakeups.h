@@ -14,7 +14,7 @@ struct wakeups_task {
   __u64 preemptions; /* switched out while it could have gone on: involuntary */
   __u64 wakes;
   __u64 on_cpu_ns;
-  __u64 delay_ns; /* from each wake until it ran */
+  __u64 delay_ns; /* from each wake until it ran; `delays` has how many such wakes */
   __u64 delays[WAKEUPS_SLOTS];
   /* What it is in the middle of; 0: not known. */
   __u64 running_since_ns;
