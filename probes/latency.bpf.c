@@ -9,9 +9,10 @@
  *
  * One clock reading and one program a batch, as far as the kernel has batches: only the block
  * layer's completion is a program an I/O. It is an fentry program, which costs half of a
- * kprobe.multi's; the driver completes with bottom halves off (__ublk_complete_rq,
- * ublk_end_request), so that no other task can make the kernel skip it. That of io_uring_enter()'s
- * return may be skipped, and what depends on it is known and left out then.
+ * kprobe.multi's. The driver completes with bottom halves off (__ublk_complete_rq,
+ * ublk_end_request), so that no ublk completion is skipped for another; but while the program runs
+ * for another driver's it may be preempted, and the kernel skips ublk's on that CPU (missed_runs).
+ * It may skip a return of io_uring_enter(), too; what depends on that is known and left out.
  *
  * Every `sample`th request of a CPU is followed. What that costs the others: a step in the list of
  * those that are handed over together, a look at `marks` when they are dispatched and completed,
@@ -116,7 +117,7 @@ static __noinline int begin_requests(__u64 address, bool list)
 		return 0;
 	number = number_of_request(address, &ub);
 	here = bpf_map_lookup_elem(&handed, &index);
-	if (number < 0 || !here)
+	if (!wanted(number) || number < 0 || !here)
 		return 0;
 	rq = bpf_core_cast((void *)address, struct request);
 	device = device_with_room(rq, number, ub);
@@ -190,9 +191,11 @@ static __noinline int dispatch_requests(__u64 kiocb, bool list)
 	number = number_of_request(address, &ub);
 	if (number < 0)
 		return 0;
+	/* Also of a device that nobody asked for: the task's commits may be of either then. */
 	task = dispatched_to(number);
-	if (!task)
+	if (!task || !wanted(number))
 		return 0;
+	take_place(task);
 	while (address && can_go_on) {
 		io = followed(address);
 		if (io)
@@ -232,6 +235,7 @@ static __noinline int fetch_posted(__u64 command, void *selected)
 	if (!task || !device || device->ub != ub ||
 	    bpf_core_read(&fifo, sizeof(fifo), &ubq->evts_fifo.kfifo))
 		return 0;
+	take_place(task);
 	tags = tags_of(device, BPF_CORE_READ(ubq, q_id));
 	data = (__u64)fifo.data;
 	now = bpf_ktime_get_ns();
@@ -257,6 +261,8 @@ static __noinline int submitting(void *ring, __u32 most)
 
 	if (!task || !task->devices || !find_submission(&sqes, ring, most))
 		return 0;
+	if (task->devices == 1 && !wanted(task->device))
+		return 0;
 	if (task->devices > 1 || sqes.flags & IORING_SETUP_SQPOLL) {
 		__sync_fetch_and_add(&totals.unread_sqes, sqes.count);
 		return 0;
@@ -278,10 +284,10 @@ static __noinline int submitting(void *ring, __u32 most)
 /* The elements of a COMMIT_IO_CMDS begin with the tag (struct ublk_elem_header). */
 static __noinline int batch_commit(struct ublk_batch_io_data *data)
 {
-	struct server_task *task = server_task(false);
 	const __u32 index = 0;
 	const struct latency_device *device;
 	struct commit_elements *copy;
+	struct server_task *task;
 	__u32 done = unknown_zero(), bytes, at;
 	struct ublk_batch_io header;
 	struct commit_view view;
@@ -289,14 +295,14 @@ static __noinline int batch_commit(struct ublk_batch_io_data *data)
 	__u64 from;
 	int number;
 
-	if (!task)
-		return 0;
 	number = BPF_CORE_READ(data, ub, ub_number);
 	if (!wanted(number) || number < 0)
 		return 0;
 	device = device_numbered(number);
 	copy = bpf_map_lookup_elem(&elements, &index);
-	if (!device || !copy)
+	/* Any task may commit, also one that never fetched. */
+	task = server_task(true);
+	if (!device || !copy || !task)
 		return 0;
 	bpf_core_read(&header, sizeof(header), &data->header);
 	from = BPF_CORE_READ(data, cmd, sqe, addr);

@@ -188,7 +188,10 @@ constexpr Trouble troubles[] = {
     {"unseen_return_ios",
      "I/Os are in no histogram: when their server had seen them is not known (the first of each)"},
     {"untracked_ios", "I/Os are in no histogram: no room for their tags; see --max-tags"},
-    {"unsplit_ios", "I/Os took so many turns of the loop that all of it counts as target"},
+    {"unsplit_ios",
+     "I/Os are not split: all between dispatch and commit counts as target (more than 4096 turns "
+     "of "
+     "the loop, a task beyond 64, or a commit by another task first)"},
     {"unread_sqes",
      "SQEs were not read: of a SQPOLL ring, or of a task that serves several devices"},
     {"missed_runs",

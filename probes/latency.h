@@ -68,6 +68,6 @@ struct latency_totals {
   __u64 requeued_ios;      /* given back to the block layer; they begin anew */
   __u64 unseen_return_ios; /* when the server saw them is not known */
   __u64 untracked_ios;     /* no room for their tag */
-  __u64 unsplit_ios;       /* between wake and commit all is counted as target */
+  __u64 unsplit_ios;       /* between dispatch and commit all is counted as target */
   __u64 unread_sqes;       /* commits of SQPOLL rings, or of a task that serves several devices */
 };

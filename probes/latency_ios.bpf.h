@@ -167,17 +167,14 @@ struct {
 	__u32 number;
 } known[KNOWN_DEVICES];
 
-/* The number of the device of a request that the driver was given; below 0 if nobody asked for it.
- */
+/* The number of the device of a request that the driver was given. */
 static __always_inline int number_of_request(__u64 request, __u64 *ub)
 {
 	const __u64 queue = PEEK(__u64, request + bpf_core_field_offset(struct request, q));
 	const __u64 disk = PEEK(__u64, queue + bpf_core_field_offset(struct request_queue, disk));
-	int number;
 
 	*ub = PEEK(__u64, disk + bpf_core_field_offset(struct gendisk, private_data));
-	number = PEEK(int, *ub + bpf_core_field_offset(struct ublk_device, ub_number));
-	return wanted(number) ? number : -1;
+	return PEEK(int, *ub + bpf_core_field_offset(struct ublk_device, ub_number));
 }
 
 /* NULL where there is no room for its tags. */

@@ -64,6 +64,7 @@ static __noinline int split(struct latency_io *io, const struct commit_view *vie
 	if (turn && next) {
 		io->sent_ns = next->entered_ns;
 	} else {
+		/* The turns are overwritten or never had a place, or another task was first. */
 		__sync_fetch_and_add(&totals.unsplit_ios, 1);
 		io->seen_ns = io->sent_ns = io->dispatched_ns;
 	}

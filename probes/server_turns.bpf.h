@@ -5,9 +5,9 @@
 #include "latency.h"
 
 struct server_task {
-	__u32 server; /* its place in `turns`; LATENCY_SERVERS and above: none */
+	__u32 server; /* its place in `turns`; LATENCY_SERVERS and above: none (yet) */
 	__u32 turn;
-	__u32 device;  /* that was dispatched last */
+	__u32 device;  /* that was dispatched last, of any */
 	__u32 devices; /* 0, 1, or 2 for several */
 	__u64 left_ns; /* when the last io_uring_enter() returned */
 };
@@ -34,6 +34,8 @@ struct {
 
 __u32 used_servers;
 
+#define NO_SERVER 0xffff /* latency_io.server has 16 bits */
+
 static __always_inline struct server_task *server_task(bool create)
 {
 	struct task_struct *current = bpf_get_current_task_btf();
@@ -43,7 +45,7 @@ static __always_inline struct server_task *server_task(bool create)
 		return task;
 	task = bpf_task_storage_get(&server_tasks, current, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (task)
-		task->server = __sync_fetch_and_add(&used_servers, 1);
+		task->server = NO_SERVER;
 	return task;
 }
 
@@ -60,6 +62,19 @@ static __always_inline const struct server_turn *turn_of(__u32 server, __u32 tur
 	const struct server_turn *place = turn_place(server, turn);
 
 	return place && place->turn == turn ? place : NULL;
+}
+
+/* Only tasks that serve what was asked for take a place, in the midst of a turn. */
+static __always_inline void take_place(struct server_task *task)
+{
+	struct server_turn *turn;
+
+	if (task->server != NO_SERVER || used_servers >= LATENCY_SERVERS)
+		return;
+	task->server = __sync_fetch_and_add(&used_servers, 1);
+	turn = turn_place(task->server, task->turn);
+	if (turn)
+		turn->turn = task->turn;
 }
 
 static __noinline int turn_begins(void)
