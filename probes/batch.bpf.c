@@ -168,15 +168,19 @@ static __noinline int fetch_posted(void *command, void *selected)
 {
 	const struct io_uring_cmd *cmd = bpf_core_cast(command, struct io_uring_cmd);
 	const long bytes = bpf_core_cast(selected, struct io_br_sel)->val;
-	struct batch_task *task;
+	struct batch_task *task = this_task(false);
 	int dev;
 
+	/* What fetch_not_posted() takes back is this one, also if it brings no tags or is another's. */
+	if (task)
+		task->posting = 0;
 	if (bytes <= 0)
 		return 0;
 	dev = device_of_file(cmd->file);
 	if (dev < 0 || !wanted(dev))
 		return 0;
-	task = this_task(true);
+	if (!task)
+		task = this_task(true);
 	if (!task)
 		return 0;
 	task->server = true;
@@ -223,17 +227,15 @@ static __always_inline __u16 queue_of(void *hctx)
 	return bpf_core_cast(hctx, struct blk_mq_hw_ctx)->queue_num;
 }
 
-/* The task that hands requests to the driver is a client, unless it is a kernel thread. */
+/* A task that hands requests to the driver, and may be a kernel thread. */
 static __always_inline struct batch_task *client(int dev)
 {
 	struct batch_task *task = this_task(true);
 
 	if (!task)
 		return NULL;
-	if (!task->server) {
-		task->client = true;
+	if (!task->server)
 		task->dev = dev;
-	}
 	return task;
 }
 

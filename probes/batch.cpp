@@ -121,7 +121,12 @@ constexpr Trouble troubles[] = {
      "io commands went to SQPOLL threads: neither they nor their commits are in a "
      "histogram"},
     {"aborted_ios", "io commands went back to the driver: their task was exiting"},
-    {"resubmitted_sqes", "SQEs were counted twice: the kernel had no memory for them at first"},
+    {"resubmitted_sqes",
+     "SQEs were counted twice: the kernel had not consumed them the first time (no memory, or a "
+     "bad "
+     "SQE before them)"},
+    {"unread_sqes",
+     "SQEs were not read for commits: of tasks that also serve devices that were not asked for"},
     {"missed_runs",
      "times a program did not run, as it was just running on that CPU: batches are missing"},
     {"requeued_ios", "requests went back to the block layer; some may count as fetched twice"}};
@@ -179,7 +184,8 @@ class BatchProbe final : public Probe {
 
   [[nodiscard]] bool settled() const override {
     const batch_totals& totals = skeleton_->bss->totals;
-    return totals.fetched_ios == totals.committed_ios;
+    // Where not all commits are read nobody can tell.
+    return totals.fetched_ios == totals.committed_ios || totals.unread_sqes != 0;
   }
 
  private:
@@ -232,6 +238,7 @@ class BatchProbe final : public Probe {
             {"lost_events", totals.lost_events},
             {"sqpoll_ios", totals.sqpoll_ios},
             {"resubmitted_sqes", totals.resubmitted_sqes},
+            {"unread_sqes", totals.unread_sqes},
             {"aborted_ios", totals.aborted_ios},
             {"requeued_ios", totals.requeued_ios},
             {"missed_runs", missed_runs(skeleton_->obj, links_)}};

@@ -54,6 +54,7 @@ struct batch_totals {
   __u64 lost_events;      /* the table of histograms was full */
   __u64 sqpoll_ios;       /* delivered to SQPOLL threads, which never call io_uring_enter() */
   __u64 aborted_ios;      /* task work found its task exiting: the driver gave them back */
-  __u64 resubmitted_sqes; /* counted again: the kernel had no memory for them the first time */
+  __u64 resubmitted_sqes; /* counted again: the kernel had not consumed them the first time */
+  __u64 unread_sqes;      /* of tasks that also serve devices that nobody asked for */
   __u64 requeued_ios;     /* given back by the driver while they were dispatched */
 };

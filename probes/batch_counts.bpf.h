@@ -4,18 +4,26 @@
 
 #include "batch.h"
 
+#define BATCH_NO_DEVICE ~0u
+
+/* A ring that a task submits to. Nobody says when it is closed: its memory may be reused. */
+struct batch_ring {
+	__u64 address; /* 0: none */
+	__u32 cq_tail;
+	__u32 sq_head; /* that it has once its last submission is through */
+	__u32 sqes;    /* of that submission */
+};
+
 /* What a task did since its last io_uring_enter(). */
 struct batch_task {
 	__u32 tid;
 	bool server;
-	bool client;
-	__u16 dev;
+	bool others; /* it also serves devices that nobody asked for, without UBLK_F_BATCH_IO */
 	__u16 queue; /* of the fetches that are not recorded yet */
+	__u32 dev;   /* of those that were asked for; BATCH_NO_DEVICE: none */
 	__u32 fetched;
 	__u32 queued;
-	__u64 ring;
-	__u32 cq_tail;
-	__u32 sq_head; /* that the ring has once its last submission is through */
+	struct batch_ring rings[2]; /* the one that it submitted to last is the first */
 	__u32 posting; /* io commands of the FETCH_IO_CMDS completion that was posted last */
 	char comm[16];
 	/* The histogram that each kind used last. */
@@ -62,6 +70,7 @@ static __always_inline struct batch_task *this_task(bool create)
 	}
 	state->tid = task->pid;
 	state->queue = BATCH_ANY_QUEUE;
+	state->dev = BATCH_NO_DEVICE;
 	bpf_get_current_comm(state->comm, sizeof(state->comm));
 	return state;
 }

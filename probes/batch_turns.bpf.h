@@ -12,13 +12,27 @@ const volatile bool several_queues = true;
 /* NEED_GET_DATA commands are delivered by their CQE; io_command_done() sees those by itself. */
 const volatile bool late_fetch_by_sqe = true;
 
+/* The task's per-I/O commits do not say whose they are: the SQEs have a queue and a tag only. */
+static __always_inline void serves_another(void)
+{
+	struct batch_task *task;
+
+	if (bpf_get_current_task_btf()->flags & (PF_EXITING | PF_KTHREAD | PF_USER_WORKER))
+		return;
+	task = this_task(true);
+	if (task)
+		task->others = true;
+}
+
 static __always_inline void fetched(int dev, __u16 queue, __u32 ios)
 {
 	struct batch_task *task;
 	__u32 flags;
 
-	if (!wanted(dev))
+	if (!wanted(dev)) {
+		serves_another();
 		return;
+	}
 	flags = bpf_get_current_task_btf()->flags;
 	if (flags & (PF_EXITING | PF_KTHREAD)) {
 		__sync_fetch_and_add(&totals.aborted_ios, ios);
@@ -37,7 +51,7 @@ static __always_inline void fetched(int dev, __u16 queue, __u32 ios)
 		task->dev = dev;
 		return;
 	}
-	task->queue = !task->fetched || (task->queue == queue && task->dev == dev)
+	task->queue = !task->fetched || (task->queue == queue && (int)task->dev == dev)
 			      ? queue
 			      : BATCH_ANY_QUEUE;
 	task->dev = dev;
@@ -121,43 +135,78 @@ static __always_inline void read_sqes(struct batch_task *task, const struct subm
 		fetched(task->dev, BATCH_ANY_QUEUE, found.late_fetches);
 }
 
+/* What is known of the ring, which is the task's first from now on; another one is forgotten. */
+static __always_inline struct batch_ring *ring_of(struct batch_task *task, __u64 address)
+{
+	struct batch_ring *ring = &task->rings[0];
+	struct batch_ring other;
+
+	if (ring->address == address)
+		return ring;
+	other = task->rings[1];
+	task->rings[1] = *ring;
+	*ring = other;
+	if (ring->address != address) {
+		ring->address = address;
+		ring->cq_tail = bpf_core_cast((void *)address, struct io_ring_ctx)->cached_cq_tail;
+		ring->sqes = 0;
+	}
+	return ring;
+}
+
 static __always_inline void submits(struct batch_task *task, __u64 address, __u32 most)
 {
-	void *ring = (void *)address;
+	struct batch_ring *ring;
 	struct submission sqes;
+	__u32 again;
 
-	if (!find_submission(&sqes, ring, most) || sqes.flags & IORING_SETUP_SQPOLL)
+	if (!find_submission(&sqes, (void *)address, most) || sqes.flags & IORING_SETUP_SQPOLL)
 		return;
-	if (task->ring != address) {
-		task->ring = address;
-		task->cq_tail = bpf_core_cast(ring, struct io_ring_ctx)->cached_cq_tail;
-	} else if ((int)(task->sq_head - sqes.head) > 0 && !(sqes.flags & IORING_SETUP_SQ_REWIND)) {
-		__sync_fetch_and_add(&totals.resubmitted_sqes, task->sq_head - sqes.head);
-	}
-	task->sq_head = sqes.head + sqes.count;
+	ring = ring_of(task, address);
+	again = ring->sq_head - sqes.head;
+	/* More than it submitted last: another ring at the same address. */
+	if (again && again <= ring->sqes && !(sqes.flags & IORING_SETUP_SQ_REWIND))
+		__sync_fetch_and_add(&totals.resubmitted_sqes, again);
+	ring->sq_head = sqes.head + sqes.count;
+	ring->sqes = sqes.count;
 	if (task->server) {
 		record(task, BATCH_SERVER_SQES, task->dev, BATCH_ANY_QUEUE, sqes.count);
-		locate_sqes(&sqes, ring);
+		if (task->others) {
+			__sync_fetch_and_add(&totals.unread_sqes, sqes.count);
+			return;
+		}
+		locate_sqes(&sqes, (void *)address);
 		read_sqes(task, &sqes);
 	} else {
 		record(task, BATCH_CLIENT_SQES, task->dev, BATCH_ANY_QUEUE, sqes.count);
 	}
 }
 
+static __always_inline __u32 new_cqes(struct batch_ring *known)
+{
+	const struct io_ring_ctx *ring;
+	__u32 tail, step;
+
+	if (!known->address)
+		return 0;
+	ring = bpf_core_cast((void *)known->address, struct io_ring_ctx);
+	tail = ring->cached_cq_tail;
+	step = tail - known->cq_tail;
+	if (!step)
+		return 0;
+	known->cq_tail = tail;
+	/* No ring posts so many in a turn: it is gone, and its memory is another's. */
+	return step <= ring->cq_entries ? step : 0;
+}
+
 /* What was posted since the last call is what the task has seen in between. */
 static __always_inline void saw_completions(struct batch_task *task)
 {
-	const struct io_ring_ctx *ring;
-	__u32 tail;
+	const __u32 cqes = new_cqes(&task->rings[0]) + new_cqes(&task->rings[1]);
 
-	if (!task->ring)
-		return;
-	ring = bpf_core_cast((void *)task->ring, struct io_ring_ctx);
-	tail = ring->cached_cq_tail;
-	if (tail != task->cq_tail)
+	if (cqes)
 		record(task, task->server ? BATCH_SERVER_CQES : BATCH_CLIENT_CQES, task->dev,
-		       BATCH_ANY_QUEUE, tail - task->cq_tail);
-	task->cq_tail = tail;
+		       BATCH_ANY_QUEUE, cqes);
 }
 
 /*
@@ -170,7 +219,7 @@ static __noinline int entered(struct pt_regs *user)
 	__u32 to_submit;
 	__u64 ring;
 
-	if (!task)
+	if (!task || task->dev == BATCH_NO_DEVICE)
 		return 0;
 	if (task->fetched) {
 		record(task, BATCH_FETCH, task->dev, task->queue, task->fetched);

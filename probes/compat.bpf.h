@@ -156,6 +156,7 @@ struct io_ring_ctx {
 	unsigned int cached_sq_head;
 	unsigned int sq_entries;
 	unsigned int cached_cq_tail;
+	unsigned int cq_entries;
 };
 
 struct io_uring_cmd {
