@@ -10,6 +10,10 @@ namespace {
 
 using nlohmann::json;
 
+/// Of I/Os whose stages are not known apart, and that all count as the target's: so many move no
+/// verdict that is not at its limit.
+constexpr double most_unsplit = 0.05;
+
 /// CPUs in a list as sysfs writes it, "0-3,7"; 0 where it cannot be read.
 double cpus_in(const std::string& list) {
   double cpus = 0;
@@ -80,8 +84,11 @@ void set_stages(const Evidence& evidence, Clues& clues) {
   const auto set = [&clues](Clue clue, double value) {
     clues[static_cast<std::size_t>(clue)] = value;
   };
-  set(Clue::target_share, *evidence.stage(Stage::target) / *total);
-  set(Clue::wake_share, (*evidence.stage(Stage::dispatch) + *evidence.stage(Stage::wake)) / *total);
+  if (evidence.unsplit_share <= most_unsplit) {
+    set(Clue::target_share, *evidence.stage(Stage::target) / *total);
+    set(Clue::wake_share,
+        (*evidence.stage(Stage::dispatch) + *evidence.stage(Stage::wake)) / *total);
+  }
   if (!evidence.longest_dispatch_ns || !evidence.median_dispatch_ns) return;
   set(Clue::longest_wait_s, *evidence.longest_dispatch_ns / 1e9);
   set(Clue::longest_wait_share, *evidence.longest_dispatch_ns / evidence.window_ns);

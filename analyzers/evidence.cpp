@@ -48,6 +48,13 @@ void read_latency(JsonReader at, const Object& latency, Evidence& evidence) {
   const Object dispatch = inside.object(stages, "dispatch");
   evidence.longest_dispatch_ns = inside.inside("dispatch").optional_number(dispatch, "max");
   evidence.median_dispatch_ns = inside.inside("dispatch").optional_number(dispatch, "p50");
+  const auto totals = at.optional_object(latency, "totals");
+  if (!totals) return;
+  JsonReader totals_at = at.inside("totals");
+  const double finished = totals_at.optional_number(*totals, "finished_ios").value_or(0);
+  if (finished > 0)
+    evidence.unsplit_share =
+        totals_at.optional_number(*totals, "unsplit_ios").value_or(0) / finished;
 }
 
 void read_wakeups(JsonReader at, const Object& wakeups, Evidence& evidence) {

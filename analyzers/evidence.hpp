@@ -37,6 +37,7 @@ struct Evidence {
   std::array<std::optional<double>, stage_names.size()> stage_sum_ns;
   std::optional<double> longest_dispatch_ns;
   std::optional<double> median_dispatch_ns;
+  double unsplit_share = 0;  ///< of the I/Os in the stages: theirs all count as target
   std::optional<double> probed_fetch_batch;
   std::optional<double> tag_waits_per_io;
   std::optional<double> sleeps_per_io;  ///< of all tasks of the server

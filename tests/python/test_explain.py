@@ -132,6 +132,16 @@ class Verdicts(Explain):
         found = self.cell(sample(stages=stages(target=90), tag_waits=1), jobs=4)
         self.assertEqual([rule["name"] for rule in found["found"]], ["tag_starved", "waiting_on_backend"])
 
+    def test_stages_that_were_not_told_apart_are_no_targets(self):
+        for unsplit, verdict in ((500, "waiting_on_backend"), (501, "cannot_tell")):
+            of = sample(stages=stages(target=90))
+            of["probe"]["record"]["probes"]["latency"]["totals"] = {"finished_ios": 10000, "unsplit_ios": unsplit}
+            self.assertEqual(self.verdict(of), verdict, unsplit)
+        # How long one waited for its dispatch is known of all.
+        of = sample(longest_dispatch_ns=11 * 10**8)
+        of["probe"]["record"]["probes"]["latency"]["totals"] = {"finished_ios": 10000, "unsplit_ios": 10000}
+        self.assertEqual(self.verdict(of), "server_stalled")
+
     def test_batch_too_small(self):
         self.check("batch_too_small", {"fetch": 1.9}, {"fetch": 2.0})
 
