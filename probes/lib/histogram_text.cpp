@@ -58,10 +58,4 @@ std::string log2_histogram(const std::string& name, const ValueCounts& counts) {
   return draw(name, lines);
 }
 
-std::string linear_histogram(const std::string& name, const ValueCounts& counts) {
-  std::vector<Line> lines;
-  for (const auto& [value, events] : counts) lines.push_back({std::format("[{}]", value), events});
-  return lines.empty() ? std::string() : draw(name, lines);
-}
-
 }  // namespace ublkbench::probes

@@ -15,7 +15,4 @@ using ValueCounts = std::map<std::uint64_t, std::uint64_t>;
 /// "[4, 8)      123 |@@@@      |". Values are printed with K, M, G for powers of 1024.
 std::string log2_histogram(const std::string& name, const ValueCounts& counts);
 
-/// The same with one line a value: for what has few values.
-std::string linear_histogram(const std::string& name, const ValueCounts& counts);
-
 }  // namespace ublkbench::probes

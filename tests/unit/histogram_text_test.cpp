@@ -14,23 +14,13 @@ TEST(HistogramText, LooksLikeThatOfBpftrace) {
             "[4, 8)                    4 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@|\n");
 }
 
-TEST(HistogramText, NothingIsNothing) {
-  EXPECT_EQ(log2_histogram("batch", {}), "");
-  EXPECT_EQ(linear_histogram("batch", {}), "");
-}
+TEST(HistogramText, NothingIsNothing) { EXPECT_EQ(log2_histogram("batch", {}), ""); }
 
 TEST(HistogramText, EveryValueIsInItsLine) {
   EXPECT_NE(log2_histogram("b", {{0, 1}}).find("[0] "), std::string::npos);
   EXPECT_NE(log2_histogram("b", {{1023, 1}}).find("[512, 1K) "), std::string::npos);
   EXPECT_NE(log2_histogram("b", {{1024, 1}}).find("[1K, 2K) "), std::string::npos);
   EXPECT_NE(log2_histogram("b", {{~0ULL, 1}}).find("...)"), std::string::npos);
-}
-
-TEST(HistogramText, LinearHasALineForEachValue) {
-  EXPECT_EQ(linear_histogram("b", {{3, 1}, {9, 1}}),
-            "@b: \n"
-            "[3]                       1 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@|\n"
-            "[9]                       1 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@|\n");
 }
 
 }  // namespace
