@@ -176,26 +176,38 @@ Result<> check_upgrade(const ServeOptions& options, bool accept_errors) {
   return {};
 }
 
+/// Ends the server of a device that outlives it. Once only, and whatever process the driver names
+/// at that moment: it names none (-1) once the server is gone, and to those who cannot see it
+/// (ublk_ctrl_get_dev_info()), and kill(-1) would end everything.
+Result<control::Quiesced> kill_server(int id, std::uint64_t timeout_ns) {
+  const std::uint64_t began_ns = now_ns();
+  pid_t killed = 0;
+  for (;;) {
+    const auto now = control::info(id);
+    if (!now) return std::unexpected(now.error());
+    const std::uint64_t took_ns = now_ns() - began_ns;
+    if (control::waits_for_recovery(*now)) return control::Quiesced{.took_ns = took_ns};
+    if (killed == 0 && now->ublksrv_pid > 0) {
+      killed = now->ublksrv_pid;
+      if (::kill(killed, SIGKILL) != 0 && errno != ESRCH)
+        return failed("kill", std::format("server process {}", killed), errno);
+    }
+    if (took_ns > timeout_ns)
+      return killed != 0 ? failed("wait for", std::format("the end of server process {}", killed),
+                                  ETIMEDOUT)
+                         : failed("wait for", std::format("the server of device {}", id), ETIMEDOUT,
+                                  "the driver names no process: is it in another PID namespace?");
+    ::usleep(200);
+  }
+}
+
 /// QUIESCE_DEV makes the driver fail all I/O of a batch device until the next server is there
 /// (Linux 7.3, ublk_batch_cancel_queue() sets force_abort). The death of the server does not, and
 /// what it had in hand is issued again.
 Result<control::Quiesced> take_server_away(const ublksrv_ctrl_dev_info& device,
                                            std::uint64_t timeout_ns) {
   const int id = static_cast<int>(device.dev_id);
-  if (!is_batch(device)) return control::quiesce(id, timeout_ns);
-  const std::uint64_t began_ns = now_ns();
-  if (::kill(device.ublksrv_pid, SIGKILL) != 0)
-    return failed("kill", std::format("server process {}", device.ublksrv_pid), errno);
-  for (;;) {
-    const auto now = control::info(id);
-    if (!now) return std::unexpected(now.error());
-    const std::uint64_t took_ns = now_ns() - began_ns;
-    if (control::waits_for_recovery(*now)) return control::Quiesced{.took_ns = took_ns};
-    if (took_ns > timeout_ns)
-      return failed("wait for", std::format("the end of server process {}", device.ublksrv_pid),
-                    ETIMEDOUT);
-    ::usleep(200);
-  }
+  return is_batch(device) ? kill_server(id, timeout_ns) : control::quiesce(id, timeout_ns);
 }
 
 Result<Server> upgrade(const ServeOptions& options, std::uint64_t timeout_ns, Upgrade& report) {
