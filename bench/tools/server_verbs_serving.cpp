@@ -93,7 +93,8 @@ int add_device(const ServingVerb& verb) {
   return verb.serve(
       {.start = [&] { return Server::start(*options); },
        .describe = [&](const Server& server) { return verb.describe(server, *options); },
-       .keep = verb.keep});
+       .keep = verb.keep,
+       .adds_device = true});
 }
 
 // --- recover, upgrade ----------------------------------------------------------------------------

@@ -83,9 +83,10 @@ int supervise(Server& server, bool keep) {
 }
 
 /// What the process in the background tells the one in front: an exit code and a text to print.
-void send_outcome(int fd, int code, const std::string& text) {
+/// Whether somebody is there to hear it.
+bool send_outcome(int fd, int code, const std::string& text) {
   const std::string message = static_cast<char>(code) + text + '\0';
-  (void)!::write(fd, message.data(), message.size());
+  return ::write(fd, message.data(), message.size()) == static_cast<ssize_t>(message.size());
 }
 
 std::string receive_outcome(int fd) {
@@ -98,6 +99,8 @@ std::string receive_outcome(int fd) {
 [[noreturn]] void background_main(const ServingJob& job, Fd writer) {
   ::setsid();
   hold_signals();
+  // Ctrl-C ends the process in front only, and then the pipe has no reader.
+  ::signal(SIGPIPE, SIG_IGN);
   // Before the server process is forked: a reader of our output must not wait for a process that
   // holds the other end and lives as long as the device.
   if (auto null = open_file("/dev/null", O_RDWR))
@@ -105,11 +108,14 @@ std::string receive_outcome(int fd) {
   auto server = job.start();
   if (!server) {
     const int code = static_cast<int>(server.error().exit);
-    send_outcome(writer.get(), code, std::format("ublk-server: {}\n", server.error().message()));
+    (void)send_outcome(writer.get(), code,
+                       std::format("ublk-server: {}\n", server.error().message()));
     ::_exit(code);
   }
-  send_outcome(writer.get(), 0, job.describe(*server));
+  const bool heard = send_outcome(writer.get(), 0, job.describe(*server));
   writer.reset();
+  // Whoever interrupted 'add' wants no device. One that others use already goes on being served.
+  if (!heard && job.adds_device) ::_exit(report(server->stop()));
   ::_exit(supervise(*server, job.keep));
 }
 

@@ -13,7 +13,8 @@ struct ServingJob {
   std::function<Result<Server>()> start;
   /// What to print once the device is served.
   std::function<std::string(const Server&)> describe;
-  bool keep = false;  ///< leave the device there when its server ended
+  bool keep = false;         ///< leave the device there when its server ended
+  bool adds_device = false;  ///< nobody uses it yet: it goes away if nobody is told of it
 };
 
 /// Serves until a signal or the end of the server process; returns the program's exit code.
