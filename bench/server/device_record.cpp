@@ -29,6 +29,11 @@ std::string identity(int file) {
                      minor(status.st_dev));
 }
 
+std::optional<std::string> text(const nlohmann::json& json, const char* name) {
+  if (!json.contains(name)) return std::nullopt;
+  return json.at(name).get<std::string>();
+}
+
 }  // namespace
 
 std::vector<std::string> file_identities(const Target& target, const MetadataStore* metadata) {
@@ -42,10 +47,11 @@ std::vector<std::string> file_identities(const Target& target, const MetadataSto
 Result<> save(const DeviceRecord& record) {
   if (::mkdir(records_folder, 0755) != 0 && errno != EEXIST)
     return failed("mkdir", records_folder, errno);
-  const nlohmann::json json = {{"version", record_version}, {"id", record.id},
-                               {"owner_pid", record.owner}, {"folder", record.folder},
-                               {"words", record.words},     {"target", record.target},
-                               {"files", record.files},     {"target_bytes", record.target_bytes}};
+  nlohmann::json json = {{"version", record_version}, {"id", record.id},
+                         {"owner_pid", record.owner}, {"folder", record.folder},
+                         {"words", record.words},     {"target", record.target},
+                         {"files", record.files},     {"target_bytes", record.target_bytes}};
+  if (record.layout) json["layout"] = *record.layout;
   return write_file_atomically(record_path(record.id), json.dump(2) + '\n');
 }
 
@@ -62,7 +68,8 @@ std::optional<DeviceRecord> load_record(const ublksrv_ctrl_dev_info& device) {
                               .words = json.value("words", std::vector<std::string>{}),
                               .target = json.value("target", ""),
                               .files = json.value("files", std::vector<std::string>{}),
-                              .target_bytes = json.value("target_bytes", std::uint64_t{0})};
+                              .target_bytes = json.value("target_bytes", std::uint64_t{0}),
+                              .layout = text(json, "layout")};
     if (control::owner(device) != record.owner) return std::nullopt;
     return record;
   } catch (const nlohmann::json::type_error&) {

@@ -27,6 +27,8 @@ struct DeviceRecord {
   std::string target;
   std::vector<std::string> files;  ///< file_identities() of the target
   std::uint64_t target_bytes = 0;
+  /// Target::data_layout(); nothing in a record of an earlier version.
+  std::optional<std::string> layout;
 };
 
 /// Which files these are, whatever their names: one line each.

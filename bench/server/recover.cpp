@@ -61,6 +61,11 @@ Result<> check_target(const ServeOptions& options, const ublksrv_ctrl_dev_info& 
   if (!record)
     return bad_input(std::format("nothing is remembered of device {}'s data", device.dev_id),
                      std::format("check that {} is what it had; {}", options.target, how));
+  if (record->layout && *record->layout != target.data_layout())
+    return bad_input(std::format("target {} is not what device {} had ({})", options.target,
+                                 device.dev_id, record->target),
+                     std::format("its data lies as '{}', this would read it as '{}'; {}",
+                                 *record->layout, target.data_layout(), how));
   if (record->files != file_identities(target, metadata) ||
       (record->files.empty() && record->target != options.target))
     return bad_input(std::format("target {} is not what device {} had ({})", options.target,

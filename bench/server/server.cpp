@@ -244,7 +244,8 @@ DeviceRecord Server::record(const ServeOptions& options, const ServedDevice& ser
           .words = options.words,
           .target = options.target_of(number),
           .files = file_identities(target, metadata_ ? &*metadata_ : nullptr),
-          .target_bytes = target.shape().bytes};
+          .target_bytes = target.shape().bytes,
+          .layout = target.data_layout()};
 }
 
 Result<> Server::bring_up() {

@@ -15,6 +15,7 @@ class FaultTarget final : public Target {
   static Result<std::unique_ptr<Target>> make(std::unique_ptr<Target> below, FaultSpec spec);
 
   [[nodiscard]] DeviceShape shape() const override;
+  [[nodiscard]] std::string data_layout() const override { return below_->data_layout(); }
   [[nodiscard]] std::vector<int> files() const override;
   [[nodiscard]] unsigned max_steps() const override { return below_->max_steps() + 1; }
   [[nodiscard]] Result<> pollable(Data::Place place) const override;

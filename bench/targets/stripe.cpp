@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <format>
 #include <span>
 
 #include "bench/base/units.hpp"
@@ -161,6 +162,10 @@ Result<std::unique_ptr<Target>> StripeTarget::make(const StripeSpec& spec) {
 
 StripeTarget::StripeTarget(std::vector<BackingFile> members, const StripeMap& map)
     : members_(std::move(members)), map_(map), shape_(joint_shape(members_, map)) {}
+
+std::string StripeTarget::data_layout() const {
+  return std::format("stripe of {}, chunk {}", map_.members(), map_.chunk_bytes());
+}
 
 std::vector<int> StripeTarget::files() const {
   std::vector<int> files;

@@ -24,6 +24,7 @@ class StripeTarget final : public Target {
   static Result<std::unique_ptr<Target>> make(const StripeSpec& spec);
 
   [[nodiscard]] DeviceShape shape() const override { return shape_; }
+  [[nodiscard]] std::string data_layout() const override;
   [[nodiscard]] std::vector<int> files() const override;
   [[nodiscard]] unsigned max_steps() const override { return map_.members(); }
   [[nodiscard]] Result<> pollable(Data::Place) const override;

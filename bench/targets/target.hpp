@@ -130,6 +130,10 @@ class Target {
 
   [[nodiscard]] virtual DeviceShape shape() const = 0;
 
+  /// How the data lies in the files: two targets of the same files hold the same data only if this
+  /// is the same as well.
+  [[nodiscard]] virtual std::string data_layout() const { return "plain"; }
+
   /// Files to register with each task's rings; Chain::file() gives their indices.
   [[nodiscard]] virtual std::vector<int> files() const { return {}; }
 

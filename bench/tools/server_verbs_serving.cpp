@@ -108,6 +108,11 @@ Result<ServeOptions> options_again(const ServingVerb& verb) {
   const auto device = control::info(given->id);
   if (!device) return std::unexpected(device.error());
   const auto record = load_record(*device);
+  if (record && !record->layout)
+    std::println(stderr,
+                 "ublk-server: the record of device {} is of an earlier version: how its data lies "
+                 "in its files is not checked",
+                 given->id);
   std::vector<std::string> words = record ? record->words : std::vector<std::string>{};
   std::ranges::copy(verb.cli.words(), std::back_inserter(words));
 
