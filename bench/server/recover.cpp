@@ -19,7 +19,26 @@ constexpr std::uint64_t mode_flags = UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_NEED_GET_
                                      UBLK_F_BATCH_IO | UBLK_F_INTEGRITY | UBLK_F_SHMEM_ZC |
                                      UBLK_F_IO_DESC_SIZE;
 
-Result<> check_device(const ServeOptions& options, const ublksrv_ctrl_dev_info& device) {
+/// Sizes that flags stand for; with another one the server would take the driver's memory, or the
+/// metadata of its blocks, apart at the wrong places.
+Result<> check_sizes(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
+                     const ublk_params& params) {
+  const auto refused = [&](std::string_view what, unsigned had, std::uint64_t asked) -> Result<> {
+    return bad_input(
+        std::format("device {} has {} of {} bytes", device.dev_id, what, had),
+        std::format("these options ask for {}, and the driver cannot change it", asked));
+  };
+  if ((device.flags & UBLK_F_IO_DESC_SIZE) != 0 &&
+      options.device.io_desc_bytes != device.io_desc_size)
+    return refused("io descriptors", device.io_desc_size, options.device.io_desc_bytes.value_or(0));
+  if ((params.types & UBLK_PARAM_TYPE_INTEGRITY) != 0 &&
+      options.device.metadata.bytes != params.integrity.metadata_size)
+    return refused("metadata", params.integrity.metadata_size, options.device.metadata.bytes);
+  return {};
+}
+
+Result<> check_device(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
+                      const ublk_params& params) {
   if (!control::recoverable(device))
     return bad_input(std::format("device {} cannot be recovered", device.dev_id),
                      "it was added without --recovery");
@@ -38,7 +57,7 @@ Result<> check_device(const ServeOptions& options, const ublksrv_ctrl_dev_info& 
         std::format("device {} has {} queues of depth {} and I/O of up to {} bytes", device.dev_id,
                     device.nr_hw_queues, device.queue_depth, device.max_io_buf_bytes),
         "the driver cannot change it");
-  return {};
+  return check_sizes(options, device, params);
 }
 
 /// A server that serves other data than the device had is silent corruption for its clients.
@@ -99,12 +118,12 @@ Result<> wait_until_released(int id, std::uint64_t deadline_ns) {
 Result<> check_takeover(const ServeOptions& options) {
   const auto device = control::info(options.id);
   if (!device) return std::unexpected(device.error());
-  if (auto fits = check_device(options, *device); !fits) return fits;
+  const auto params = control::get_params(options.id);
+  if (!params) return std::unexpected(params.error());
+  if (auto fits = check_device(options, *device, *params); !fits) return fits;
   auto target = open_target(options);
   // A block device is still held by the server that is to be replaced.
   if (!target) return target.error().errnum == EBUSY ? Result<>{} : std::unexpected(target.error());
-  const auto params = control::get_params(options.id);
-  if (!params) return std::unexpected(params.error());
   ServeOptions without_metadata = options;
   if (options.device.metadata.bytes != 0) without_metadata.accept_other_data = true;
   return check_target(without_metadata, *device, *params, **target, nullptr);
@@ -114,9 +133,10 @@ Result<Server> Server::recover(const ServeOptions& options, std::uint64_t timeou
   const std::uint64_t deadline_ns = now_ns() + timeout_ns;
   const auto device = control::info(options.id);
   if (!device) return std::unexpected(device.error());
-  if (auto fits = check_device(options, *device); !fits) return std::unexpected(fits.error());
   const auto params = control::get_params(options.id);
   if (!params) return std::unexpected(params.error());
+  if (auto fits = check_device(options, *device, *params); !fits)
+    return std::unexpected(fits.error());
   if (auto released = wait_until_released(options.id, deadline_ns); !released)
     return std::unexpected(released.error());
   auto target = open_target(options);
