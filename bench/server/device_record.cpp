@@ -8,6 +8,7 @@
 #include <format>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "bench/base/atomic_file.hpp"
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr const char* records_folder = "/run/ublkbench";
 constexpr int record_version = 1;
+constexpr std::string_view metadata_prefix = "metadata in ";
 
 std::string record_path(int id) { return std::format("{}/ublk{}.json", records_folder, id); }
 
@@ -40,9 +42,12 @@ std::vector<std::string> file_identities(const Target& target, const MetadataSto
   std::vector<std::string> identities;
   for (const int file : target.files())
     if (std::string name = identity(file); !name.empty()) identities.push_back(std::move(name));
-  if (metadata != nullptr) identities.push_back("metadata in " + identity(metadata->file()));
+  if (metadata != nullptr)
+    identities.push_back(std::string(metadata_prefix) + identity(metadata->file()));
   return identities;
 }
+
+bool is_metadata(const std::string& identity) { return identity.starts_with(metadata_prefix); }
 
 Result<> save(const DeviceRecord& record) {
   if (::mkdir(records_folder, 0755) != 0 && errno != EEXIST)

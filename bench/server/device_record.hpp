@@ -34,6 +34,9 @@ struct DeviceRecord {
 /// Which files these are, whatever their names: one line each.
 std::vector<std::string> file_identities(const Target& target, const MetadataStore* metadata);
 
+/// Whether such a line is of the metadata, not of the target.
+bool is_metadata(const std::string& identity);
+
 Result<> save(const DeviceRecord& record);
 
 /// The record of this very device; nothing when there is none.

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <format>
 
 namespace ublkbench {
 namespace {
@@ -34,28 +35,39 @@ int fill(int file, off_t begin, off_t end) {
 
 }  // namespace
 
-Result<MetadataStore> MetadataStore::open(const MetadataOptions& options,
-                                          const ublk_params& params) {
+Result<MetadataStore> MetadataStore::open(const MetadataOptions& options, const ublk_params& params,
+                                          Missing missing) {
   MetadataStore store;
   store.block_shift_ = params.basic.logical_bs_shift;
   store.bytes_per_block_ = options.bytes;
   store.in_memory_ = options.file.empty();
-  const auto all = static_cast<off_t>(store.bytes_for(params.basic.dev_sectors << 9));
+  store.all_bytes_ = store.bytes_for(params.basic.dev_sectors << 9);
   if (store.in_memory_) {
     store.file_ = Fd(::memfd_create("ublkbench-metadata", MFD_CLOEXEC));
     if (!store.file_.valid()) return failed("memfd_create", "for metadata", errno);
-    if (::ftruncate(store.file_.get(), all) != 0)
+    if (::ftruncate(store.file_.get(), static_cast<off_t>(store.all_bytes_)) != 0)
       return failed("ftruncate", "memory for metadata", errno);
     return store;
   }
-  auto file = open_file(options.file, O_RDWR | O_CREAT);
+  auto file = open_file(options.file, O_RDWR | (missing == Missing::create ? O_CREAT : 0));
   if (!file) return std::unexpected(file.error().with_exit(ExitCode::usage));
   store.file_ = std::move(*file);
+  store.path_ = options.file;
   struct stat status{};
   if (::fstat(store.file_.get(), &status) != 0) return failed("stat", options.file, errno);
-  if (const int error = fill(store.file_.get(), status.st_size, all); error != 0)
-    return failed("write", options.file, -error, "it must hold the metadata of all blocks");
+  // A block device says that its size is 0: all that it held would be filled again.
+  if (!S_ISREG(status.st_mode))
+    return bad_input(std::format("metadata file {}", options.file), "it must be a regular file");
   return store;
+}
+
+Result<> MetadataStore::make_room() const {
+  if (in_memory_) return {};
+  struct stat status{};
+  if (::fstat(file_.get(), &status) != 0) return failed("stat", path_, errno);
+  const int error = fill(file_.get(), status.st_size, static_cast<off_t>(all_bytes_));
+  if (error != 0) return failed("write", path_, -error, "it must hold the metadata of all blocks");
+  return {};
 }
 
 int MetadataStore::write(std::uint64_t offset, std::span<std::byte> metadata, bool durable) const {

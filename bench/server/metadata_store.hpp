@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "bench/base/fd.hpp"
 #include "bench/base/result.hpp"
@@ -16,8 +17,15 @@ namespace ublkbench {
 
 class MetadataStore {
  public:
-  /// The file that the options name, made long enough for the device; or memory.
-  static Result<MetadataStore> open(const MetadataOptions& options, const ublk_params& params);
+  /// What becomes of a file that is not there.
+  enum class Missing : std::uint8_t { create, refuse };
+  /// The file that the options name, as it is; or memory.
+  static Result<MetadataStore> open(const MetadataOptions& options, const ublk_params& params,
+                                    Missing missing = Missing::create);
+
+  /// Makes the file long enough for the device: apart from open(), so that a file that turns out to
+  /// be the wrong one stays as it was.
+  [[nodiscard]] Result<> make_room() const;
 
   MetadataStore() = default;
 
@@ -40,6 +48,8 @@ class MetadataStore {
   }
 
   Fd file_;
+  std::string path_;           ///< of a file, for errors
+  std::size_t all_bytes_ = 0;  ///< metadata of the whole device
   unsigned block_shift_ = 9;
   std::size_t bytes_per_block_ = 0;
   bool in_memory_ = false;  ///< kept inverted, so that what was never written needs no memory

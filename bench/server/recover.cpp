@@ -60,6 +60,15 @@ Result<> check_device(const ServeOptions& options, const ublksrv_ctrl_dev_info& 
   return check_sizes(options, device, params);
 }
 
+/// Before there is a server, `metadata` is not open: then only the target is looked at.
+bool same_data(const DeviceRecord& record, const ServeOptions& options, const Target& target,
+               const MetadataStore* metadata) {
+  std::vector<std::string> had = record.files;
+  if (metadata == nullptr) std::erase_if(had, is_metadata);
+  if (had != file_identities(target, metadata)) return false;
+  return !file_identities(target, nullptr).empty() || record.target == options.target;
+}
+
 /// A server that serves other data than the device had is silent corruption for its clients.
 Result<> check_target(const ServeOptions& options, const ublksrv_ctrl_dev_info& device,
                       const ublk_params& params, const Target& target,
@@ -85,8 +94,7 @@ Result<> check_target(const ServeOptions& options, const ublksrv_ctrl_dev_info& 
                                  device.dev_id, record->target),
                      std::format("its data lies as '{}', this would read it as '{}'; {}",
                                  *record->layout, target.data_layout(), how));
-  if (record->files != file_identities(target, metadata) ||
-      (record->files.empty() && record->target != options.target))
+  if (!same_data(*record, options, target, metadata))
     return bad_input(std::format("target {} is not what device {} had ({})", options.target,
                                  device.dev_id, record->target),
                      std::format("what is stored in memory is lost with its server, and a file "
@@ -121,12 +129,14 @@ Result<> check_takeover(const ServeOptions& options) {
   const auto params = control::get_params(options.id);
   if (!params) return std::unexpected(params.error());
   if (auto fits = check_device(options, *device, *params); !fits) return fits;
+  if (options.device.metadata.bytes != 0 && options.device.metadata.file.empty() &&
+      !options.accept_other_data)
+    return bad_input(std::format("device {} has its metadata in memory", options.id),
+                     "it is lost with its server; --accept-other-data goes on without it");
   auto target = open_target(options);
   // A block device is still held by the server that is to be replaced.
   if (!target) return target.error().errnum == EBUSY ? Result<>{} : std::unexpected(target.error());
-  ServeOptions without_metadata = options;
-  if (options.device.metadata.bytes != 0) without_metadata.accept_other_data = true;
-  return check_target(without_metadata, *device, *params, **target, nullptr);
+  return check_target(options, *device, *params, **target, nullptr);
 }
 
 Result<Server> Server::recover(const ServeOptions& options, std::uint64_t timeout_ns) {
@@ -144,11 +154,15 @@ Result<Server> Server::recover(const ServeOptions& options, std::uint64_t timeou
 
   Server server;
   server.device_ = *device;
-  if (auto opened = server.open_metadata(options, *params); !opened)
+  const auto missing =
+      options.accept_other_data ? MetadataStore::Missing::create : MetadataStore::Missing::refuse;
+  if (auto opened = server.open_metadata(options, *params, missing); !opened)
     return std::unexpected(opened.error());
   const MetadataStore* const metadata = server.metadata_ ? &*server.metadata_ : nullptr;
   if (auto same = check_target(options, *device, *params, **target, metadata); !same)
     return std::unexpected(same.error());
+  if (metadata != nullptr)
+    if (auto room = metadata->make_room(); !room) return std::unexpected(room.error());
   server.ids_ = {options.id};
   auto taken = server.take_over(options, std::move(*target), deadline_ns);
   if (taken) return server;

@@ -157,7 +157,10 @@ Result<ServedDevice> Server::add_device(const ServeOptions& options, std::unique
   if (options.mode.buffer == BufferMode::shmem_zc)
     if (auto shared = share_memory(options, Registration::make); !shared)
       return std::unexpected(shared.error());
-  if (auto opened = open_metadata(options, params); !opened) return std::unexpected(opened.error());
+  if (auto opened = open_metadata(options, params, MetadataStore::Missing::create); !opened)
+    return std::unexpected(opened.error());
+  if (metadata_)
+    if (auto room = metadata_->make_room(); !room) return std::unexpected(room.error());
   if (!options.words.empty()) {
     // A device that somebody can take over is not made without a record.
     auto saved = save(record(options, served, number));
@@ -226,9 +229,10 @@ std::string Server::shared_memory_path() const {
   return std::format("/proc/{}/fd/{}", ::getpid(), shared_memory_file_.get());
 }
 
-Result<> Server::open_metadata(const ServeOptions& options, const ublk_params& params) {
+Result<> Server::open_metadata(const ServeOptions& options, const ublk_params& params,
+                               MetadataStore::Missing missing) {
   if (options.device.metadata.bytes == 0) return {};
-  auto store = MetadataStore::open(options.device.metadata, params);
+  auto store = MetadataStore::open(options.device.metadata, params, missing);
   if (!store) return std::unexpected(store.error());
   metadata_ = std::move(*store);
   return {};

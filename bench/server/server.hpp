@@ -88,7 +88,8 @@ class Server {
   Server() = default;
   [[nodiscard]] bool owns(int id) const;
   void drop_foreign_numbers();
-  Result<> open_metadata(const ServeOptions& options, const ublk_params& params);
+  Result<> open_metadata(const ServeOptions& options, const ublk_params& params,
+                         MetadataStore::Missing missing);
   Result<ServedDevice> add_device(const ServeOptions& options, std::unique_ptr<Target> target,
                                   unsigned number);
   [[nodiscard]] DeviceRecord record(const ServeOptions& options, const ServedDevice& served,

@@ -3,7 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <string>
 #include <vector>
 
 #include "temp_file.hpp"
@@ -38,6 +40,7 @@ class MetadataStoreTest : public testing::TestWithParam<bool> {
     auto store = MetadataStore::open({.bytes = per_block, .file = GetParam() ? file.path() : ""},
                                      params_of(blocks));
     EXPECT_TRUE(store) << store.error().message();
+    EXPECT_TRUE(store->make_room());
     return std::move(*store);
   }
   test::TempFile file{0};
@@ -80,12 +83,29 @@ TEST(MetadataStore, AFileKeepsWhatItHeldAndGrowsWithTheDevice) {
   const MetadataOptions options{.bytes = per_block, .file = file.path()};
   {
     const auto store = MetadataStore::open(options, params_of(4));
+    ASSERT_TRUE(store->make_room());
     auto data = bytes_of(4 * per_block, 0x77);
     ASSERT_EQ(store->write(0, data, false), 0);
   }
   const auto store = MetadataStore::open(options, params_of(8));
+  EXPECT_EQ(file.size(), 4 * per_block) << "not before it is known to be the right file";
+  ASSERT_TRUE(store->make_room());
   EXPECT_EQ(read(*store, 0, 4 * per_block), bytes_of(4 * per_block, 0x77));
   EXPECT_EQ(read(*store, 4 * block, 4 * per_block), bytes_of(4 * per_block, 0xff));
+}
+
+TEST(MetadataStore, WhatIsNoRegularFileIsRefused) {
+  const auto store = MetadataStore::open({.bytes = per_block, .file = "/dev/null"}, params_of(4));
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().exit, ExitCode::usage);
+}
+
+TEST(MetadataStore, AServerThatTakesOverMakesNoFile) {
+  const std::string path = testing::TempDir() + "ublkbench-no-such-metadata";
+  const auto store = MetadataStore::open({.bytes = per_block, .file = path}, params_of(4),
+                                         MetadataStore::Missing::refuse);
+  ASSERT_FALSE(store);
+  EXPECT_NE(::access(path.c_str(), F_OK), 0);
 }
 
 TEST(MetadataStore, AFileThatCannotBeMadeIsBadInput) {

@@ -37,6 +37,9 @@ class TempFile {
     EXPECT_EQ(::pwrite(fd_, data.data(), data.size(), static_cast<off_t>(offset)),
               static_cast<ssize_t>(data.size()));
   }
+  [[nodiscard]] std::uint64_t size() const {
+    return static_cast<std::uint64_t>(::lseek(fd_, 0, SEEK_END));
+  }
   void resize(std::uint64_t bytes) const {
     EXPECT_EQ(::ftruncate(fd_, static_cast<off_t>(bytes)), 0);
   }
