@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "bench/server/device_record.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <format>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -17,18 +19,24 @@ namespace {
 
 constexpr const char* records_folder = "/run/ublkbench";
 constexpr int record_version = 1;
+constexpr std::string_view birth_prefix = ", made at ";
 constexpr std::string_view metadata_prefix = "metadata in ";
 
 std::string record_path(int id) { return std::format("{}/ublk{}.json", records_folder, id); }
 
-/// Empty for what is no file of this machine: a connection is not the server at its other end.
-std::string identity(int file) {
-  struct stat status{};
-  if (::fstat(file, &status) != 0 || S_ISSOCK(status.st_mode)) return {};
-  if (S_ISBLK(status.st_mode))
-    return std::format("block device {}:{}", major(status.st_rdev), minor(status.st_rdev));
-  return std::format("file {} of file system {}:{}", status.st_ino, major(status.st_dev),
-                     minor(status.st_dev));
+/// When the file was made: a file system may give a new one the inode number of one that was
+/// removed. Empty where the file system does not know.
+std::string birth(int file) {
+  struct statx status{};
+  if (::statx(file, "", AT_EMPTY_PATH, STATX_BTIME, &status) != 0) return {};
+  if ((status.stx_mask & STATX_BTIME) == 0) return {};
+  return std::format("{}{}.{:09}", birth_prefix, status.stx_btime.tv_sec, status.stx_btime.tv_nsec);
+}
+
+bool same_file(const std::string& recorded, const std::string& now) {
+  if (recorded == now) return true;
+  return !recorded.contains(birth_prefix) &&
+         now.starts_with(std::string(recorded).append(birth_prefix));
 }
 
 std::optional<std::string> text(const nlohmann::json& json, const char* name) {
@@ -38,12 +46,28 @@ std::optional<std::string> text(const nlohmann::json& json, const char* name) {
 
 }  // namespace
 
+// A connection is not the server at its other end.
+std::string file_identity(int file) {
+  struct stat status{};
+  if (::fstat(file, &status) != 0 || S_ISSOCK(status.st_mode)) return {};
+  if (S_ISBLK(status.st_mode))
+    return std::format("block device {}:{}", major(status.st_rdev), minor(status.st_rdev));
+  return std::format("file {} of file system {}:{}", status.st_ino, major(status.st_dev),
+                     minor(status.st_dev)) +
+         birth(file);
+}
+
+bool same_files(const std::vector<std::string>& recorded, const std::vector<std::string>& now) {
+  return std::ranges::equal(recorded, now, same_file);
+}
+
 std::vector<std::string> file_identities(const Target& target, const MetadataStore* metadata) {
   std::vector<std::string> identities;
   for (const int file : target.files())
-    if (std::string name = identity(file); !name.empty()) identities.push_back(std::move(name));
+    if (std::string name = file_identity(file); !name.empty())
+      identities.push_back(std::move(name));
   if (metadata != nullptr)
-    identities.push_back(std::string(metadata_prefix) + identity(metadata->file()));
+    identities.push_back(std::string(metadata_prefix) + file_identity(metadata->file()));
   return identities;
 }
 

@@ -34,6 +34,13 @@ struct DeviceRecord {
 /// Which files these are, whatever their names: one line each.
 std::vector<std::string> file_identities(const Target& target, const MetadataStore* metadata);
 
+/// One such line; empty for what is no file of this machine.
+std::string file_identity(int file);
+
+/// Whether lines of a record and of now are of the same files. A record of an earlier version does
+/// not say when a file was made; then that is not compared.
+bool same_files(const std::vector<std::string>& recorded, const std::vector<std::string>& now);
+
 /// Whether such a line is of the metadata, not of the target.
 bool is_metadata(const std::string& identity);
 

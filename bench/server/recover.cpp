@@ -65,7 +65,7 @@ bool same_data(const DeviceRecord& record, const ServeOptions& options, const Ta
                const MetadataStore* metadata) {
   std::vector<std::string> had = record.files;
   if (metadata == nullptr) std::erase_if(had, is_metadata);
-  if (had != file_identities(target, metadata)) return false;
+  if (!same_files(had, file_identities(target, metadata))) return false;
   return !file_identities(target, nullptr).empty() || record.target == options.target;
 }
 

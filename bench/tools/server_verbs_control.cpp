@@ -91,7 +91,8 @@ int quiesce_device(int id, const std::string& timeout) {
 std::uint64_t target_bytes(const DeviceRecord& record) {
   if (!record.folder.empty() && ::chdir(record.folder.c_str()) != 0) return record.target_bytes;
   const auto target = make_target(record.target);
-  if (!target || file_identities(**target, nullptr) != record.files) return record.target_bytes;
+  if (!target || !same_files(record.files, file_identities(**target, nullptr)))
+    return record.target_bytes;
   return std::max(record.target_bytes, (*target)->shape().bytes);
 }
 
