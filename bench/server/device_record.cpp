@@ -71,6 +71,11 @@ std::vector<std::string> file_identities(const Target& target, const MetadataSto
   return identities;
 }
 
+std::string region_identity(const ServeOptions& options, int file) {
+  return std::format("{} bytes of {}, {}", options.shared_memory_bytes, file_identity(file),
+                     options.shared_memory_read_only ? "only read" : "read and written");
+}
+
 bool is_metadata(const std::string& identity) { return identity.starts_with(metadata_prefix); }
 
 Result<> save(const DeviceRecord& record) {
@@ -81,6 +86,7 @@ Result<> save(const DeviceRecord& record) {
                          {"words", record.words},     {"target", record.target},
                          {"files", record.files},     {"target_bytes", record.target_bytes}};
   if (record.layout) json["layout"] = *record.layout;
+  if (record.shared_memory) json["shared_memory"] = *record.shared_memory;
   return write_file_atomically(record_path(record.id), json.dump(2) + '\n');
 }
 
@@ -98,7 +104,8 @@ std::optional<DeviceRecord> load_record(const ublksrv_ctrl_dev_info& device) {
                               .target = json.value("target", ""),
                               .files = json.value("files", std::vector<std::string>{}),
                               .target_bytes = json.value("target_bytes", std::uint64_t{0}),
-                              .layout = text(json, "layout")};
+                              .layout = text(json, "layout"),
+                              .shared_memory = text(json, "shared_memory")};
     if (control::owner(device) != record.owner) return std::nullopt;
     return record;
   } catch (const nlohmann::json::type_error&) {

@@ -15,6 +15,7 @@
 #include "bench/base/result.hpp"
 #include "bench/control/control.hpp"
 #include "bench/server/metadata_store.hpp"
+#include "bench/server/serve_options.hpp"
 #include "bench/targets/target.hpp"
 
 namespace ublkbench {
@@ -29,6 +30,8 @@ struct DeviceRecord {
   std::uint64_t target_bytes = 0;
   /// Target::data_layout(); nothing in a record of an earlier version.
   std::optional<std::string> layout;
+  /// region_identity() of what the driver holds, or empty; nothing in an earlier record.
+  std::optional<std::string> shared_memory;
 };
 
 /// Which files these are, whatever their names: one line each.
@@ -40,6 +43,9 @@ std::string file_identity(int file);
 /// Whether lines of a record and of now are of the same files. A record of an earlier version does
 /// not say when a file was made; then that is not compared.
 bool same_files(const std::vector<std::string>& recorded, const std::vector<std::string>& now);
+
+/// What the driver was told of the memory that a client shares.
+std::string region_identity(const ServeOptions& options, int file);
 
 /// Whether such a line is of the metadata, not of the target.
 bool is_metadata(const std::string& identity);

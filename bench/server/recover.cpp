@@ -173,7 +173,7 @@ Result<Server> Server::recover(const ServeOptions& options, std::uint64_t timeou
 Result<> Server::take_over(const ServeOptions& options, std::unique_ptr<Target> target,
                            std::uint64_t deadline_ns) {
   if (options.mode.buffer == BufferMode::shmem_zc)
-    if (auto shared = share_memory(options, Registration::keep); !shared) return shared;
+    if (auto shared = find_shared_memory(options); !shared) return shared;
   std::vector<ServedDevice> devices;
   devices.push_back({.id = id(), .target = std::move(target)});
   const DeviceRecord taken_over = record(options, devices.front(), 0);

@@ -155,8 +155,7 @@ Result<ServedDevice> Server::add_device(const ServeOptions& options, std::unique
       timed(times_.set_params_ns, [&] { return control::set_params(served.id, params); });
   if (!set) return std::unexpected(set.error());
   if (options.mode.buffer == BufferMode::shmem_zc)
-    if (auto shared = share_memory(options, Registration::make); !shared)
-      return std::unexpected(shared.error());
+    if (auto shared = share_memory(options); !shared) return std::unexpected(shared.error());
   if (auto opened = open_metadata(options, params, MetadataStore::Missing::create); !opened)
     return std::unexpected(opened.error());
   if (metadata_)
@@ -194,41 +193,6 @@ Result<> Server::spawn(const ServeOptions& options, std::vector<ServedDevice> de
   return {};
 }
 
-/// Mapped shared before the server process is forked, so that both have it at one address, and so
-/// has the child that issues REG_BUF.
-Result<> Server::share_memory(const ServeOptions& options, Registration registration) {
-  const std::string& name = options.shared_memory_file;
-  if (name.empty()) {
-    shared_memory_file_ = Fd(::memfd_create("ublkbench-shared", MFD_CLOEXEC));
-    if (!shared_memory_file_.valid()) return failed("memfd_create", "for mode shmem_zc", errno);
-  } else {
-    auto file = open_file(name, O_RDWR | O_CREAT);
-    if (!file) return std::unexpected(file.error().with_exit(ExitCode::usage));
-    shared_memory_file_ = std::move(*file);
-  }
-  if (::ftruncate(shared_memory_file_.get(), static_cast<off_t>(options.shared_memory_bytes)) != 0)
-    return failed("ftruncate", name.empty() ? "shared memory" : name, errno,
-                  "on hugetlbfs the size must be a multiple of its pages");
-  const bool read_only = options.shared_memory_read_only;
-  auto mapping =
-      Mapping::map(options.shared_memory_bytes, read_only ? PROT_READ : PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_POPULATE, shared_memory_file_.get());
-  if (!mapping) return std::unexpected(mapping.error());
-  shared_memory_ = std::move(*mapping);
-  // The driver holds the pages of a region until the device is removed.
-  if (registration == Registration::keep) return {};
-  auto index = control::register_shared_memory(id(), shared_memory_.bytes(), read_only);
-  if (!index) return std::unexpected(index.error());
-  // SharedMemoryPath knows one region; a device that is new has no other.
-  if (*index != 0) return failed("REG_BUF", std::format("gave index {}", *index), EPROTO);
-  return {};
-}
-
-std::string Server::shared_memory_path() const {
-  if (!shared_memory_file_.valid()) return {};
-  return std::format("/proc/{}/fd/{}", ::getpid(), shared_memory_file_.get());
-}
-
 Result<> Server::open_metadata(const ServeOptions& options, const ublk_params& params,
                                MetadataStore::Missing missing) {
   if (options.device.metadata.bytes == 0) return {};
@@ -249,7 +213,10 @@ DeviceRecord Server::record(const ServeOptions& options, const ServedDevice& ser
           .target = options.target_of(number),
           .files = file_identities(target, metadata_ ? &*metadata_ : nullptr),
           .target_bytes = target.shape().bytes,
-          .layout = target.data_layout()};
+          .layout = target.data_layout(),
+          .shared_memory = shared_memory_file_.valid()
+                               ? region_identity(options, shared_memory_file_.get())
+                               : std::string()};
 }
 
 Result<> Server::bring_up() {

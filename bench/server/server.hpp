@@ -97,9 +97,11 @@ class Server {
   Result<> take_over(const ServeOptions& options, std::unique_ptr<Target> target,
                      std::uint64_t deadline_ns);
   Result<> spawn(const ServeOptions& options, std::vector<ServedDevice> devices);
-  /// Whether the driver is told of the shared memory, or knows it from the server before.
-  enum class Registration : std::uint8_t { make, keep };
-  Result<> share_memory(const ServeOptions& options, Registration registration);
+  /// Makes the shared memory and tells the driver of it.
+  Result<> share_memory(const ServeOptions& options);
+  /// Finds that of the server before, which the driver knows.
+  Result<> find_shared_memory(const ServeOptions& options);
+  Result<> map_shared_memory(const ServeOptions& options);
   Result<> bring_up();
   Result<> end(Result<Message> last);
   void remove_released(int id);

@@ -111,7 +111,7 @@ Result<ServeOptions> options_again(const ServingVerb& verb) {
   if (record && !record->layout)
     std::println(stderr,
                  "ublk-server: the record of device {} is of an earlier version: how its data lies "
-                 "in its files is not checked",
+                 "in its files and which memory it shares is not checked",
                  given->id);
   std::vector<std::string> words = record ? record->words : std::vector<std::string>{};
   std::ranges::copy(verb.cli.words(), std::back_inserter(words));
