@@ -58,12 +58,13 @@ Result<Message> ChannelReader::next(std::uint64_t timeout_ns) {
       return parse_message(text);
     }
     const std::uint64_t now = now_ns();
-    if (now >= deadline_ns) return failed("wait for the server process", "to be ready", ETIMEDOUT);
+    const std::uint64_t left_ns = deadline_ns - std::min(now, deadline_ns);
+    const std::uint64_t left_ms = (left_ns + 999'999) / 1'000'000;
     pollfd poller{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&poller, 1,
-               static_cast<int>(
-                   std::min<std::uint64_t>((deadline_ns - now) / 1000000 + 1, 60000))) <= 0)
+    if (::poll(&poller, 1, static_cast<int>(std::min<std::uint64_t>(left_ms, 60'000))) <= 0) {
+      if (left_ns == 0) return failed("wait for the server process", "to be ready", ETIMEDOUT);
       continue;
+    }
     char buffer[4096];
     const ssize_t got = ::read(fd_.get(), buffer, sizeof(buffer));
     if (got == 0) return failed("server process", "ended unexpectedly", ECHILD);

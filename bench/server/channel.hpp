@@ -34,8 +34,8 @@ class ChannelReader {
   ChannelReader() = default;
   explicit ChannelReader(Fd fd) : fd_(std::move(fd)) {}
 
-  /// Waits for the next message. error gives that error, a closed channel or `timeout_ns` without a
-  /// message an error of its own.
+  /// Waits for the next message; with no time at all it takes what is there. error gives that
+  /// error, a closed channel or `timeout_ns` without a message an error of its own.
   Result<Message> next(std::uint64_t timeout_ns);
   /// Whether next() has one already; its fd() says nothing of that.
   [[nodiscard]] bool has_message() const { return pending_.contains('\n'); }

@@ -186,9 +186,15 @@ Result<> Server::take_over(const ServeOptions& options, std::unique_ptr<Target> 
     const auto how = wait();  // a signal, say
     return how ? std::unexpected(ready.error()) : how;
   }
-  if (auto ended = control::end_recovery(id(), process_, left_ns()); !ended) return ended;
+  // A server that clients have must not end because a file could not be written.
+  const auto before = load_record(device_);
+  if (auto saved = save(taken_over); !saved) return saved;
+  if (auto ended = control::end_recovery(id(), process_, left_ns()); !ended) {
+    if (before) (void)save(*before);
+    return explained(std::move(ended));
+  }
   if (auto device = control::info(id())) device_ = *device;
-  return save(taken_over);
+  return {};
 }
 
 }  // namespace ublkbench

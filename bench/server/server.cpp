@@ -222,11 +222,20 @@ DeviceRecord Server::record(const ServeOptions& options, const ServedDevice& ser
 Result<> Server::bring_up() {
   return timed(times_.start_ns, [this]() -> Result<> {
     for (const int id : ids_) {
-      if (auto started = control::start(id, process_); !started) return started;
+      if (auto started = control::start(id, process_); !started)
+        return explained(std::move(started));
       if (auto there = wait_for_node(std::format("/dev/ublkb{}", id), R_OK); !there) return there;
     }
     return {};
   });
+}
+
+Result<> Server::explained(Result<> failed_command) {
+  const auto said = channel_.next(0);
+  if (said || said.error().errnum == ETIMEDOUT) return failed_command;
+  if (said.error().errnum != ECHILD) return std::unexpected(said.error());
+  const auto how = wait();  // a signal, say
+  return how ? failed_command : how;
 }
 
 std::string Server::block_path() const { return std::format("/dev/ublkb{}", id()); }

@@ -103,6 +103,8 @@ class Server {
   Result<> find_shared_memory(const ServeOptions& options);
   Result<> map_shared_memory(const ServeOptions& options);
   Result<> bring_up();
+  /// What the process said meanwhile, if it did: the cause of a command's failure.
+  Result<> explained(Result<> failed_command);
   Result<> end(Result<Message> last);
   void remove_released(int id);
   Result<> reap(std::uint64_t timeout_ns);

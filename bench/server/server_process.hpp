@@ -25,7 +25,8 @@ struct ServedDevice {
 };
 
 /// Serves the devices with one thread per daemon until the driver takes the io commands back.
-/// Says ready when all were fetched, or what went wrong. Returns the process's exit code.
+/// Says ready once all fetches were submitted, or what went wrong; one that the driver refuses is
+/// said after that. Returns the process's exit code.
 int run_server_process(const ServeOptions& options, std::span<const ServedDevice> devices,
                        std::span<DaemonCounters> counters, const ServerResources& resources,
                        ChannelWriter& channel);
