@@ -108,8 +108,11 @@ Result<> pin(const ServeOptions& options, unsigned index,
 /// What the daemons' threads share while they start and end.
 class Crew {
  public:
-  explicit Crew(unsigned daemons) : armed_(daemons) {}
+  Crew(unsigned daemons, unsigned introducing) : introduced_(introducing), armed_(daemons) {}
 
+  /// The io commands of a queue are with the driver, or never will be.
+  void introduced() { introduced_.count_down(); }
+  void wait_introduced() { introduced_.wait(); }
   void armed() { armed_.count_down(); }
   void wait_armed() { armed_.wait(); }
   void fail(const Error& error) {
@@ -124,6 +127,7 @@ class Crew {
   }
 
  private:
+  std::latch introduced_;
   std::latch armed_;
   std::atomic<bool> failed_ = false;
   std::mutex mutex_;
@@ -139,7 +143,7 @@ class ServerProcess {
         counters_(counters),
         resources_(resources),
         channel_(channel),
-        crew_(options.daemon_count()) {
+        crew_(options.daemon_count(), std::min(options.daemon_count(), options.queue_count())) {
     for (const ServedDevice& device : devices) devices_.emplace_back(device);
   }
 
@@ -239,10 +243,13 @@ class ServerProcess {
            .buffer_bytes = memory.buffers.valid() ? options_.buffer_bytes() : 0,
            .first_tag = tags.first,
            .tag_step = tags.step,
-           .introduce = index < options_.queue_count()});
+           .introduce = introduces(index)});
     }
     return setup;
   }
+
+  /// Batch: whether the daemon sends PREP_IO_CMDS for its queues, or others did.
+  bool introduces(unsigned index) const { return index < options_.queue_count(); }
 
   std::optional<QueueOfDevice> only_queue_of(unsigned index) const {
     const std::vector<std::uint16_t> queues = queues_of_daemon(options_, index);
@@ -265,6 +272,9 @@ class ServerProcess {
         queue.depth = static_cast<std::uint16_t>((queue.depth + 1) / 2);
     auto daemon = make_daemon(options_.mode, std::move(setup));
     if (!daemon) return daemon;
+    // A queue that is recovered refuses fetches until its io commands were introduced, with the
+    // errno of an orderly end (ublk_batch_attach(): canceling).
+    if (!introduces(index)) crew_.wait_introduced();
     if (auto armed = (*daemon)->arm(); !armed) return std::unexpected(armed.error());
     if (options_.die_while_fetching) ::kill(::getpid(), SIGKILL);
     return daemon;
@@ -273,6 +283,7 @@ class ServerProcess {
   void daemon_main(unsigned index) {
     auto daemon = make_armed(index);
     if (!daemon) crew_.fail(daemon.error());
+    if (introduces(index)) crew_.introduced();
     crew_.armed();
     if (!daemon) return;
     if (auto served = (*daemon)->serve(); !served) {
