@@ -66,6 +66,7 @@ Result<> Lanes::open(const DaemonSetup& setup, DaemonRings& rings, std::span<IoS
     slot.lane = lanes_[device];
     slot.rings = &rings_[device];
     slot.char_device = setup.devices[device].char_device;
+    slot.block_shift = setup.devices[device].block_shift;
   }
   return {};
 }

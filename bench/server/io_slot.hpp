@@ -33,6 +33,7 @@ struct DeviceView {
   std::uint16_t number = 0;  ///< which of the process's devices
   int char_device = -1;      ///< fd of /dev/ublkcN
   Target* target = nullptr;
+  std::uint8_t block_shift = 9;  ///< of the device's logical blocks
 };
 
 /// One hardware queue as a daemon sees it. Slots of a daemon are numbered queue by queue; with all
@@ -62,8 +63,9 @@ struct alignas(64) IoSlot {
   CommandWord command = command_word(0);
   std::uint16_t queue_id = 0;
   std::uint16_t tag = 0;
-  std::uint16_t queue = 0;  ///< index of the QueueView in this daemon
-  int char_device = -1;     ///< fd of the device's /dev/ublkcN
+  std::uint16_t queue = 0;       ///< index of the QueueView in this daemon
+  std::uint8_t block_shift = 9;  ///< of the device's logical blocks
+  int char_device = -1;          ///< fd of the device's /dev/ublkcN
 };
 static_assert(sizeof(IoSlot) == 64);
 

@@ -164,18 +164,22 @@ Result<Server> Server::recover(const ServeOptions& options, std::uint64_t timeou
   if (metadata != nullptr)
     if (auto room = metadata->make_room(); !room) return std::unexpected(room.error());
   server.ids_ = {options.id};
-  auto taken = server.take_over(options, std::move(*target), deadline_ns);
+  auto taken = server.take_over(options,
+                                {.id = options.id,
+                                 .block_shift = params->basic.logical_bs_shift,
+                                 .target = std::move(*target)},
+                                deadline_ns);
   if (taken) return server;
   server.let_go();  // the process ends with `server`, the device goes on waiting
   return std::unexpected(taken.error());
 }
 
-Result<> Server::take_over(const ServeOptions& options, std::unique_ptr<Target> target,
+Result<> Server::take_over(const ServeOptions& options, ServedDevice device,
                            std::uint64_t deadline_ns) {
   if (options.mode.buffer == BufferMode::shmem_zc)
     if (auto shared = find_shared_memory(options); !shared) return shared;
   std::vector<ServedDevice> devices;
-  devices.push_back({.id = id(), .target = std::move(target)});
+  devices.push_back(std::move(device));
   const DeviceRecord taken_over = record(options, devices.front(), 0);
   if (auto spawned = spawn(options, std::move(devices)); !spawned) return spawned;
   const auto left_ns = [deadline_ns] {
@@ -193,7 +197,7 @@ Result<> Server::take_over(const ServeOptions& options, std::unique_ptr<Target> 
     if (before) (void)save(*before);
     return explained(std::move(ended));
   }
-  if (auto device = control::info(id())) device_ = *device;
+  if (auto now = control::info(id())) device_ = *now;
   return {};
 }
 

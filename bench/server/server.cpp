@@ -151,6 +151,7 @@ Result<ServedDevice> Server::add_device(const ServeOptions& options, std::unique
       return std::unexpected(mine.error().with_hint(
           "udev must give the node to its owner: docs/life-cycle.md has the rule"));
   const ublk_params params = device_params(options, shape);
+  served.block_shift = params.basic.logical_bs_shift;
   const auto set =
       timed(times_.set_params_ns, [&] { return control::set_params(served.id, params); });
   if (!set) return std::unexpected(set.error());

@@ -94,8 +94,7 @@ class Server {
                                   unsigned number);
   [[nodiscard]] DeviceRecord record(const ServeOptions& options, const ServedDevice& served,
                                     unsigned number) const;
-  Result<> take_over(const ServeOptions& options, std::unique_ptr<Target> target,
-                     std::uint64_t deadline_ns);
+  Result<> take_over(const ServeOptions& options, ServedDevice device, std::uint64_t deadline_ns);
   Result<> spawn(const ServeOptions& options, std::vector<ServedDevice> devices);
   /// Makes the shared memory and tells the driver of it.
   Result<> share_memory(const ServeOptions& options);

@@ -65,9 +65,11 @@ Result<QueueMemory> map_queue(const ServeOptions& options, int char_device, std:
 
 /// A device as this process holds it.
 struct OpenDevice {
-  explicit OpenDevice(const ServedDevice& served) : id(served.id), target(served.target.get()) {}
+  explicit OpenDevice(const ServedDevice& served)
+      : id(served.id), block_shift(served.block_shift), target(served.target.get()) {}
 
   int id;
+  std::uint8_t block_shift;
   Target* target;
   Fd char_device;
   std::vector<QueueMemory> memory;
@@ -224,7 +226,8 @@ class ServerProcess {
     for (const std::uint16_t number : numbers)
       setup.devices.push_back({.number = number,
                                .char_device = devices_[number].char_device.get(),
-                               .target = devices_[number].target});
+                               .target = devices_[number].target,
+                               .block_shift = devices_[number].block_shift});
     if (devices_.size() > 1)
       setup.released = [this](const DeviceView& device) { released(device.number); };
     for (const std::uint16_t queue : queues_of_daemon(options_, index)) {

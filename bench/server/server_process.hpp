@@ -21,6 +21,7 @@ struct ServerResources {
 /// A device that the process serves.
 struct ServedDevice {
   int id = -1;
+  std::uint8_t block_shift = 9;  ///< of its logical blocks
   std::unique_ptr<Target> target;
 };
 

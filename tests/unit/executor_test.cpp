@@ -227,6 +227,25 @@ TEST_F(ExecutorTest, AShortReadIsResumedOnlyWhereTheDriverCopies) {
   EXPECT_THAT(outcomes_, ElementsAre(Outcome{1, 512}, Outcome{1, -EIO}, Outcome{1, -EIO}));
 }
 
+// blk_update_request() counts sectors: it would go on at the wrong byte of the client's memory.
+TEST_F(ExecutorTest, AShortReadIsResumedAtABlock) {
+  slots_[1].block_shift = 10;
+  std::int32_t served = 1024 + 1023;
+  lane_.on_queue = [&](const Request&, Chain& chain) { chain.complete(served); };
+  executor(CopyPath{})->start(1);
+  served = 1023;
+  executor(CopyPath{})->start(1);
+  EXPECT_THAT(outcomes_, ElementsAre(Outcome{1, 1024}, Outcome{1, -EIO}));
+  EXPECT_EQ(counters_.failed_ios.get(), 1U);
+}
+
+TEST_F(ExecutorTest, AShortAppendIsAnError) {
+  describe(UBLK_IO_OP_ZONE_APPEND);
+  lane_.on_queue = [](const Request&, Chain& chain) { chain.complete(512); };
+  executor(AutoZeroCopyPath{})->start(1);
+  EXPECT_THAT(outcomes_, ElementsAre(Outcome{1, -EIO}));
+}
+
 TEST_F(ExecutorTest, AShortWriteIsAnErrorEverywhere) {
   describe(UBLK_IO_OP_WRITE);
   lane_.on_queue = [](const Request&, Chain& chain) { chain.complete(512); };
