@@ -81,10 +81,15 @@ bool is_metadata(const std::string& identity) { return identity.starts_with(meta
 Result<> save(const DeviceRecord& record) {
   if (::mkdir(records_folder, 0755) != 0 && errno != EEXIST)
     return failed("mkdir", records_folder, errno);
-  nlohmann::json json = {{"version", record_version}, {"id", record.id},
-                         {"owner_pid", record.owner}, {"folder", record.folder},
-                         {"words", record.words},     {"target", record.target},
-                         {"files", record.files},     {"target_bytes", record.target_bytes}};
+  nlohmann::json json = {{"version", record_version},
+                         {"id", record.id},
+                         {"owner_pid", record.owner},
+                         {"folder", record.folder},
+                         {"words", record.words},
+                         {"target", record.target},
+                         {"files", record.files},
+                         {"target_bytes", record.target_bytes},
+                         {"metadata_room_bytes", record.metadata_room_bytes}};
   if (record.layout) json["layout"] = *record.layout;
   if (record.shared_memory) json["shared_memory"] = *record.shared_memory;
   return write_file_atomically(record_path(record.id), json.dump(2) + '\n');
@@ -97,15 +102,17 @@ std::optional<DeviceRecord> load_record(const ublksrv_ctrl_dev_info& device) {
   if (!json.is_object()) return std::nullopt;
   try {
     if (json.value("version", 0) != record_version) return std::nullopt;
-    const DeviceRecord record{.id = id,
-                              .owner = json.value("owner_pid", -1),
-                              .folder = json.value("folder", ""),
-                              .words = json.value("words", std::vector<std::string>{}),
-                              .target = json.value("target", ""),
-                              .files = json.value("files", std::vector<std::string>{}),
-                              .target_bytes = json.value("target_bytes", std::uint64_t{0}),
-                              .layout = text(json, "layout"),
-                              .shared_memory = text(json, "shared_memory")};
+    const DeviceRecord record{
+        .id = id,
+        .owner = json.value("owner_pid", -1),
+        .folder = json.value("folder", ""),
+        .words = json.value("words", std::vector<std::string>{}),
+        .target = json.value("target", ""),
+        .files = json.value("files", std::vector<std::string>{}),
+        .target_bytes = json.value("target_bytes", std::uint64_t{0}),
+        .metadata_room_bytes = json.value("metadata_room_bytes", std::uint64_t{0}),
+        .layout = text(json, "layout"),
+        .shared_memory = text(json, "shared_memory")};
     if (control::owner(device) != record.owner) return std::nullopt;
     return record;
   } catch (const nlohmann::json::type_error&) {

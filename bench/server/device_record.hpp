@@ -28,6 +28,9 @@ struct DeviceRecord {
   std::string target;
   std::vector<std::string> files;  ///< file_identities() of the target
   std::uint64_t target_bytes = 0;
+  /// How large the device can be with the metadata that it has; 0 without, and in a record of an
+  /// earlier version.
+  std::uint64_t metadata_room_bytes = 0;
   /// Target::data_layout(); nothing in a record of an earlier version.
   std::optional<std::string> layout;
   /// region_identity() of what the driver holds, or empty; nothing in an earlier record.

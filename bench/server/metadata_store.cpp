@@ -70,6 +70,12 @@ Result<> MetadataStore::make_room() const {
   return {};
 }
 
+std::uint64_t MetadataStore::room_bytes() const {
+  struct stat status{};
+  if (::fstat(file_.get(), &status) != 0) return 0;
+  return (static_cast<std::uint64_t>(status.st_size) / bytes_per_block_) << block_shift_;
+}
+
 int MetadataStore::write(std::uint64_t offset, std::span<std::byte> metadata, bool durable) const {
   if (in_memory_) invert(metadata);
   const iovec piece{.iov_base = metadata.data(), .iov_len = metadata.size()};

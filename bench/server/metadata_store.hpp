@@ -32,6 +32,8 @@ class MetadataStore {
   [[nodiscard]] std::size_t bytes_for(std::uint64_t data_bytes) const {
     return static_cast<std::size_t>(data_bytes >> block_shift_) * bytes_per_block_;
   }
+  /// How large the device can be: its file may have room for more blocks than it has now.
+  [[nodiscard]] std::uint64_t room_bytes() const;
   [[nodiscard]] int file() const { return file_.get(); }
 
   /// Metadata of the blocks from `offset` of the device on. 0 or a negative errno. `metadata` is

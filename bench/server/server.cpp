@@ -214,6 +214,7 @@ DeviceRecord Server::record(const ServeOptions& options, const ServedDevice& ser
           .target = options.target_of(number),
           .files = file_identities(target, metadata_ ? &*metadata_ : nullptr),
           .target_bytes = target.shape().bytes,
+          .metadata_room_bytes = metadata_ ? metadata_->room_bytes() : 0,
           .layout = target.data_layout(),
           .shared_memory = shared_memory_file_.valid()
                                ? region_identity(options, shared_memory_file_.get())

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <format>
 #include <optional>
@@ -107,14 +108,18 @@ Result<> resize_device(int id, const std::string& size) {
   if (*bytes == 0 || *bytes % block != 0)
     return bad_input(std::format("{} bytes", *bytes),
                      std::format("give a multiple of the device's blocks of {}", block));
+  const std::uint64_t had = params->basic.dev_sectors << 9;
   if (const auto record = load_record(*device)) {
     if (const std::uint64_t most = target_bytes(*record); *bytes > most)
       return bad_input(std::format("{} bytes, but target {} has {}", *bytes, record->target, most),
                        "let the target grow first");
-    // Metadata has its place for as many blocks as there were at first.
-    if ((params->types & UBLK_PARAM_TYPE_INTEGRITY) != 0 && *bytes > record->target_bytes)
-      return bad_input("a device with metadata does not grow");
-  } else if (*bytes > params->basic.dev_sectors << 9) {
+    // Of a record of an earlier version nothing is known but that there is room for what there is.
+    const std::uint64_t room = std::max<std::uint64_t>(record->metadata_room_bytes, had);
+    if ((params->types & UBLK_PARAM_TYPE_INTEGRITY) != 0 && *bytes > room)
+      return bad_input(
+          std::format("{} bytes, but the metadata of device {} has room for {}", *bytes, id, room),
+          "a device with metadata does not grow beyond what it was made with");
+  } else if (*bytes > had) {
     return bad_input(std::format("nothing is known of device {}'s target", id),
                      "so it can only shrink");
   }

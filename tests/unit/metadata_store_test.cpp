@@ -94,6 +94,10 @@ TEST(MetadataStore, AFileKeepsWhatItHeldAndGrowsWithTheDevice) {
   EXPECT_EQ(read(*store, 4 * block, 4 * per_block), bytes_of(4 * per_block, 0xff));
 }
 
+TEST_P(MetadataStoreTest, HasRoomForTheDeviceThatItWasMadeFor) {
+  EXPECT_EQ(open(16).room_bytes(), 16 * block);
+}
+
 TEST(MetadataStore, WhatIsNoRegularFileIsRefused) {
   const auto store = MetadataStore::open({.bytes = per_block, .file = "/dev/null"}, params_of(4));
   ASSERT_FALSE(store);
