@@ -340,9 +340,13 @@ std::vector<int> orphans() {
     const auto device = info(id);
     if (!device) continue;
     const auto pid = owner(*device);
+    if (!pid || process_alive(*pid)) continue;
     // The owner of a recovered device is the process that made it, long gone.
     const bool served = device->state == UBLK_S_DEV_LIVE && device->ublksrv_pid > 0;
-    if (pid && !process_alive(*pid) && !served && !waits_for_recovery(*device)) found.push_back(id);
+    // One that outlives its server waits for another, or is about to: it is LIVE without a process
+    // until ublk_ch_release_work_fn() ran.
+    const bool waits = recoverable(*device) && device->state != UBLK_S_DEV_DEAD;
+    if (!served && !waits) found.push_back(id);
   }
   return found;
 }
