@@ -282,6 +282,10 @@ bool waits_for_recovery(const ublksrv_ctrl_dev_info& device) {
   return device.state == UBLK_S_DEV_QUIESCED || device.state == UBLK_S_DEV_FAIL_IO;
 }
 
+bool waits_when_quiesced(const ublksrv_ctrl_dev_info& device) {
+  return (device.flags & (UBLK_F_USER_RECOVERY_FAIL_IO | UBLK_F_BATCH_IO)) == 0;
+}
+
 Result<ublksrv_ctrl_dev_info> info(int id) {
   ublksrv_ctrl_dev_info info{};
   auto command = command_for(id, UBLK_U_CMD_GET_DEV_INFO, "GET_DEV_INFO");

@@ -91,6 +91,10 @@ bool recoverable(const ublksrv_ctrl_dev_info& device);
 /// Whether its server is gone and another one is awaited.
 bool waits_for_recovery(const ublksrv_ctrl_dev_info& device);
 
+/// Whether I/O that comes after QUIESCE_DEV waits for the next server; else it fails: as --recovery
+/// fail-io has it, and of batch devices always (Linux 7.3, ublk_batch_cancel_queue()).
+bool waits_when_quiesced(const ublksrv_ctrl_dev_info& device);
+
 /// Never blocks in the driver (ublk_ctrl_uring_cmd_may_sleep).
 Result<ublksrv_ctrl_dev_info> info(int id);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <format>
+#include <string_view>
 
 #include "bench/base/clock.hpp"
 #include "bench/control/control.hpp"
@@ -29,6 +30,11 @@ Result<bool> quiet_by(int id, std::uint64_t deadline_ns) {
   }
 }
 
+std::string_view fate_of_io(int id) {
+  const auto device = info(id);
+  return device && !waits_when_quiesced(*device) ? "fails" : "waits";
+}
+
 }  // namespace
 
 // Linux 7.3's QUIESCE_DEV cancels the io commands that are idle at that moment, once. What the
@@ -51,8 +57,10 @@ Result<Quiesced> quiesce(int id, std::uint64_t timeout_ns) {
     if (*quiet) break;
     if (now_ns() >= deadline_ns)
       return failed("QUIESCE_DEV", std::format("on ublk device {}", id), ETIMEDOUT,
-                    "its server holds I/O that it does not complete; the device's I/O waits now. "
-                    "Ask again, or end the server process and 'ublk-server recover'");
+                    std::format("its server holds I/O that it does not complete; the device's I/O "
+                                "{} now. Ask again, or end the server process and 'ublk-server "
+                                "recover'",
+                                fate_of_io(id)));
   }
   report.took_ns = now_ns() - began_ns;
   return report;

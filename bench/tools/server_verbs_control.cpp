@@ -81,7 +81,7 @@ int quiesce_device(int id, const std::string& timeout) {
   std::println(
       "device {} quiesced in {} ({} commands); its I/O {} until 'ublk-server recover -n {}'", id,
       format_ns(static_cast<double>(quiesced->took_ns)), quiesced->rounds,
-      (device->flags & UBLK_F_USER_RECOVERY_FAIL_IO) != 0 ? "fails" : "waits", id);
+      control::waits_when_quiesced(*device) ? "waits" : "fails", id);
   return 0;
 }
 
