@@ -38,6 +38,16 @@ std::span<std::byte> payload_of(T& object) {
   return std::as_writable_bytes(std::span(&object, 1));
 }
 
+/// What ENODEV means: of a device that is there, that it has no disk (ublk_ctrl_try_stop_dev(),
+/// ublk_ctrl_set_size()).
+std::string_view what_is_missing(const Command& command) {
+  const bool of_disk =
+      command.op == UBLK_U_CMD_TRY_STOP_DEV || command.op == UBLK_U_CMD_UPDATE_SIZE;
+  return of_disk && info(static_cast<int>(command.header.dev_id))
+             ? "it has no disk: it was stopped, or never started"
+             : "there is no such device";
+}
+
 /// Turns the driver's negative answer into an error that says what to do.
 Result<int> checked(const Command& command, Result<int> answer) {
   if (!answer || *answer >= 0) return answer;
@@ -50,7 +60,7 @@ Result<int> checked(const Command& command, Result<int> answer) {
                     "needs CAP_SYS_ADMIN (run as root), or an unprivileged device of your own "
                     "(add --unprivileged)");
     case ENODEV:
-      return std::unexpected(failed(command.name, object, errnum, "there is no such device")
+      return std::unexpected(failed(command.name, object, errnum, what_is_missing(command))
                                  .error()
                                  .with_exit(ExitCode::usage));
     default:

@@ -79,6 +79,10 @@ Result<> check_requests(const DeviceOptions& options, std::uint32_t max_io_bytes
       options.max_write_zeroes_bytes.value_or(0) > 1ULL << 30)
     return bad_input("--max-discard or --max-write-zeroes above 1G",
                      "an I/O's length is counted in 32 bits");
+  if (options.discard_granularity_bytes.value_or(0) > UINT32_MAX ||
+      options.discard_alignment_bytes.value_or(0) > UINT32_MAX)
+    return bad_input("--discard-granularity or --discard-alignment of 4G or more",
+                     "the driver counts them in 32 bits");
   if (options.io_desc_bytes &&
       (*options.io_desc_bytes < sizeof(ublksrv_io_desc) || *options.io_desc_bytes % 8 != 0 ||
        *options.io_desc_bytes > largest_io_desc_bytes))

@@ -77,11 +77,27 @@ Result<> validate_device(const ServeOptions& options) {
   return {};
 }
 
+/// Numbers of devices (ublk_drv.c, UBLK_MAX_UBLKS), and of this process's queues, which have 16
+/// bits.
+Result<> validate_numbers(const ServeOptions& options) {
+  constexpr std::int64_t numbers = 1 << 20;
+  constexpr std::uint64_t most_queues = 1 << 16;
+  if (options.id < -1 || std::int64_t{options.id} + options.devices > numbers)
+    return bad_input(std::format("device number {}", options.id),
+                     std::format("the driver has 0 to {}", numbers - 1));
+  const std::uint64_t queues = std::uint64_t{options.devices} * options.queues;
+  if (queues > most_queues)
+    return bad_input(std::format("{} queues of {} devices", queues, options.devices),
+                     std::format("one process serves at most {}", most_queues));
+  return {};
+}
+
 /// What belongs to one device, or to one server that takes over, and not to many.
 Result<> validate_devices(const ServeOptions& options) {
   constexpr unsigned most = 1024;
   if (options.devices < 1 || options.devices > most)
     return bad_input(std::format("{} devices", options.devices), std::format("give 1 to {}", most));
+  if (auto fit = validate_numbers(options); !fit) return fit;
   if (options.devices == 1) return {};
   const auto refused = [](const std::string& what, const char* why) -> Result<> {
     return bad_input(std::format("{} with --devices", what), why);

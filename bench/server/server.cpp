@@ -242,14 +242,14 @@ Result<> Server::explained(Result<> failed_command) {
 
 std::string Server::block_path() const { return std::format("/dev/ublkb{}", id()); }
 
-Result<> Server::reap(std::uint64_t timeout_ns) {
+Result<int> Server::reap(std::uint64_t timeout_ns) {
   const std::uint64_t deadline_ns = now_ns() + timeout_ns;
   for (;;) {
     int status = 0;
     const pid_t ended = ::waitpid(process_, &status, WNOHANG);
     if (ended == process_ || (ended < 0 && errno == ECHILD)) {
       process_ = -1;
-      return {};
+      return status;
     }
     if (now_ns() > deadline_ns)
       return failed("wait for the server process", std::format("{} of device {}", process_, id()),
@@ -277,12 +277,12 @@ std::optional<Result<>> Server::attend(bool keep) {
 
 Result<> Server::end(Result<Message> last) {
   while (last && last->released) last = channel_.next(UINT64_MAX / 2);
-  int status = 0;
-  ::waitpid(process_, &status, 0);
-  process_ = -1;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  if (WIFSIGNALED(status))
-    return failed("server process", std::format("died of signal {}", WTERMSIG(status)), 0);
+  // It closed its end of the channel, or said what failed, on its way out.
+  const auto status = reap(control::default_timeout_ns);
+  if (!status) return std::unexpected(last ? status.error() : last.error());
+  if (WIFEXITED(*status) && WEXITSTATUS(*status) == 0) return {};
+  if (WIFSIGNALED(*status))
+    return failed("server process", std::format("died of signal {}", WTERMSIG(*status)), 0);
   if (last) return {};
   return std::unexpected(last.error());
 }
@@ -316,7 +316,8 @@ Result<> Server::stop(std::uint64_t timeout_ns) {
   for (const int id : ids_)
     if (auto one = control::stop(id, timeout_ns); !one && one.error().errnum != ENODEV && stopped)
       stopped = one;
-  if (stopped && process_ > 0) stopped = reap(timeout_ns);
+  if (stopped && process_ > 0)
+    if (auto ended = reap(timeout_ns); !ended) stopped = std::unexpected(ended.error());
   if (!stopped) {
     const Error error = stopped.error();
     (void)kill(timeout_ns);

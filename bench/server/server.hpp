@@ -106,7 +106,8 @@ class Server {
   Result<> explained(Result<> failed_command);
   Result<> end(Result<Message> last);
   void remove_released(int id);
-  Result<> reap(std::uint64_t timeout_ns);
+  /// Waits for the end of the process; its status, unless somebody else took that.
+  Result<int> reap(std::uint64_t timeout_ns);
   Result<> remove_all(std::uint64_t timeout_ns);
 
   ublksrv_ctrl_dev_info device_{};

@@ -32,10 +32,14 @@ Result<> delete_device(int id, bool async) {
   if (!device) return std::unexpected(device.error());
   if (auto stopped = control::stop(id); !stopped && stopped.error().errnum != ENODEV)
     return stopped;
-  auto removed = async ? control::remove_async(id) : control::remove(id);
-  // The device's own supervisor may have been faster.
-  if (!removed && removed.error().errnum != ENODEV) return removed;
+  // The device's own supervisor may have been faster, and the number may be another device's by
+  // now.
+  const auto now = control::info(id);
+  if (now ? now->ublksrv_flags != device->ublksrv_flags : now.error().errnum == ENODEV) return {};
+  // Once the number is free, the next device's record may be there.
   if (control::owner(*device)) forget_record(id);
+  auto removed = async ? control::remove_async(id) : control::remove(id);
+  if (!removed && removed.error().errnum != ENODEV) return removed;
   return {};
 }
 
