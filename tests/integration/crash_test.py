@@ -62,6 +62,28 @@ class Crash(ublk.TestCase):
                 self.assertEqual(serving.returncode, 0, errors)
                 self.assertLess(time.monotonic() - began, 20)
 
+    def test_interrupted_add_leaves_no_device(self):
+        """Ctrl-C while the process behind, stopped here meanwhile, is making the device."""
+        for _ in range(20):
+            adding = subprocess.Popen([ublk.SERVER, "add", "-t", "null"], stdout=subprocess.PIPE,
+                                      stderr=subprocess.DEVNULL)
+            children = pathlib.Path(f"/proc/{adding.pid}/task/{adding.pid}/children")
+            while adding.poll() is None and not (behind := children.read_text().split()):
+                pass
+            if adding.poll() is None:
+                os.kill(int(behind[0]), signal.SIGSTOP)
+                adding.send_signal(signal.SIGINT)
+                ended = adding.wait(timeout=20)
+                os.kill(int(behind[0]), signal.SIGCONT)
+                if ended == -signal.SIGINT:
+                    break
+            for number in set(devices()) - self.devices_before:
+                succeed(ublk.SERVER, "del", "-n", number)
+        self.assertEqual(adding.returncode, -signal.SIGINT, "20 times 'add' was faster")
+        wait_until(lambda: process_ended(int(behind[0])), "the process behind ended")
+        self.assertEqual(set(devices()) - self.devices_before, set())
+        adding.stdout.close()
+
 
 if __name__ == "__main__":
     ublk.main()

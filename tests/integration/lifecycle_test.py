@@ -119,6 +119,15 @@ class Lifecycle(ublk.TestCase):
                 self.assertRegex(deleted.stderr, r"DEL_DEV on ublk device \d+: .*open")
         ublk.wait_until(lambda: device.id not in devices(), "device gone after its opener")
 
+    def test_a_device_without_a_disk_says_so(self):
+        with Device("-t", "null", "--keep") as device:
+            os.kill(device.server_pid, signal.SIGKILL)
+            ublk.wait_until(lambda: devices()[device.id]["state"] == "DEAD", "the disk went away")
+            for words in (("stop", "--safe"), ("resize", "-s", "1G")):
+                refused = run(ublk.SERVER, *words, "-n", device.id)
+                self.assertEqual(refused.returncode, 2, refused.stderr)
+                self.assertIn("it has no disk", refused.stderr)
+
 
 if __name__ == "__main__":
     ublk.main()

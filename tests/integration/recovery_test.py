@@ -256,5 +256,119 @@ class Recovery(ublk.TestCase):
         wait_until(lambda: device.id not in devices(), "device gone after its opener")
 
 
+class WhatMustBeTheSame(ublk.TestCase):
+    """Servers that would take the device's data, or the driver's memory, for something else."""
+
+    def lose_server(self, device):
+        kill_server(device)
+        wait_until(lambda: devices()[device.id]["state"] == "QUIESCED", "quiesced")
+
+    def refused(self, says, *words):
+        done = run(ublk.SERVER, *words)
+        self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+        self.assertIn(says, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_another_chunk(self):
+        with ublk.scratch_folder() as folder:
+            members = ",".join(str(ublk.sparse_file(folder, name, BYTES)) for name in ("a", "b"))
+            other = ("-t", f"stripe:{members}:chunk=128k")
+            with Device("-t", f"stripe:{members}:chunk=64k", "-r", "fail") as device:
+                self.refused("chunk 65536", "upgrade", "-n", device.id, *other)
+                self.lose_server(device)
+                self.refused("chunk 65536", "recover", "-n", device.id, *other)
+                recover(device, "-t", f"stripe:{members}")  # 64k in other words
+
+    def test_a_record_of_an_earlier_version(self):
+        with ublk.scratch_folder() as folder:
+            backing = ublk.sparse_file(folder, "backing", BYTES)
+            with Device("-t", f"loop:{backing}", "-r", "fail") as device:
+                path = pathlib.Path(f"/run/ublkbench/ublk{device.id}.json")
+                record = json.loads(path.read_text())
+                for field in ("layout", "shared_memory", "metadata_room_bytes"):
+                    del record[field]
+                record["files"] = [name.split(", made at ")[0] for name in record["files"]]
+                path.write_text(json.dumps(record))
+                self.lose_server(device)
+                again = run(ublk.SERVER, "recover", "-n", device.id)
+                self.assertEqual(again.returncode, 0, again.stderr)
+                self.assertIn("of an earlier version", again.stderr)
+                self.assertIn("layout", json.loads(path.read_text()))
+
+    def test_a_file_that_was_replaced(self):
+        with ublk.scratch_folder() as folder:
+            backing = ublk.sparse_file(folder, "backing", BYTES)
+            with Device("-t", f"loop:{backing}", "-r", "fail") as device:
+                self.lose_server(device)
+                backing.unlink()
+                ublk.sparse_file(folder, "backing", BYTES)
+                self.refused("replaced", "recover", "-n", device.id)
+
+    def test_descriptors_of_another_size(self):
+        with Device("-t", "null", "-r", "fail", "--io-desc-size", 32) as device:
+            self.lose_server(device)
+            self.refused("io descriptors of 32 bytes", "recover", "-n", device.id, "--io-desc-size", 24)
+            recover(device)
+            succeed("dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=64", "iflag=direct")
+
+    def test_metadata(self):
+        with ublk.scratch_folder() as folder:
+            backing = ublk.sparse_file(folder, "backing", BYTES)
+            store, other = folder / "metadata", folder / "other"
+            with Device("-m", "user_copy", "-t", f"loop:{backing}", "--size", BYTES // 4, "-r", "fail",
+                        "--metadata", 16, "--metadata-file", store) as device:
+                self.refused("metadata", "resize", "-n", device.id, "-s", BYTES // 2)
+                succeed(ublk.SERVER, "resize", "-n", device.id, "-s", BYTES // 8)
+                self.lose_server(device)
+                self.refused("metadata of 16 bytes", "recover", "-n", device.id, "-m", "user_copy",
+                             "--metadata", 8)
+                self.refused("No such file", "recover", "-n", device.id, "--metadata-file", other)
+                self.assertFalse(other.exists())
+                other.write_bytes(b"mine")
+                self.refused("is not what device", "recover", "-n", device.id, "--metadata-file", other)
+                self.assertEqual(other.read_bytes(), b"mine")
+                recover(device)
+                succeed(ublk.SERVER, "resize", "-n", device.id, "-s", BYTES // 4)
+
+    def test_shared_memory(self):
+        region = pathlib.Path(f"/dev/shm/ublkbench-recovery-{os.getpid()}")
+        aside = region.with_suffix(".aside")
+        try:
+            with Device("-m", "shmem_zc", "-t", "null", "-r", "fail", "--shared-memory", region,
+                        "--shared-memory-size", "1M") as device:
+                self.lose_server(device)
+                region.rename(aside)
+                self.refused("No such file", "recover", "-n", device.id)
+                self.assertFalse(region.exists())
+                ublk.sparse_file(region.parent, region.name, 1 << 20)
+                self.refused("shared memory", "recover", "-n", device.id)
+                aside.rename(region)
+                self.refused("shared memory", "recover", "-n", device.id, "--shared-memory-read-only")
+                self.refused("shared memory", "recover", "-n", device.id, "--shared-memory-size", "2M")
+                self.assertEqual(region.stat().st_size, 1 << 20)
+                recover(device)
+        finally:
+            region.unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
+
+
+class Batch(ublk.TestCase):
+    def test_each_daemon_of_a_shared_queue_comes_back(self):
+        with Device("-m", "batch", "-t", "null", "--daemons", 4, "-r", "fail") as device:
+            said = succeed(ublk.SERVER, "quiesce", "-n", device.id)
+            self.assertIn("its I/O fails", said)
+            pid = recover(device)["server_pid"]
+            succeed("dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=64", "iflag=direct")
+            names = [comm.read_text().strip() for comm in pathlib.Path(f"/proc/{pid}/task").glob("*/comm")]
+            self.assertEqual(sorted(name for name in names if name.startswith("ublk-d")),
+                             [f"ublk-d{index}" for index in range(4)])
+
+    def test_upgrade_ends_the_old_server_only(self):
+        with Device("-m", "batch", "-t", "null", "-r", "reissue") as device:
+            succeed(ublk.SERVER, "upgrade", "-n", device.id)
+            self.assertTrue(process_ended(device.server_pid))
+            self.assertNotEqual(devices()[device.id]["server_pid"], device.server_pid)
+
+
 if __name__ == "__main__":
     ublk.main()

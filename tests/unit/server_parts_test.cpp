@@ -155,6 +155,27 @@ TEST(ServeOptions, LimitsOfTheDriver) {
   }
 }
 
+TEST(ServeOptions, NumbersOfDevicesAndOfTheirQueues) {
+  ServeOptions options = options_for("copy");
+  options.id = (1 << 20) - 1;
+  EXPECT_TRUE(validate(options));
+  for (const int id : {1 << 20, 2'000'000, -2}) {
+    options.id = id;
+    ASSERT_FALSE(validate(options)) << id;
+    EXPECT_THAT(validate(options).error().message(), HasSubstr("device number"));
+    EXPECT_EQ(validate(options).error().exit, ExitCode::usage);
+  }
+  options.id = -1;
+  options.depth = 2;
+  options.devices = 1024;
+  options.daemons = 64;
+  options.queues = 64;
+  EXPECT_TRUE(validate(options));
+  options.queues = 65;
+  ASSERT_FALSE(validate(options));
+  EXPECT_THAT(validate(options).error().message(), HasSubstr("66560 queues"));
+}
+
 TEST(ServeOptions, OnlyBatchLetsDaemonsShareAQueue) {
   ServeOptions options = options_for("copy");
   options.daemons = 2;

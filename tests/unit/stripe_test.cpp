@@ -142,6 +142,17 @@ TEST_F(StripeTest, SizeIsWholeChunksOfTheSmallestMember) {
   EXPECT_EQ((*target)->files().size(), 3U);
 }
 
+TEST_F(StripeTest, ItsLayoutIsItsChunkAndMembersWhateverTheWords) {
+  const std::string paths = members(2);
+  const auto layout = [](const std::string& spec) { return (*make_target(spec))->data_layout(); };
+  const std::string usual = layout("stripe:" + paths);
+  EXPECT_EQ(layout("stripe:" + paths + ":chunk=64k"), usual);
+  EXPECT_EQ(layout("stripe:" + paths + ":chunk=64k+fault:delay=1ms"), usual);
+  EXPECT_NE(layout("stripe:" + paths + ":chunk=128k"), usual);
+  EXPECT_NE(layout("stripe:" + members(3)), usual);
+  EXPECT_NE(layout("loop:" + paths.substr(0, paths.find(','))), usual);
+}
+
 TEST_F(StripeTest, TheSameFileTwiceIsRefused) {
   const std::string one = members(1);
   const std::string link = folder_.path("link");
