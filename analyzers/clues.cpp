@@ -89,11 +89,11 @@ void set_stages(const Evidence& evidence, Clues& clues) {
     set(Clue::wake_share,
         (*evidence.stage(Stage::dispatch) + *evidence.stage(Stage::wake)) / *total);
   }
-  if (!evidence.longest_dispatch_ns || !evidence.median_dispatch_ns) return;
-  set(Clue::longest_wait_s, *evidence.longest_dispatch_ns / 1e9);
-  set(Clue::longest_wait_share, *evidence.longest_dispatch_ns / evidence.window_ns);
+  if (!evidence.longest_wait_ns || !evidence.median_wait_ns) return;
+  set(Clue::longest_wait_s, *evidence.longest_wait_ns / 1e9);
+  set(Clue::longest_wait_share, *evidence.longest_wait_ns / evidence.window_ns);
   set(Clue::longest_wait_per_median,
-      *evidence.longest_dispatch_ns / std::max(*evidence.median_dispatch_ns, 1.0));
+      *evidence.longest_wait_ns / std::max(*evidence.median_wait_ns, 1.0));
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ inline constexpr std::array<ClueTraits, clue_count> clue_traits{{
     {"wake_share", "of it passes until the server sees the I/O", true, "--probe latency"},
     {"fetch_batch", "io commands per fetch", false, "--probe batch"},
     {"sleeps_per_io", "sleeps of the server per I/O", false, "--probe wakeups"},
-    {"longest_wait_s", "s that one I/O waited to be dispatched", false, "--probe latency"},
+    {"longest_wait_s", "s that one I/O waited for the server", false, "--probe latency"},
     {"longest_wait_share", "of the window one I/O waited to be dispatched", true,
      "--probe latency"},
     {"longest_wait_per_median", "times the median of that wait", false, "--probe latency"},

@@ -45,9 +45,15 @@ void read_latency(JsonReader at, const Object& latency, Evidence& evidence) {
   for (std::size_t stage = 0; stage < stage_names.size(); ++stage)
     evidence.stage_sum_ns[stage] =
         inside.inside(stage_names[stage]).number(inside.object(stages, stage_names[stage]), "sum");
-  const Object dispatch = inside.object(stages, "dispatch");
-  evidence.longest_dispatch_ns = inside.inside("dispatch").optional_number(dispatch, "max");
-  evidence.median_dispatch_ns = inside.inside("dispatch").optional_number(dispatch, "p50");
+  for (const char* const stage : {"dispatch", "wake", "server", "commit"}) {
+    const Object histogram = inside.object(stages, stage);
+    JsonReader of = inside.inside(stage);
+    const auto longest_ns = of.optional_number(histogram, "max");
+    if (!longest_ns || (evidence.longest_wait_ns && *longest_ns <= *evidence.longest_wait_ns))
+      continue;
+    evidence.longest_wait_ns = longest_ns;
+    evidence.median_wait_ns = of.optional_number(histogram, "p50");
+  }
   const auto totals = at.optional_object(latency, "totals");
   if (!totals) return;
   JsonReader totals_at = at.inside("totals");

@@ -35,8 +35,9 @@ struct Evidence {
 
   // Probes: the load with its warm-up.
   std::array<std::optional<double>, stage_names.size()> stage_sum_ns;
-  std::optional<double> longest_dispatch_ns;
-  std::optional<double> median_dispatch_ns;
+  /// Of that of the server's own stages (not target, not complete) in which one I/O was longest.
+  std::optional<double> longest_wait_ns;
+  std::optional<double> median_wait_ns;
   double unsplit_share = 0;  ///< of the I/Os in the stages: theirs all count as target
   std::optional<double> probed_fetch_batch;
   std::optional<double> tag_waits_per_io;

@@ -160,6 +160,14 @@ class Verdicts(Explain):
     def test_server_stalled(self):
         self.check("server_stalled", {"longest_dispatch_ns": 11 * 10**8}, {"longest_dispatch_ns": 9 * 10**8})
 
+    def test_a_server_that_stops_with_all_in_its_hands(self):
+        """Then nothing waits to be dispatched, and the target has done its part."""
+        for stage, verdict in (("wake", "server_stalled"), ("server", "server_stalled"), ("commit", "server_stalled"),
+                               ("target", "none"), ("complete", "none")):
+            of = sample()
+            of["probe"]["record"]["probes"]["latency"]["stages_ns"][stage] |= {"max": 11 * 10**8, "p50": 10**5}
+            self.assertEqual(self.verdict(of), verdict, stage)
+
     def test_a_second_of_a_long_window_is_no_stall(self):
         for longest_s, verdict in ((1.9, "none"), (2.1, "server_stalled")):
             long_run = sample(longest_dispatch_ns=int(longest_s * 10**9))
