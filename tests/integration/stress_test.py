@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Devices that are removed, or whose server is killed, under heavy I/O; and hundreds in a row.
 
-With UBLKBENCH_LONG: UBLKBENCH_ROUNDS of each combination (10) and UBLKBENCH_CHURN devices in a row (400);
-UBLKBENCH_EVERY_MODE takes every mode that this kernel grants, some 60, not the 18 that cover all words.
+UBLKBENCH_ROUNDS of each combination, UBLKBENCH_MODES (with spaces between them) and UBLKBENCH_CHURN devices in a row
+take the place of what this file chooses.
 """
 
 import concurrent.futures
@@ -23,12 +23,13 @@ import clients
 import ublk
 from ublk import LONG, Device, devices, run, succeed, wait_until
 
-ALL_MODES = ("copy", "get_data", "user_copy", "zc", "auto_zc", "shmem_zc", "mixed:64k", "batch", "batch,zc",
-             "batch,auto_zc", "batch,user_copy", "per_io_daemon", "per_io_daemon,auto_zc", "offload",
-             "offload,zc")
-POLLED_MODES = ("iopoll", "batch,iopoll,auto_zc", "iopoll_split")  # their files must poll: null_blk
-MODES = ALL_MODES if LONG else ("batch,auto_zc",)
-EVERY_GRANTED_MODE = "UBLKBENCH_EVERY_MODE" in os.environ
+INTERRUPT_MODES = ("copy", "get_data", "user_copy", "zc", "auto_zc", "shmem_zc", "mixed:64k", "batch", "batch,zc",
+                   "batch,auto_zc", "batch,user_copy", "per_io_daemon", "per_io_daemon,auto_zc", "offload",
+                   "offload,zc")
+LONG_MODES = INTERRUPT_MODES + ("iopoll", "batch,iopoll,auto_zc", "iopoll_split")
+CHOSEN = os.environ.get("UBLKBENCH_MODES", " ".join(LONG_MODES) if LONG else "batch,auto_zc").split()
+MODES = [mode for mode in CHOSEN if "iopoll" not in mode]
+POLLED_MODES = [mode for mode in CHOSEN if "iopoll" in mode]  # their files must poll: null_blk
 ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", 10 if LONG else 1))
 PARALLEL = 4 if LONG else 1  # rounds at a time: a removal mostly waits for grace periods
 BYTES = 16 << 20
@@ -56,17 +57,6 @@ def server_leftovers():
         except OSError:
             continue
     return left
-
-
-def modes_of_the_sitting():
-    """Modes whose target's I/O is reaped by interrupt, and those that poll."""
-    if not LONG:
-        return MODES, ()
-    if not EVERY_GRANTED_MODE:
-        return MODES, POLLED_MODES
-    rows = json.loads(succeed(ublk.UBLKBENCH, "modes", "--json"))["modes"]
-    granted = [row["mode"] for row in rows if row["status"] == "granted"]
-    return ([mode for mode in granted if "iopoll" not in mode], [mode for mode in granted if "iopoll" in mode])
 
 
 def file_pairs(folder):
@@ -123,18 +113,17 @@ class Stress(ublk.TestCase):
 
     def each_target(self, disturb):
         """ROUNDS rounds of every mode on every target, PARALLEL of them at a time."""
-        modes, polled_modes = modes_of_the_sitting()
         targets = ("null", "loop", "stripe") if LONG else ("null",)
         with ublk.scratch_folder() as folder, concurrent.futures.ThreadPoolExecutor(PARALLEL) as rounds:
             pairs = file_pairs(folder)
-            for target, mode in itertools.product(targets, modes):
+            for target, mode in itertools.product(targets, MODES):
                 self.rounds(rounds, disturb, mode, target, pairs)
-            if polled_modes:
+            if POLLED_MODES:
                 polling = [self.enterContext(ublk.NullBlk(f"ubstress{number}", memory_backed=1, size=BYTES >> 20,
                                                           poll_queues=1, submit_queues=2)).path
                            for number in range(2 * PARALLEL)]
                 pairs = list(itertools.batched(polling, 2))
-                for target, mode in itertools.product(targets, polled_modes):
+                for target, mode in itertools.product(targets, POLLED_MODES):
                     self.rounds(rounds, disturb, mode, target, pairs)
 
     def rounds(self, pool, disturb, mode, target, pairs):
@@ -183,7 +172,7 @@ class Stress(ublk.TestCase):
             return output
 
         for number in range(CHURN):
-            mode = ALL_MODES[number % len(ALL_MODES)]
+            mode = INTERRUPT_MODES[number % len(INTERRUPT_MODES)]
             added = json.loads(timed("add", ublk.SERVER, "add", "--json", "-m", mode, "-t", "null"))
             timed("first read", "dd", f"if={added['block_device']}", "of=/dev/null", "bs=4k",
                   "count=1", "iflag=direct", "status=none")
