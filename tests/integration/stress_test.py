@@ -17,6 +17,7 @@ import random
 import re
 import signal
 import subprocess
+import tempfile
 import time
 
 import clients
@@ -159,8 +160,10 @@ class Stress(ublk.TestCase):
             succeed(ublk.SERVER, "del", "-n", device.id)
         for policy in ("fail", "reissue", "fail-io"):
             for number, mode in enumerate(MODES):
-                with self.subTest(policy=policy, mode=mode):
-                    under_load(number, mode, "null", disturb, "-r", policy)
+                with self.subTest(policy=policy, mode=mode), tempfile.NamedTemporaryFile(dir="/dev/shm") as region:
+                    # A next server must find the memory of this one.
+                    shared = ("--shared-memory", region.name) if "shmem_zc" in mode else ()
+                    under_load(number, mode, "null", disturb, "-r", policy, *shared)
 
     def test_hundreds_of_devices_in_a_row(self):
         phases = {"add": [], "first read": [], "del": []}
