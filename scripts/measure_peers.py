@@ -19,6 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Protocol
+
+Modes = dict[str, list[str]]  # a mode's name here: the peer's options
 
 START_S = 10
 WARM_UP_S = 0.150
@@ -28,87 +32,103 @@ DEVICE_DEPTH = 128
 SHARED_BYTES = 4 << 20  # what a client and its server share with shmem_zc
 
 # Ours takes any mode; the peers take those that they have as options of their own.
-KUBLK_MODES = {"copy": [], "get_data": ["-g"], "user_copy": ["-u"], "zc": ["-z"], "auto_zc": ["--auto_zc"],
-               "batch": ["-b"], "batch,zc": ["-b", "-z"],
-               "batch,auto_zc": ["-b", "--auto_zc"], "per_io_daemon": ["--per_io_tasks", "--nthreads", "2"],
-               "per_io_daemon,auto_zc": ["--per_io_tasks", "--nthreads", "2", "--auto_zc"], "shmem_zc": ["--shmem_zc"]}
-UBLKSRV_MODES = {"copy": [], "get_data": ["-g", "1"], "user_copy": ["--usercopy"], "auto_zc": ["-z"], "batch": ["-b"],
-                 "batch,auto_zc": ["-b", "-z"]}
+KUBLK_MODES: Modes = {
+    "copy": [], "get_data": ["-g"], "user_copy": ["-u"], "zc": ["-z"], "auto_zc": ["--auto_zc"], "batch": ["-b"],
+    "batch,zc": ["-b", "-z"], "batch,auto_zc": ["-b", "--auto_zc"],
+    "per_io_daemon": ["--per_io_tasks", "--nthreads", "2"],
+    "per_io_daemon,auto_zc": ["--per_io_tasks", "--nthreads", "2", "--auto_zc"], "shmem_zc": ["--shmem_zc"]}
+UBLKSRV_MODES: Modes = {
+    "copy": [], "get_data": ["-g", "1"], "user_copy": ["--usercopy"], "auto_zc": ["-z"], "batch": ["-b"],
+    "batch,auto_zc": ["-b", "-z"]}
 
 
-def run(command, **options):
+Window = dict[str, float]
+
+
+class Server(Protocol):
+    name: str
+    modes: Modes | None  # None: all
+
+    def add(self, device: int, mode: str, target: str) -> None: ...
+    def remove(self, device: int) -> None: ...
+    def owns(self, executable: str) -> bool: ...
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
     """Runs a short command; a failing one ends the measurement with its output."""
     # A file, not a pipe: servers in the background inherit it, and a pipe would not end before they do.
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=30, **options)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=30,
+                              env=environment)
         output.seek(0)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{output.read().decode()}")
 
 
 class Ours:
-    name = "ublkbench"
-    modes = None  # all
+    modes: Modes | None = None
 
-    def __init__(self, program):
+    def __init__(self, program: str, name: str) -> None:
+        self.name = name
         self.program = os.path.realpath(program)
 
-    def add(self, device, mode, target):
+    def add(self, device: int, mode: str, target: str) -> None:
         spec = f"loop:{target}" if target else "null"
         run([self.program, "add", "-n", str(device), "-m", mode, "-t", spec, "-q", "1", "-d", str(DEVICE_DEPTH),
              *(["--shared-memory", shared_file(device), "--shared-memory-size", str(SHARED_BYTES)]
                if mode == "shmem_zc" else [])])
 
-    def remove(self, device):
+    def remove(self, device: int) -> None:
         run([self.program, "del", "-n", str(device)])
 
-    def owns(self, executable):
+    def owns(self, executable: str) -> bool:
         return executable == self.program
 
 
 class Kublk:
     name = "kublk"
-    modes = KUBLK_MODES
+    modes: Modes | None = KUBLK_MODES
 
-    def __init__(self, program):
+    def __init__(self, program: str) -> None:
         self.program = os.path.realpath(program)
 
-    def add(self, device, mode, target):
+    def add(self, device: int, mode: str, target: str) -> None:
         kind = ["-t", "loop"] if target else ["-t", "null"]
         run([self.program, "add", *kind, "-n", str(device), "-q", "1", "-d", str(DEVICE_DEPTH), *KUBLK_MODES[mode],
              *(["--htlb", shared_file(device)] if mode == "shmem_zc" else []), *([target] if target else [])])
 
-    def remove(self, device):
+    def remove(self, device: int) -> None:
         run([self.program, "del", "-n", str(device)])
 
-    def owns(self, executable):
+    def owns(self, executable: str) -> bool:
         return executable == self.program
 
 
 class Ublksrv:
     name = "ublksrv"
-    modes = UBLKSRV_MODES
+    modes: Modes | None = UBLKSRV_MODES
 
-    def __init__(self, prefix):
+    def __init__(self, prefix: str) -> None:
         """`prefix`: where `make install` put it."""
         self.prefix = pathlib.Path(prefix).resolve()
-        self.folder = next(str(self.prefix / part) for part in ("sbin", "bin") if (self.prefix / part / "ublk").exists())
+        folders = (self.prefix / part for part in ("sbin", "bin"))
+        self.folder = next(str(folder) for folder in folders if (folder / "ublk").exists())
         self.environment = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}",
                             "LD_LIBRARY_PATH": str(self.prefix / "lib")}
 
-    def add(self, device, mode, target):
+    def add(self, device: int, mode: str, target: str) -> None:
         kind = ["-t", "loop", "-f", target] if target else ["-t", "null"]
         run([f"{self.folder}/ublk", "add", *kind, "-n", str(device), "-q", "1", "-d", str(DEVICE_DEPTH),
-             *UBLKSRV_MODES[mode]], env=self.environment)
+             *UBLKSRV_MODES[mode]], self.environment)
 
-    def remove(self, device):
-        run([f"{self.folder}/ublk", "del", "-n", str(device)], env=self.environment)
+    def remove(self, device: int) -> None:
+        run([f"{self.folder}/ublk", "del", "-n", str(device)], self.environment)
 
-    def owns(self, executable):
+    def owns(self, executable: str) -> bool:
         return executable.startswith(str(self.prefix))
 
 
-def shared_file(device):
+def shared_file(device: int) -> str:
     """A file of huge pages that the device's server and client share; made at the first call."""
     folder = pathlib.Path("/run/measure_peers.huge")
     if not folder.exists():
@@ -121,7 +141,7 @@ def shared_file(device):
     return str(file)
 
 
-def process_ids(owns):
+def process_ids(owns: Callable[[str], bool]) -> list[int]:
     """Processes whose program satisfies `owns`."""
     found = []
     for link in glob.glob("/proc/[0-9]*/exe"):
@@ -136,26 +156,26 @@ def process_ids(owns):
 class CpuTime:
     """CPU time of all threads of some processes, from files that are kept open."""
 
-    def __init__(self, pids):
+    def __init__(self, pids: list[int]) -> None:
         self.files = [os.open(path, os.O_RDONLY) for pid in pids for path in glob.glob(f"/proc/{pid}/task/*/schedstat")]
 
-    def read(self):
+    def read(self) -> tuple[int, int]:
         """Nanoseconds on a CPU, and how often a thread was put on one."""
         fields = [os.pread(fd, 100, 0).split() for fd in self.files]
         return sum(int(field[0]) for field in fields), sum(int(field[2]) for field in fields)
 
-    def close(self):
+    def close(self) -> None:
         for fd in self.files:
             os.close(fd)
 
 
-def completed_ios(stat_fd):
+def completed_ios(stat_fd: int) -> int:
     """Reads, writes and discards that the block layer completed."""
     fields = os.pread(stat_fd, 512, 0).split()
     return int(fields[0]) + int(fields[4]) + int(fields[11])
 
 
-def load_command(options, path, depth, shared):
+def load_command(options: argparse.Namespace, path: str, depth: int, shared: str | None) -> list[str]:
     batch = max(depth // 4, 1)
     if options.load == "t/io_uring":
         return [options.load_program, "-p0", "-n1", f"-d{depth}", f"-s{batch}", f"-c{batch}", f"-b{options.bs}",
@@ -171,9 +191,12 @@ def load_command(options, path, depth, shared):
             *(["--buffer-file", shared] if shared else [])]
 
 
-def measure(options, server_ids, device, depth, shared):
-    """The windows of one cell: a list of dictionaries."""
+def measure(options: argparse.Namespace, server_ids: list[int], device: int, depth: int,
+            shared: str | None) -> list[Window]:
+    """The windows of one cell."""
     path = f"/dev/ublkb{device}"
+    # A kernel with mq-deadline built in gives it to devices of one queue: that is not what is compared.
+    pathlib.Path(f"/sys/block/ublkb{device}/queue/scheduler").write_text("none")
     stat_fd = os.open(f"/sys/block/{os.path.basename(path)}/stat", os.O_RDONLY)
     idle = completed_ios(stat_fd)
     load = subprocess.Popen(load_command(options, path, depth, shared), stdout=subprocess.DEVNULL,
@@ -186,7 +209,7 @@ def measure(options, server_ids, device, depth, shared):
     server = CpuTime(server_ids)
     generator = CpuTime([load.pid])
 
-    def snapshot():
+    def snapshot() -> tuple[int, ...]:
         ios, now = completed_ios(stat_fd), time.monotonic_ns()
         return ios, now, *server.read(), *generator.read()
 
@@ -212,7 +235,7 @@ def measure(options, server_ids, device, depth, shared):
     return windows
 
 
-def per_io(before, after, shift):
+def per_io(before: tuple[int, ...], after: tuple[int, ...], shift: int) -> Window:
     ios, elapsed_ns, server_ns, server_turns, load_ns, load_turns = (b - a for a, b in zip(before, after))
     count = max(ios, 1) << shift
     # One CPU that is never idle: all that ran in the window is the window's length.
@@ -221,7 +244,7 @@ def per_io(before, after, shift):
             "load_turns": load_turns / max(ios, 1)}
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ours", action="append", default=[], metavar="[NAME=]PROGRAM")
     parser.add_argument("--kublk", metavar="PROGRAM")
@@ -239,14 +262,12 @@ def parse_arguments(argv):
     return options
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     options = parse_arguments(argv)
-    servers = []
+    servers: list[Server] = []
     for spec in options.ours:
         name, _, program = spec.rpartition("=")
-        server = Ours(program)
-        server.name = name or server.name
-        servers.append(server)
+        servers.append(Ours(program, name or "ublkbench"))
     if options.kublk:
         servers.append(Kublk(options.kublk))
     if options.ublksrv:
@@ -259,10 +280,10 @@ def main(argv):
     return 0
 
 
-def modes_cells(options, servers, order, mode):
+def modes_cells(options: argparse.Namespace, servers: list[Server], order: random.Random, mode: str) -> None:
     """All depths of one mode; each server's device exists only while this mode is measured."""
     servers = [server for server in servers if server.modes is None or mode in server.modes]
-    owned = {}
+    owned: dict[int, list[int]] = {}
     for device, server in enumerate(servers):
         if options.target:
             continue  # one backing device cannot be held by several servers
@@ -284,7 +305,7 @@ def modes_cells(options, servers, order, mode):
             server.remove(device)
 
 
-def start(server, device, mode, target, owned):
+def start(server: Server, device: int, mode: str, target: str, owned: dict[int, list[int]]) -> None:
     """Adds a device; notes which processes came with it."""
     before = set(process_ids(server.owns))
     server.add(device, mode, target)

@@ -6,13 +6,16 @@ import json
 import statistics
 import sys
 
+Window = dict[str, float]
+Servers = dict[str, list[Window]]
+
 OURS = "ublkbench"
 COLUMNS = {"server_ins": "server", "total_ins": "total"}
 
 
-def read_cells(path):
-    """{(mode, qd): {server: [window, ...]}}, in the order of the file, depths ascending."""
-    cells = {}
+def read_cells(path: str) -> dict[tuple[str, int], Servers]:
+    """By mode and queue depth: in the order of the file, depths ascending."""
+    cells: dict[tuple[str, int], Servers] = {}
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             window = json.loads(line)
@@ -22,12 +25,12 @@ def read_cells(path):
     return dict(sorted(cells.items(), key=lambda cell: (modes.index(cell[0][0]), cell[0][1])))
 
 
-def spread(windows, key):
+def spread(windows: list[Window], key: str) -> str:
     values = [window[key] for window in windows]
     return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
 
 
-def verdict(servers, key):
+def verdict(servers: Servers, key: str) -> str:
     """How far ours is below the best peer; "clear" if our highest window is below the peer's lowest."""
     ours = [window[key] for window in servers[OURS]]
     peers = {name: [window[key] for window in windows] for name, windows in servers.items() if name != OURS}
@@ -37,7 +40,7 @@ def verdict(servers, key):
     return f"{gain:+.1f} %" + ("" if clear else " (ranges overlap)" if gain > 0 else " (not lower)")
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     cells = read_cells(argv[1])
     names = list(dict.fromkeys(name for servers in cells.values() for name in sorted(servers)))
     names.sort(key=lambda name: (name != OURS, name))

@@ -3,7 +3,10 @@
 
 readonly exit_usage=2 exit_environment=5 exit_timeout=124 exit_guest_died=125
 
-say() { printf 'vm: %s\n' "$*" >&2; }
+say() {
+  [[ -z ${progress_pid:-} ]] || clear_progress_line
+  printf 'vm: %s\n' "$*" >&2
+}
 
 die() {
   local code=$1
@@ -28,8 +31,10 @@ need_host_packages() {
   is_root || die "$exit_environment" "missing on this machine; as root: apt-get update && $install"
   say "installing ${missing[*]} (apt-get)"
   local log
+  start_progress say_at "installing ${missing[*]}"
   log=$({ apt-get update && DEBIAN_FRONTEND=noninteractive $install; } 2>&1) ||
     die "$exit_environment" "'apt-get update && $install' failed: $(tail -n 3 <<<"$log")"
+  stop_progress
 }
 
 # run_locked NAME COMMAND...: one process at a time makes a part of the cache; the others wait for it.
@@ -41,7 +46,9 @@ run_locked() {
   exec {fd}>"$lock"
   if ! flock -n "$fd"; then
     say "waiting for another scripts/vm that is preparing the same thing ($lock)"
+    start_progress say_at "waiting for another scripts/vm"
     flock "$fd"
+    stop_progress
   fi
   "$@"
   exec {fd}>&-

@@ -4,9 +4,10 @@
 import json
 import socket
 import sys
+import typing
 
 
-def command(stream, name, **arguments):
+def command(stream: typing.TextIO, name: str, **arguments: object) -> None:
     """Sends one command and waits for its answer; events are passed over."""
     stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
     stream.flush()
@@ -19,7 +20,7 @@ def command(stream, name, **arguments):
     sys.exit(f"{name}: QEMU has hung up")
 
 
-def main():
+def main() -> None:
     control = socket.socket(socket.AF_UNIX)
     control.settimeout(600)
     control.connect("/run/vm/sock/qmp")

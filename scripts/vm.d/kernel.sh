@@ -15,8 +15,18 @@ guest_apt() {
 
 update_lists() {
   say "reading the package lists for kernels"
+  start_progress say_at "reading the package lists"
   guest_apt apt-get -q update >"$cache/apt.log" 2>&1 ||
     die "$exit_environment" "apt-get update failed: $(tail -n 3 "$cache/apt.log")"
+  stop_progress
+}
+
+# download_packages NAME...: into $cache/apt/archives.
+download_packages() {
+  start_progress say_at "downloading $*"
+  guest_apt apt-get -q download "$@" >"$cache/apt.log" 2>&1 ||
+    die "$exit_environment" "download of $* failed: $(tail -n 3 "$cache/apt.log")"
+  stop_progress
 }
 
 # Prints the newest kernel image package whose version begins with $1, in flavour $2 (cloud-amd64 or amd64).
@@ -51,8 +61,7 @@ unpack_image() {
     grep -E '^linux-(image|binary|modules|base)-[0-9]')
   [[ ${#parts[@]} -gt 0 ]] || die "$exit_environment" "apt does not know $package"
   say "fetching ${package#linux-image-}"
-  guest_apt apt-get -q download "${parts[@]}" >"$cache/apt.log" 2>&1 ||
-    die "$exit_environment" "download of ${parts[*]} failed: $(tail -n 3 "$cache/apt.log")"
+  download_packages "${parts[@]}"
   rm -rf "$cache"/kernels/new.?????? # of a run that was killed here
   temporary=$(mktemp -d "$cache/kernels/new.XXXXXX")
   local part
@@ -123,13 +132,18 @@ make_debian_kernel() {
   echo "${kernel##*/}" >"$alias"
 }
 
+# Whether --kernel names one of Debian's, not a file of the caller's.
+is_debian_kernel() { [[ -z $1 || $1 =~ ^[0-9]+\.[^/]*$ ]]; }
+
+kernel_alias() { printf '%s' "$cache/kernels/alias/${1:-default}"; }
+
 # Makes the kernel that --kernel names if it is not there.  Sets $kernel (a folder) and $kernel_release.
 prepare_kernel() {
   local wanted=$1 alias
-  if [[ -n $wanted && ! $wanted =~ ^[0-9]+\.[^/]*$ ]]; then
+  if ! is_debian_kernel "$wanted"; then
     prepare_own_kernel "$wanted"
   else
-    alias=$cache/kernels/alias/${wanted:-default}
+    alias=$(kernel_alias "$wanted")
     [[ -e $alias ]] || run_locked kernels make_debian_kernel "$wanted" "$alias"
     kernel=$cache/kernels/$(<"$alias")
   fi

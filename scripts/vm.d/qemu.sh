@@ -145,8 +145,9 @@ set_machine() {
   machine+=(-append "$arguments${append:+ $append}")
 }
 
-# Boots once.  Sets $verdict (vm-pipe's word), $verdict_code and $phase (booting or started).
+# Boots once.  Sets $verdict (vm-pipe's word), $verdict_code, $phase (booting or started) and notes the times.
 boot_once() {
+  local start_s=$SECONDS booted_s
   local -a options=(-r "$run_dir/result" -l "$run_dir/qemu.log" -b "$boot_seconds") kvm=()
   helpers=()
   rm -f "$run_dir"/sock/* "$run_dir/result"
@@ -169,8 +170,9 @@ boot_once() {
   while kill -0 $pipe_pid 2>/dev/null; do wait $pipe_pid || true; done
   pipe_pid=
   end_helpers
-  read -r verdict verdict_code phase <"$run_dir/result" ||
+  read -r verdict verdict_code phase booted_s <"$run_dir/result" ||
     die "$exit_environment" "the host side of the guest's pipe failed"
+  steps+=("boot $booted_s s" "run $((SECONDS - start_s - booted_s)) s")
 }
 
 console_tail() {

@@ -7,8 +7,7 @@ unpack_selftests() {
   [[ -d $target ]] && return
   update_lists
   say "fetching the source of Linux $series for its ublk selftests"
-  guest_apt apt-get -q download "linux-source-$series" >"$cache/apt.log" 2>&1 ||
-    die "$exit_environment" "download of linux-source-$series failed: $(tail -n 3 "$cache/apt.log")"
+  download_packages "linux-source-$series"
   temporary=$(mktemp -d "$cache/tmp.XXXXXX")
   # The caller asks whether this worked, and then the shell does not end at what fails.
   # shellcheck disable=SC2016 # expanded inside the sandbox

@@ -25,6 +25,7 @@ namespace {
 
 constexpr int qemu_fd = 3;
 constexpr double interrupt_grace_seconds = 3;
+constexpr double notice_seconds = 10;
 constexpr double never = 1e18;
 
 std::atomic<int> signal_seen = 0;
@@ -128,13 +129,16 @@ class Session {
     over_ = true;
     FILE* file = std::fopen(options_.result_path, "w");
     if (file == nullptr) fail(options_.result_path);
-    std::fprintf(file, "%s %d %s\n", verdict, number, started_ ? "started" : "booting");
+    const double boot_seconds = (started_ ? booted_at_ : seconds_now()) - start_;
+    std::fprintf(file, "%s %d %s %.0f\n", verdict, number, started_ ? "started" : "booting",
+                 boot_seconds);
     std::fclose(file);
   }
 
   void handle(const Frame& frame) {
     if (frame.type == FrameType::started) {
       started_ = true;
+      booted_at_ = seconds_now();
       if (options_.interactive) enter_raw_mode();
     } else if (frame.type == FrameType::out || frame.type == FrameType::err) {
       const int fd = frame.type == FrameType::out ? 1 : 2;
@@ -165,6 +169,11 @@ class Session {
   void check_time() {
     const double now = seconds_now();
     if (over_) return;
+    if (!started_ && now >= next_notice_) {
+      std::fprintf(stderr, "vm: the guest boots (%.0f s of %.0f s)\n", now - start_,
+                   options_.boot_deadline - start_);
+      next_notice_ += notice_seconds;
+    }
     if (now > interrupt_deadline_) {
       end("signal", SIGINT);
     } else if (!started_ && now > options_.boot_deadline) {
@@ -202,6 +211,9 @@ class Session {
   }
 
   Options options_;
+  double start_ = seconds_now();
+  double next_notice_ = start_ + notice_seconds;
+  double booted_at_ = never;
   double interrupt_deadline_ = never;
   bool started_ = false;
   bool over_ = false;
