@@ -18,17 +18,20 @@ from .btf import Blob, BtfError
 from .errors import CannotRead, Fault, NoDriver, errno_text
 from .kallsyms import RememberedSymbols, Symbols, TableSymbols
 from .kernel import Kernel, memory_clock_ns
+from .kernel_users import MODULES
 from .memory import Memory
 from .type_finder import TypeFinder
 
 BTF_FOLDER = pathlib.Path("/sys/kernel/btf")
 NO_DRIVER_ADVICE = "load it with 'modprobe ublk_drv'"
+if not hasattr(drgn.Program, "register_type_finder"):
+    raise ImportError(f"version {getattr(drgn, '__version__', '?')} is too old, 0.0.31 will do", name="drgn")
 
 
 def raw_memory(prog: drgn.Program) -> typing.Callable[[int, int], bytes]:
     def fetch(address: int, size: int) -> bytes:
         try:
-            return prog.read(address, size)
+            return bytes(prog.read(address, size))
         except (drgn.FaultError, OSError, ValueError, OverflowError):
             raise Fault(address) from None
     return fetch
@@ -90,7 +93,8 @@ def attach_live(types: str = "auto", btf_path: str | None = None, dwarf_files: l
     vmlinux = read_blob(pathlib.Path(btf_path) if btf_path else BTF_FOLDER / "vmlinux")
     module = BTF_FOLDER / "ublk_drv"
     modules = [read_blob(module, vmlinux)] if module.exists() else []
-    return live(with_btf(raw, memory, symbols, vmlinux, modules, source="live", release=os.uname().release))
+    others = [read_blob(BTF_FOLDER / name, vmlinux) for name in MODULES if (BTF_FOLDER / name).exists()]
+    return live(with_btf(raw, memory, symbols, vmlinux, modules, others, source="live", release=os.uname().release))
 
 
 def open_advice(error: OSError) -> str:
@@ -107,11 +111,11 @@ def live(kernel: Kernel) -> Kernel:
     return kernel
 
 
-def with_btf(raw: drgn.Program, memory: Memory, symbols: RememberedSymbols, vmlinux: Blob, modules: list[Blob], *,
-             source: str, release: str) -> Kernel:
+def with_btf(raw: drgn.Program, memory: Memory, symbols: RememberedSymbols, vmlinux: Blob, modules: list[Blob],
+             others: list[Blob], *, source: str, release: str) -> Kernel:
     assert raw.platform is not None
     prog = over(memory, raw.platform)
-    finder = TypeFinder(prog, vmlinux, modules)
+    finder = TypeFinder(prog, vmlinux, modules, others)
     return Kernel(prog, memory, symbols, source=source, types_from="BTF", release=release, finder=finder)
 
 
@@ -197,8 +201,8 @@ def attach_vmcore(path: str, types: str = "auto", btf_path: str | None = None,
         builtin = kallsyms.BuiltinTables(memory, known[1], path).rows()
         symbols = RememberedSymbols(TableSymbols(builtin))
         if dwarf_files:
-            given = Kernel(given_dwarf(raw.platform, memory, dwarf_files), memory, symbols, source="vmcore", types_from="DWARF",
-                           release=known[0].get("OSRELEASE", "unknown"))
+            given = Kernel(given_dwarf(raw.platform, memory, dwarf_files), memory, symbols, source="vmcore",
+                           types_from="DWARF", release=known[0].get("OSRELEASE", "unknown"))
             return finish_core(given, builtin)
         return core_kernel(raw, memory, symbols, builtin, known[0], path, types, btf_path)
     except (Fault, struct.error, ValueError, IndexError) as error:
@@ -225,10 +229,10 @@ def core_kernel(raw: drgn.Program, memory: Memory, symbols: RememberedSymbols,
             kernel = Kernel(dwarf, memory, symbols, source="vmcore", types_from="DWARF", release=release)
             return finish_core(kernel, builtin)
     vmlinux = read_blob(pathlib.Path(btf_path)) if btf_path else blob_in_memory(memory, symbols)
-    first = with_btf(raw, memory, symbols, vmlinux, [], source="vmcore", release=release)
-    driver = modules.btf_of_module(first, "ublk_drv")
-    blobs = [checked_blob(driver, "ublk_drv", vmlinux)] if driver else []
-    kernel = with_btf(raw, memory, symbols, vmlinux, blobs, source="vmcore", release=release)
+    first = with_btf(raw, memory, symbols, vmlinux, [], [], source="vmcore", release=release)
+    blobs, others = ([checked_blob(data, name, vmlinux) for name in names
+                      if (data := modules.btf_of_module(first, name))] for names in (("ublk_drv",), MODULES))
+    kernel = with_btf(raw, memory, symbols, vmlinux, blobs, others, source="vmcore", release=release)
     return finish_core(kernel, builtin)
 
 

@@ -7,56 +7,54 @@ import typing
 
 from . import constants as c
 from .bulk import Columns, scattered
-from .document import Json, hexadecimal
+from .document import hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .layout import View
 from .memory import bitmap
+from .model_device import Client, Disk, References, Request, RequestQueue
 
 
-def percpu_ref(view: View, path: str) -> Json:
+def percpu_ref(view: View, path: str) -> References:
     """A percpu_ref: its count is exact only in atomic mode."""
     pointer = view.get(f"{path}.percpu_count_ptr")
     if pointer is None:
-        return {"dead": None, "atomic": None, "count": None}
+        return References()
     data = view.get(f"{path}.data")
     atomic, count = bool(pointer & c.PERCPU_REF_ATOMIC), None
     if atomic and data:
         count = view.kernel.view("percpu_ref_data", data).get("count.counter")
         if count is not None and count < 0:
             count += 1 << 63  # while the switch to atomic mode runs the count has a bias
-    return {"dead": bool(pointer & c.PERCPU_REF_DEAD), "atomic": atomic, "count": count}
+    return References(bool(pointer & c.PERCPU_REF_DEAD), atomic, count)
 
 
-def disk(kernel: Kernel, view: View) -> Json:
+def disk(kernel: Kernel, view: View) -> Disk:
     queue = view.follow("queue", "request_queue")
     part0 = view.follow("part0", "block_device")
-    result: Json = {
-        "name": view.text("disk_name"), "address": hexadecimal(view.address),
-        "state": c.DISK_STATE.names(view.get("state")),
-        "sectors": part0.get("bd_nr_sectors") if part0 else None,
-        "openers": part0.get("bd_openers.counter") if part0 else None,
-        "open_mutex_owner": mutex_owner(view, "open_mutex"),
-    }
-    if queue:
-        result["queue"] = request_queue(kernel, queue)
-    return result
+    return Disk(
+        name=view.text("disk_name"), address=view.address, state=c.DISK_STATE.names(view.get("state")),
+        sectors=part0.get("bd_nr_sectors") if part0 else None,
+        openers=part0.get("bd_openers.counter") if part0 else None,
+        open_mutex=view.place("open_mutex") if view.has("open_mutex") else None,
+        open_mutex_owner=mutex_owner(view, "open_mutex"), queue=request_queue(kernel, queue) if queue else None)
 
 
-def request_queue(kernel: Kernel, queue: View) -> Json:
-    flags = queue.get("queue_flags") or 0
-    requeued = kernel.attempt("requeue list", lambda: requeue_list(kernel, queue), [])
-    return {
-        "address": hexadecimal(queue.address),
-        "flags": kernel.bits("QUEUE_FLAG_DYING", flags, "QUEUE_FLAG_"),
-        "freeze_depth": queue.get("mq_freeze_depth"),
-        "quiesce_depth": queue.get("quiesce_depth"),
-        "usage": percpu_ref(queue, "q_usage_counter"),
-        "elevator": elevator(queue),
-        "requeued": [hexadecimal(address) for address in requeued],
-        "requeue_work_pending": work_pending(queue, "requeue_work.work.data"),
-        "timeout_jiffies": queue.get("rq_timeout"),
-    }
+def request_queue(kernel: Kernel, queue: View) -> RequestQueue:
+    return RequestQueue(
+        address=queue.address, flags=kernel.bits("QUEUE_FLAG_DYING", queue.get("queue_flags") or 0, "QUEUE_FLAG_"),
+        freeze_depth=queue.get("mq_freeze_depth"), quiesce_depth=queue.get("quiesce_depth"),
+        usage=percpu_ref(queue, "q_usage_counter"), elevator=elevator(queue),
+        requeued=kernel.attempt("requeue list", lambda: requeue_list(kernel, queue), []),
+        requeue_work_pending=work_pending(queue, "requeue_work.work.data"), timeout_jiffies=queue.get("rq_timeout"),
+        freeze_waiters=kernel.added("who waits for a frozen queue", lambda: freeze_waiters(kernel, queue)))
+
+
+def freeze_waiters(kernel: Kernel, queue: View) -> list[int]:
+    """Tasks that freeze the queue, and tasks that wait until it is thawed, wait in the same place."""
+    entries = (kernel.container("wait_queue_entry", "entry", node)
+               for node in kernel.memory.list_nodes(queue.place("mq_freeze_wq.head")))
+    return [task for entry in entries if (task := entry.get("private"))]
 
 
 def elevator(queue: View) -> str | None:
@@ -73,18 +71,18 @@ def work_pending(view: View, path: str) -> bool | None:
 
 def requeue_list(kernel: Kernel, queue: View) -> list[int]:
     """Requests that wait for the requeue work; those for the flush machinery are on a second list."""
-    result = []
+    result: list[int] = []
     for member in ("requeue_list", "flush_list"):
         if queue.has(member):
-            for node in kernel.memory.list_nodes(queue.place(member)):
-                result.append(kernel.container("request", "queuelist", node).address)
+            result += [kernel.container("request", "queuelist", node).address
+                       for node in kernel.memory.list_nodes(queue.place(member))]
     return result
 
 
-def mutex_owner(view: View, path: str) -> str | None:
+def mutex_owner(view: View, path: str) -> int | None:
     """Address of the task that holds a mutex."""
     word = view.get(f"{path}.owner.counter")
-    return hexadecimal(c.mutex_task(word) or None) if word else None
+    return c.mutex_task(word) or None if word else None
 
 
 class Tags:
@@ -151,20 +149,16 @@ class Requests:
         value = row["state"]
         return "?" if value is None else self.states.get(value, f"unknown ({value})")
 
-    def json(self, address: int, row: dict[str, int | None]) -> Json:
+    def decode(self, address: int, row: dict[str, int | None]) -> Request:
         operation = (row["cmd_flags"] or 0) & c.REQ_OP_MASK
-        age = self.age(row)
-        return {
-            "address": hexadecimal(address), "tag": row["tag"], "internal_tag": row["internal_tag"],
-            "state": self.state(row), "op": self.operations.get(operation, f"unknown ({operation})"),
-            "cmd_flags": hexadecimal(row["cmd_flags"]),
-            "cmd_flag_names": self.kernel.bits("__REQ_SYNC", (row["cmd_flags"] or 0) & ~c.REQ_OP_MASK, "__REQ_"),
-            "rq_flags": self.kernel.bits("__RQF_STARTED", row["rq_flags"] or 0, "__RQF_"),
-            "sector": row["sector"], "bytes": row["bytes"], "ref": row["ref"],
-            "start_time_ns": row["start_time_ns"], "deadline_jiffies": row["deadline"],
-            "age_ns": age, "age_jiffies": self.age_jiffies(row),
-            "client": self.kernel.attempt(f"client of request {address:#x}", lambda: client(self.kernel, row["bio"])),
-        }
+        return Request(
+            address=address, tag=row["tag"], internal_tag=row["internal_tag"], state=self.state(row),
+            op=self.operations.get(operation, f"unknown ({operation})"), cmd_flags=row["cmd_flags"],
+            cmd_flag_names=self.kernel.bits("__REQ_SYNC", (row["cmd_flags"] or 0) & ~c.REQ_OP_MASK, "__REQ_"),
+            rq_flags=self.kernel.bits("__RQF_STARTED", row["rq_flags"] or 0, "__RQF_"),
+            sector=row["sector"], bytes=row["bytes"], ref=row["ref"], start_time_ns=row["start_time_ns"],
+            deadline_jiffies=row["deadline"], age_ns=self.age(row), age_jiffies=self.age_jiffies(row),
+            client=self.kernel.attempt(f"client of request {address:#x}", lambda: client(self.kernel, row["bio"])))
 
     def age(self, row: dict[str, int | None]) -> int | None:
         """Since the request was allocated. Zero start time: the queue takes no times (iostats is off)."""
@@ -178,20 +172,18 @@ class Requests:
         return self.jiffies - (row["deadline"] - row["timeout"])
 
 
-def client(kernel: Kernel, bio: int | None) -> Json | None:
+def client(kernel: Kernel, bio: int | None) -> Client | None:
     """Who waits for a request, read from the end of its first bio. Only the common ends are known."""
     if not bio:
         return None
     view = kernel.view("bio", bio)
     end, private = view.get("bi_end_io"), view.get("bi_private")
     symbol = kernel.symbol(end)
-    result: Json = {"bi_end_io": str(symbol).split("+")[0] if symbol else hexadecimal(end), "task": None}
+    result = Client(str(symbol).split("+")[0] if symbol else hexadecimal(end), None)
     try:
-        task = client_task(kernel, view, end, private)
+        result.task = client_task(kernel, view, end, private)
     except (Fault, LookupError) as error:
         kernel.errors.append(f"client of bio {bio:#x}: {error}")
-        task = None
-    result["task"] = hexadecimal(task)
     return result
 
 

@@ -60,8 +60,8 @@ class Blob:
         self.data = data
         self.name = name
         self.base = base
-        self.first_id = base.end_id if base else 1
-        self.first_string = base.first_string + base.string_length if base else 0
+        self.first_id: int = base.end_id if base else 1
+        self.first_string: int = base.first_string + base.string_length if base else 0
         self._read_header()
         self._index()
         self._ids_by_name: dict[str, list[int]] = {}
@@ -82,7 +82,7 @@ class Blob:
             raise self._fail(f"header length {header} is out of range")
         self.types = header + type_offset
         self.types_end = self.types + type_length
-        self.strings = header + string_offset
+        self.strings: int = header + string_offset
         self.string_length = string_length
         if self.types_end > len(self.data) or self.strings + string_length > len(self.data):
             raise self._fail(f"truncated: sections end at {max(self.types_end, self.strings + string_length)}, "

@@ -13,15 +13,17 @@ import typing
 
 from . import VERSION, errors
 from .btf import BtfError
-from .document import Json
+from .document import to_json
 from .errors import BadUsage, DumpError
 from .facts import Limits
+from .model import Dump, Severity
 
 if typing.TYPE_CHECKING:
     from .kernel import Kernel
+    from .recording import Recorder
 
-_EPILOG = """exit codes: 0 nothing is stuck; 1 something is, the verdict says what; 2 usage; 3 the kernel's memory or types
-cannot be read; 4 partial (the end of the dump says what is missing); 5 no ublk driver
+_EPILOG = """exit codes: 0 nothing is stuck; 1 something is, the verdict says what; 2 usage; 3 the kernel's memory or
+types cannot be read; 4 partial (the end of the dump says what is missing); 5 no ublk driver
 
 ublk-dump reads memory and opens no ublk device, so it returns on a machine where everything else hangs."""
 
@@ -51,7 +53,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     source.add_argument("--replay", metavar="FILE", help="look at a recording")
     parser.add_argument("-n", "--dev", type=int, metavar="N", help="only the device with this number")
     parser.add_argument("--json", action="store_true", help="the whole dump as JSON")
-    parser.add_argument("--record", metavar="FILE", help="keep what was read, for --replay and for bug reports")
+    parser.add_argument("--record", metavar="FILE", help="keep what was read, for --replay and for bug reports (takes "
+                        "types from BTF)")
     parser.add_argument("--watch", action="store_true", help="report when something gets stuck, or gets going again")
     parser.add_argument("--interval", type=positive, default=None, metavar="S",
                         help="between the two samples (0.5), or with --watch between looks (5)")
@@ -75,7 +78,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         raise BadUsage("parse", "the command line", "--dwarf and --btf are both given", "types come from one of them")
     if options.record and options.replay:
         raise BadUsage("parse", "the command line", "a recording is not recorded again", "copy the file")
+    if options.record and (options.dwarf or options.types == "dwarf"):
+        raise BadUsage("parse", "the command line", "a recording has its types from BTF, not from DWARF",
+                       "leave --dwarf and --types away, or --record")
     if options.record:  # said before the dump, not instead of it
+        options.types = "btf"
         folder = os.path.dirname(os.path.realpath(options.record))
         if not os.access(folder, os.W_OK):
             raise BadUsage("write", options.record, f"{folder} is not a folder that can be written to", "name another")
@@ -86,30 +93,41 @@ def limits(options: argparse.Namespace) -> Limits:
     return Limits(int(options.age * 1e9), int(max(options.slow, options.age) * 1e9))
 
 
-def look(kernel: Kernel, options: argparse.Namespace) -> Json:
+def look(kernel: Kernel, options: argparse.Namespace) -> Dump:
     """Samples a kernel and judges."""
     from .dump import take
     from .recording import Recorder
     from .verdict import judge
 
-    recorder = Recorder(kernel) if options.record else None
+    recorder = Recorder(kernel) if options.record and kernel.finder else None
     count = 1 if kernel.source == "vmcore" else options.samples
-    taken: list[Json] = []
+    taken: list[Dump] = []
     for number in range(count):
         if number:
             time.sleep(0.5 if options.interval is None or options.watch else options.interval)
             kernel.memory.forget()
             kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        document, stacks = take(kernel, options.all_tags)
-        taken.append(document)
+        dump, stacks = take(kernel, options.all_tags)
+        taken.append(dump)
         if recorder:
             recorder.add(stacks)
-    if recorder:
-        recorder.write(options.record)
+    if options.record:
+        taken[-1].errors += keep(recorder, options.record)
     return judge(taken[-1], taken[0] if count > 1 else None, limits(options))
 
 
-def replay(options: argparse.Namespace) -> Json:
+def keep(recorder: Recorder | None, path: str) -> list[str]:
+    """Why there is no recording; that is no reason to keep the verdict back."""
+    if recorder is None:
+        return [f"no recording in {path}: this kernel has no BTF"]
+    try:
+        recorder.write(path)
+    except errors.CannotRead as error:
+        return [f"no recording: {error}"]
+    return []
+
+
+def replay(options: argparse.Namespace) -> Dump:
     from .dump import take
     from .recording import Replay
     from .verdict import judge
@@ -130,41 +148,66 @@ def attach(options: argparse.Namespace) -> Kernel:
     return attaching.attach_live(options.types, options.btf, options.dwarf)
 
 
-def document_of(options: argparse.Namespace) -> Json:
+def attach_for(options: argparse.Namespace) -> Kernel:
+    """With --record by BTF; on a kernel that has only DWARF a verdict without a recording is better than none."""
+    try:
+        return attach(options)
+    except errors.CannotRead:
+        if not options.record:
+            raise
+        try:
+            return attach(argparse.Namespace(**{**vars(options), "types": "dwarf"}))
+        except errors.CannotRead:
+            pass
+        raise
+
+
+def dump_of(options: argparse.Namespace) -> Dump:
     if options.replay:
         return replay(options)
     try:
-        kernel = attach(options)
-    except errors.CannotRead as error:
-        from .fallback import without_memory
-
-        if options.vmcore or options.btf or options.record:
+        kernel = attach_for(options)
+    except (errors.CannotRead, ImportError) as error:
+        reason = no_drgn(error) if isinstance(error, ImportError) else "" if options.btf else str(error)
+        dump = without_memory(options, reason) if reason and not options.vmcore else None
+        if dump is None:
             raise
-        document = without_memory(str(error), options.dev)
-        if document is None:
-            raise
-        return document
+        return dump
     return look(kernel, options)
 
 
-def narrow(document: Json, options: argparse.Namespace) -> None:
+def without_memory(options: argparse.Namespace, reason: str) -> Dump | None:
+    from . import fallback
+
+    dump = fallback.without_memory(reason, options.dev)
+    if dump and options.record:
+        dump.errors.append(f"no recording in {options.record}: there is no memory to record")
+    return dump
+
+
+def no_drgn(error: ImportError) -> str:
+    return f"import {error.name}: {error}: install the package python3-drgn"
+
+
+def narrow(dump: Dump, options: argparse.Namespace) -> None:
     """Leaves one device. All are read, since one may wait for another."""
     from .verdict import only_device
 
-    if options.dev is None or document["source"]["access"] != "memory":
+    if options.dev is None or dump.source.access != "memory":
         return
-    if all(device["id"] != options.dev for device in document["devices"]) and not document["errors"]:
+    if all(device.id != options.dev for device in dump.devices) and not dump.errors:
         raise BadUsage("find", f"ublk device {options.dev}", "there is none", "ublk-dump without --dev shows all")
-    only_device(document, options.dev)
+    only_device(dump, options.dev)
 
 
-def show(document: Json, options: argparse.Namespace) -> None:
+def show(dump: Dump, options: argparse.Namespace) -> None:
     if options.json:
-        print(json.dumps(document))  # without indentation, and in one piece, C does it: a device can have 8 x 4096 tags
+        # Without indentation, and in one piece, C does it: a device can have 8 x 4096 tags.
+        print(json.dumps(to_json(dump)))
     else:
         from .text import render
 
-        sys.stdout.write(render(document))
+        sys.stdout.write(render(dump))
     sys.stdout.flush()
 
 
@@ -176,13 +219,13 @@ def watch(options: argparse.Namespace) -> int:
         gc.collect()
         kernel.memory.forget()
         kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        document = look(kernel, options)
-        narrow(document, options)
-        now = sorted({(row["code"], row["device"]) for row in document["findings"]
-                      if row["severity"] in ("defect", "hang")}, key=str)
+        dump = look(kernel, options)
+        narrow(dump, options)
+        now = sorted({(row.code, row.device) for row in dump.findings
+                      if row.severity in (Severity.DEFECT, Severity.HANG)}, key=str)
         if now != said:
             if now or said is not None or not options.json:
-                show(document, options)
+                show(dump, options)
             said = now
         time.sleep(5 if options.interval is None else options.interval)
 
@@ -193,10 +236,10 @@ def main(program: str, arguments: list[str]) -> int:
         options = parse(arguments)
         if options.watch:
             return watch(options)
-        document = document_of(options)
-        narrow(document, options)
-        show(document, options)
-        return int(document["verdict"]["exit_code"])
+        dump = dump_of(options)
+        narrow(dump, options)
+        show(dump, options)
+        return dump.verdict.exit_code
     except DumpError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
@@ -209,7 +252,7 @@ def main(program: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except ImportError as error:
-        print(f"{program}: import {error.name}: {error}: install the package python3-drgn", file=sys.stderr)
+        print(f"{program}: {no_drgn(error)}", file=sys.stderr)
         return errors.EXIT_CANNOT_READ
     except MemoryError:
         print(f"{program}: read memory: out of memory: take fewer devices with --dev", file=sys.stderr)

@@ -94,6 +94,9 @@ TASK_FLAGS = Flags(
     Bit(PF_KTHREAD, "KTHREAD"))
 PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE = 0x00080000, 0x00100000  # PR_SET_IO_FLUSHER sets both
 MUTEX_FLAGS = 7
+POLICIES = {0: "NORMAL", 1: "FIFO", 2: "RR", 3: "BATCH", 5: "IDLE", 6: "DEADLINE", 7: "EXT"}
+# include/linux/sched/jobctl.h, include/linux/sched/signal.h
+JOBCTL_STOP_SIGMASK, SIGNAL_GROUP_EXIT = 0xFFFF, 4
 
 
 def mutex_task(owner: int) -> int:

@@ -6,19 +6,19 @@ from __future__ import annotations
 import typing
 
 from . import constants as c
-from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
 from .layout import View
+from .model_task import Command, Workers
 from .openers import Files
 from .tasks import Task, TaskTable
 
 _WORKERS_MAX = 10_000
 
 
-def in_flight(kernel: Kernel, tasks: TaskTable, files: Files) -> list[Json]:
+def in_flight(kernel: Kernel, tasks: TaskTable, files: Files) -> list[Command]:
     """Control commands with their worker. A command that runs in its issuer's own context is not among them."""
-    result: list[Json] = []
+    result: list[Command] = []
     seen: set[int] = set()
     for task in list(tasks.by_address.values()):
         if not task["io_uring"] or task["flags"] & c.PF_IO_WORKER or task["io_uring"] in seen:
@@ -28,23 +28,22 @@ def in_flight(kernel: Kernel, tasks: TaskTable, files: Files) -> list[Json]:
     return result
 
 
-def of_task(kernel: Kernel, tasks: TaskTable, files: Files, task: Task) -> list[Json]:
+def of_task(kernel: Kernel, tasks: TaskTable, files: Files, task: Task) -> list[Command]:
     wq = kernel.view("io_uring_task", task["io_uring"]).follow("io_wq", "io_wq")
     if wq is None:
         return []
     result = []
     for account in accounts(wq):
-        for worker in workers(kernel, account):
-            work = worker.get("cur_work")
-            command = decode(kernel, files, work) if work else None
-            if command:
-                thread = tasks.get(worker.get("task") or 0)
-                result.append({**command, "worker": hexadecimal(thread.address) if thread else None,
-                               "issuer": hexadecimal(task.address), "queued": False})
-        for work in queued(kernel, account):
+        pool: Workers | None = kernel.added("workers of io-wq", lambda: Workers(account.get("nr_workers"),
+                                                                                account.get("max_workers")))
+        found: list[tuple[View | None, int]] = [(worker, work) for worker in workers(kernel, account)
+                                                if (work := worker.get("cur_work"))]
+        found += [(None, work) for work in queued(kernel, account)]
+        for worker, work in found:
             command = decode(kernel, files, work)
             if command:
-                result.append({**command, "worker": None, "issuer": hexadecimal(task.address), "queued": True})
+                thread = tasks.get(worker.get("task") or 0) if worker else None
+                result.append(Command(*command, thread.address if thread else None, task.address, worker is None, pool))
     return result
 
 
@@ -68,8 +67,8 @@ def queued(kernel: Kernel, account: View) -> typing.Iterator[int]:
         yield node - node_offset
 
 
-def decode(kernel: Kernel, files: Files, work: int) -> Json | None:
-    """The control command in a piece of work, or None if it is something else."""
+def decode(kernel: Kernel, files: Files, work: int) -> tuple[str, int | None, int | None] | None:
+    """Name, device and ring of the control command in a piece of work, or None if it is something else."""
     try:
         request = kernel.container("io_kiocb", "work", work)
         if files.kind(request.need("file")) != "ublk_ctl_fops":
@@ -77,8 +76,7 @@ def decode(kernel: Kernel, files: Files, work: int) -> Json | None:
         command = kernel.view("io_uring_cmd", request.address)
         number = command.need("cmd_op") & 0xFF
         header = kernel.view("ublksrv_ctrl_cmd", sqe_payload(kernel, command))
-        return {"command": c.CONTROL_COMMANDS.get(number, f"unknown ({number:#x})"), "device": header.get("dev_id"),
-                "ring": hexadecimal(request.get("ctx"))}
+        return (c.CONTROL_COMMANDS.get(number, f"unknown ({number:#x})"), header.get("dev_id"), request.get("ctx"))
     except Fault:
         return None
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-import typing
+import functools
 
 from . import block
 from . import constants as c
-from .document import Json, hexadecimal
+from .document import Json
 from .kernel import Kernel
 from .layout import View
+from .model_device import Device, DeviceBooleans, Disk, Queue
+from .model_task import ControlMutex
 from .queue_io import QueueReader
 from .xarray import entries
 
@@ -40,30 +42,26 @@ def number(device: View) -> int:
     return device.need("ub_number")
 
 
-def decode(kernel: Kernel, device: View, all_tags: bool) -> Json:
-    """One device as JSON, without rings, tasks and openers (see dump.py)."""
+def decode(kernel: Kernel, device: View, all_tags: bool) -> Device:
+    """One device, without rings, tasks and openers (see dump.py)."""
     info = {name: device.get(f"dev_info.{name}") for name in _INFO if device.has(f"dev_info.{name}")}
     flags, state = device.get("dev_info.flags"), device.get("dev_info.state")
-    bits = device.get("state")
-    result: Json = {
-        "id": number(device), "address": hexadecimal(device.address),
-        "state": c.DEVICE_STATES.get(state if state is not None else -1, f"unknown ({state})"),
-        "state_bits": c.DEVICE_STATE_BITS.names(bits), "state_bits_raw": hexadecimal(bits),
-        "flags": c.DEVICE_FLAGS.names(flags), "flags_raw": hexadecimal(flags), "info": info,
-        "booleans": {name: device.flag(name) for name in ("canceling", "unprivileged_daemons", "block_open")},
-        "nr_queue_ready": device.get("nr_queue_ready"), "ublksrv_tgid": device.get("ublksrv_tgid"),
-        "ch_file": hexadecimal(device.get("ch_file")),
-        "exit_work_pending": block.work_pending(device, "exit_work.work.data"),
-        "partition_scan_pending": block.work_pending(device, "partition_scan_work.data"),
-        "mutex_owner": block.mutex_owner(device, "mutex"),
-        "cancel_mutex_owner": block.mutex_owner(device, "cancel_mutex"),
-        "params": kernel.attempt("parameters", lambda: params(device), None),
-        "references": device.get("cdev_dev.kobj.kref.refcount.refs.counter"),
-    }
-    gendisk = device.follow("ub_disk", "gendisk")
-    result["disk"] = kernel.attempt("disk", lambda: block.disk(kernel, gendisk)) if gendisk else None
-    result["queues"] = decode_queues(kernel, device, result, all_tags)
-    return result
+    bits, gendisk = device.get("state"), device.follow("ub_disk", "gendisk")
+    disk = kernel.attempt("disk", functools.partial(block.disk, kernel, gendisk)) if gendisk else None
+    return Device(
+        id=number(device), address=device.address,
+        state=c.DEVICE_STATES.get(state if state is not None else -1, f"unknown ({state})"),
+        state_bits=c.DEVICE_STATE_BITS.names(bits), state_bits_raw=bits,
+        flags=c.DEVICE_FLAGS.names(flags), flags_raw=flags, info=info,
+        booleans=DeviceBooleans(*map(device.flag, ("canceling", "unprivileged_daemons", "block_open"))),
+        nr_queue_ready=device.get("nr_queue_ready"), ublksrv_tgid=device.get("ublksrv_tgid"),
+        ch_file=device.get("ch_file"),
+        exit_work_pending=block.work_pending(device, "exit_work.work.data"),
+        partition_scan_pending=block.work_pending(device, "partition_scan_work.data"),
+        mutex_owner=block.mutex_owner(device, "mutex"), cancel_mutex_owner=block.mutex_owner(device, "cancel_mutex"),
+        params=kernel.attempt("parameters", lambda: params(device)),
+        references=device.get("cdev_dev.kobj.kref.refcount.refs.counter"), disk=disk,
+        queues=decode_queues(kernel, device, info.get("nr_hw_queues") or 0, disk, all_tags))
 
 
 def params(device: View) -> Json:
@@ -99,27 +97,26 @@ def hctxs_of(kernel: Kernel, device: View, count: int) -> list[View | None]:
     return [kernel.view("blk_mq_hw_ctx", address) if address else None for address in found]
 
 
-def decode_queues(kernel: Kernel, device: View, decoded: Json, all_tags: bool) -> list[Json]:
-    count = int(decoded["info"].get("nr_hw_queues") or 0)
+def decode_queues(kernel: Kernel, device: View, count: int, disk: Disk | None, all_tags: bool) -> list[Queue]:
     if count > _QUEUES_MAX:
         raise ValueError(f"it claims {count} queues")
     addresses = kernel.attempt("queues", lambda: queue_addresses(kernel, device, count), [])
     tags = kernel.attempt("tag sets", lambda: tags_of(kernel, device, count), [None] * count)
     hctxs = kernel.attempt("hardware queues", lambda: hctxs_of(kernel, device, count), [None] * count)
-    requeued = set(((decoded["disk"] or {}).get("queue") or {}).get("requeued", ()))
+    requeued = set(disk.queue.requeued if disk and disk.queue else ())
     reader = QueueReader(kernel, device.get("dev_info.flags") or 0, requeued, all_tags)
     result = []
     for index, address in enumerate(addresses):
         if not address:
             continue
-        queue = kernel.attempt(f"queue {index} of device {decoded['id']}", lambda: reader.decode(
+        queue = kernel.attempt(f"queue {index} of device {number(device)}", lambda: reader.decode(
             kernel.view("ublk_queue", address), tags[index], hctxs[index]))
         if queue:
             result.append(queue)
     return result
 
 
-def control_mutex(kernel: Kernel) -> Json | None:
+def control_mutex(kernel: Kernel) -> ControlMutex | None:
     """ublk_ctl_mutex: ADD_DEV and DEL_DEV of all devices."""
     address = kernel.symbols.address("ublk_ctl_mutex")
     if address is None:
@@ -127,9 +124,4 @@ def control_mutex(kernel: Kernel) -> Json | None:
         return None
     view = kernel.view("mutex", address)
     word = view.need("owner.counter")
-    return {"address": hexadecimal(address), "owner": hexadecimal(c.mutex_task(word) or None),
-            "waiters": bool(word & 1)}
-
-
-def names(device: typing.Mapping[str, typing.Any]) -> tuple[str, str]:
-    return f"/dev/ublkc{device['id']}", f"/dev/ublkb{device['id']}"
+    return ControlMutex(address, c.mutex_task(word) or None, bool(word & 1))

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""One sample: devices with all that belongs to them, as the JSON document that everything else works on."""
+"""One sample: devices with all that belongs to them, as the Dump that everything else works on."""
 
 from __future__ import annotations
 
-import datetime
+import functools
 
 import drgn
 
-from . import SCHEMA_VERSION, VERSION, control, device, openers, rings, works
 from . import constants as c
-from .document import Json, bare, hexadecimal
+from . import control, device, openers, rings, servers, works
+from .document import bare
 from .errors import Fault
-from .kernel import Kernel
+from .kernel import LOOKS_AT, Kernel
+from .kernel_users import KernelUsers
+from .layout import View
+from .model import Dump, Source, tool
+from .model_device import Device
+from .model_task import Command, ControlMutex, Ring, RingFd, Work
 from .tasks import Task, TaskTable, own_pids
 
 # A blocked task belongs into a dump if one of these is on its stack.
@@ -29,10 +34,9 @@ class Roles:
         self.tasks = tasks
         self.of: dict[int, set[str]] = {}
 
-    def add(self, address: str | int | None, role: str) -> None:
-        number = int(address, 16) if isinstance(address, str) else address
-        if number and self.tasks.get(number):
-            self.of.setdefault(number, set()).add(role)
+    def add(self, address: int | None, role: str) -> None:
+        if address and self.tasks.get(address):
+            self.of.setdefault(address, set()).add(role)
 
 
 class Sample:
@@ -45,59 +49,73 @@ class Sample:
         self.roles = Roles(self.tasks)
         self.files = openers.Files(kernel, self.tasks)
 
-    def read(self) -> Json:
+    def read(self) -> Dump:
         kernel = self.kernel
-        views = kernel.attempt("list of devices", lambda: device.all_devices(kernel), [])
-        pairs = [(view, kernel.attempt("device", lambda: device.decode(kernel, view, self.all_tags)))
-                 for view in views]
-        devices = [(view, decoded) for view, decoded in pairs if decoded]
-        self._device_roles([decoded for _view, decoded in devices])
-        commands = kernel.attempt("control commands", lambda: control.in_flight(kernel, self.tasks, self.files), [])
+        views: list[View] = kernel.attempt("list of devices", lambda: device.all_devices(kernel), [])
+        devices: list[Device] = [decoded for view in views if (decoded := kernel.attempt(
+            "device", functools.partial(device.decode, kernel, view, self.all_tags)))]
+        self._device_roles(devices)
+        commands: list[Command] = kernel.attempt(
+            "control commands", lambda: control.in_flight(kernel, self.tasks, self.files), [])
         for command in commands:
-            self.roles.add(command["worker"], "control worker")
-            self.roles.add(command["issuer"], "control issuer")
-        running = kernel.attempt("workqueue workers", lambda: works.running(kernel, self.tasks), [])
+            self.roles.add(command.worker, "control worker")
+            self.roles.add(command.issuer, "control issuer")
+        running: list[Work] = kernel.attempt("workqueue workers", lambda: works.running(kernel, self.tasks), [])
         for work in running:
-            self.roles.add(work["task"], work["work"])
-        decoded_rings = self._rings([decoded for _view, decoded in devices], running)
-        for view, decoded in devices:
-            held = bool(decoded["ch_file"]) or "OPEN" in decoded["state_bits"]
-            decoded["openers"] = kernel.attempt("openers", lambda: openers.of_device(
-                kernel, self.files, view, decoded_rings, held), None)
+            self.roles.add(work.task, work.work)
+        decoded_rings = self._rings(devices, running)
+        self._openers(devices, decoded_rings)
         self._blocked_tasks()
+        if kernel.looks_at >= LOOKS_AT:
+            self._standing()
         control_mutex = kernel.attempt("ublk_ctl_mutex", lambda: device.control_mutex(kernel))
-        self.roles.add((control_mutex or {}).get("owner"), "holds ublk_ctl_mutex")
-        for _view, decoded in devices:
-            self.roles.add(decoded["mutex_owner"], "holds a device's mutex")
-            self.roles.add((decoded["disk"] or {}).get("open_mutex_owner"), "holds open_mutex")
-        return self._document([decoded for _view, decoded in devices], decoded_rings, commands, running,
-                              control_mutex)
-
-    def _device_roles(self, devices: list[Json]) -> None:
+        self.roles.add(control_mutex.owner if control_mutex else None, "holds ublk_ctl_mutex")
         for decoded in devices:
-            for tgid in {decoded["ublksrv_tgid"] or 0, decoded["info"].get("ublksrv_pid") or 0}:
-                for task in self.tasks.threads(tgid) if tgid > 0 else ():
-                    self.roles.add(task.address, "server")
-            for queue in decoded["queues"]:
-                for io in queue["ios"]:
-                    self.roles.add(io["task"], "daemon")
-                    self.roles.add(((io["request"] or {}).get("client") or {}).get("task"), "client")
-                self.roles.add(queue["daemon"], "daemon")
+            self.roles.add(decoded.mutex_owner, "holds a device's mutex")
+            self.roles.add(decoded.disk.open_mutex_owner if decoded.disk else None, "holds open_mutex")
+        return self._dump(devices, decoded_rings, commands, running, control_mutex)
 
-    def _rings(self, devices: list[Json], running: list[Json]) -> list[Json]:
+    def _openers(self, devices: list[Device], decoded_rings: list[Ring]) -> None:
+        kernel = self.kernel
+        inside = KernelUsers(kernel, self.files) if kernel.looks_at >= LOOKS_AT else None
+        for decoded in devices:
+            held = bool(decoded.ch_file) or "OPEN" in decoded.state_bits
+            decoded.openers = found = kernel.attempt("openers", functools.partial(
+                openers.of_device, kernel, self.files, decoded.address, decoded_rings, held))
+            if inside is not None and found:
+                files, mounts = len({row.file for row in found.block}), len(found.mounts)
+                found.kernel = kernel.attempt("users in the kernel", functools.partial(
+                    inside.of_device, decoded.address, files, mounts))
+            for waiter in decoded.request_queue.freeze_waiters or ():
+                self.roles.add(waiter, "waits for a queue to be frozen or thawed")
+
+    def _device_roles(self, devices: list[Device]) -> None:
+        for decoded in devices:
+            holders = {row.pid for row in self.files.char_files(decoded.address)}
+            decoded.server_pids = sorted(servers.pids(decoded, self._tgid, holders))
+            for tgid in decoded.server_pids:
+                for task in self.tasks.threads(tgid):
+                    self.roles.add(task.address, "server")
+            for queue in decoded.queues:
+                for io in queue.ios:
+                    self.roles.add(io.task, "daemon")
+                    self.roles.add(io.client, "client")
+                self.roles.add(queue.daemon, "daemon")
+
+    def _rings(self, devices: list[Device], running: list[Work]) -> list[Ring]:
         """Rings of servers, of io commands, of workers that tear rings down, and any other that knows ublk."""
         kernel = self.kernel
-        users = kernel.attempt("rings", lambda: rings.users(kernel, self.tasks), {})
-        fds: dict[int, list[Json]] = {}
+        users: dict[int, list[Task]] = kernel.attempt("rings", lambda: rings.users(kernel, self.tasks), {})
+        fds: dict[int, list[RingFd]] = {}
         for task, fd, file in self.files.of_kind("io_uring_fops"):
             address = (self.files.row(file) or {}).get("private") or 0
             users.setdefault(address, [])
-            fds.setdefault(address, []).append({"pid": task["tgid"], "comm": task.comm, "fd": fd})
+            fds.setdefault(address, []).append(RingFd(task["tgid"], task.comm, fd))
         servers = {address for address, roles in self.roles.of.items() if roles & {"server", "daemon"}}
-        named = {int(io["ring"], 16) for decoded in devices for queue in decoded["queues"] for io in queue["ios"]
-                 if io["ring"]} | {int(work["of"], 16) for work in running if work["work"] == "io_ring_exit_work"}
-        ublk_files = {decoded["ch_file"] for decoded in devices if decoded["ch_file"]} | {
-            hexadecimal(file) or "" for _task, _fd, file in self.files.of_kind(*openers.CHAR_OPERATIONS)}
+        named = {io.ring for decoded in devices for io in decoded.ios if io.ring} | {
+            work.of for work in running if work.work == "io_ring_exit_work"}
+        ublk_files = {decoded.ch_file for decoded in devices if decoded.ch_file} | {
+            file for _task, _fd, file in self.files.of_kind(*openers.CHAR_OPERATIONS)}
         result = []
         for address in sorted(set(users) | named):
             if not address:
@@ -105,12 +123,28 @@ class Sample:
             ring = rings.safe_decode(kernel, address, users.get(address, []))
             wanted = address in named or any(task.address in servers for task in users.get(address, []))
             if ring:
-                ring["fds"] = fds.get(address, [])
-            if ring and (wanted or rings.concerns_ublk(ring, ublk_files)):
+                ring.fds = fds.get(address, [])
+            if ring and (wanted or rings.concerns_ublk(ring, ublk_files) or any(
+                    self.files.is_ublk_disk(row.file) for row in ring.files)):
                 result.append(ring)
                 for task in users.get(address, []):
                     self.roles.add(task.address, "uses a ublk ring")
         return result
+
+    def _tgid(self, address: int) -> int | None:
+        task = self.tasks.get(address)
+        return task["tgid"] if task else None
+
+    def _standing(self) -> None:
+        """Who keeps a task of a server from running: its tracer, or what has its CPU."""
+        for address, roles in list(self.roles.of.items()):
+            task = self.tasks.get(address)
+            if task is None or not roles & {"server", "daemon"}:
+                continue
+            self.roles.add(self.tasks.tracer(task), "traces the server")
+            if task.state == "R" and not task["on_cpu"]:
+                for other in self.tasks.running_beside(task):
+                    self.roles.add(other.address, "has the server's CPU")
 
     def _blocked_tasks(self) -> None:
         """Tasks in D that wait for something of the block layer; with them, who holds what they wait for."""
@@ -120,46 +154,30 @@ class Sample:
             if task["tgid"] not in own and any(word in bare(frame) for frame in stack for word in OF_INTEREST):
                 self.roles.add(task.address, "blocked")
         for address in list(self.roles.of):
-            task = self.tasks.get(address)
-            lock = self.tasks.blocked_on(task) if task else None
-            if lock and lock["owner"]:
-                self.roles.add(lock["owner"], "holds a mutex")
+            holder = self.tasks.get(address)
+            lock = self.tasks.blocked_on(holder) if holder else None
+            if lock:
+                self.roles.add(lock.owner, "holds a mutex")
 
-    def _document(self, devices: list[Json], decoded_rings: list[Json], commands: list[Json], running: list[Json],
-                  control_mutex: Json | None) -> Json:
+    def _dump(self, devices: list[Device], decoded_rings: list[Ring], commands: list[Command], running: list[Work],
+              control_mutex: ControlMutex | None) -> Dump:
         kernel = self.kernel
-        tasks = [self.tasks.json(task, roles) for address, roles in sorted(self.roles.of.items())
-                 if (task := self._task(address))]
-        return {
-            "schema": "ublk-dump", "schema_version": SCHEMA_VERSION,
-            "tool": {"name": "ublk-dump", "version": VERSION, "drgn": drgn_version()},
-            "source": {"kind": kernel.source, "kernel": kernel.release, "types": kernel.types_from,
-                       "access": "memory", "constants_read_in": c.TABLES},
-            "taken_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "now_ns": kernel.now_ns, "devices": sorted(devices, key=lambda decoded: int(decoded["id"])),
-            "rings": decoded_rings, "tasks": sorted(tasks, key=lambda task: int(task["pid"])),
-            "control_commands": commands, "works": running, "control_mutex": control_mutex,
-            "missing": sorted(kernel.missing), "errors": list(kernel.errors),
-        }
-
-    def _task(self, address: int) -> Task | None:
-        return self.tasks.get(address)
-
-
-def drgn_version() -> str:
-    return str(getattr(drgn, "__version__", "unknown"))
+        tasks = [self.tasks.decode(task, roles) for address, roles in sorted(self.roles.of.items())
+                 if (task := self.tasks.get(address))]
+        return Dump(
+            tool=tool(str(getattr(drgn, "__version__", "unknown"))),
+            source=Source(kernel.source, kernel.release, kernel.types_from, "memory", c.TABLES),
+            now_ns=kernel.now_ns, devices=devices, rings=decoded_rings, tasks=tasks, control_commands=commands,
+            works=running, control_mutex=control_mutex, missing=sorted(kernel.missing), errors=list(kernel.errors))
 
 
 def take(kernel: Kernel, all_tags: bool = False,
-         stacks: dict[str, list[str]] | None = None) -> tuple[Json, dict[int, list[str]]]:
+         stacks: dict[str, list[str]] | None = None) -> tuple[Dump, dict[int, list[str]]]:
     """One sample and the stacks that were unwound for it."""
     kernel.errors.clear()
     try:
         sample = Sample(kernel, all_tags, stacks)
-        document = sample.read()
+        dump = sample.read()
     except Fault as fault:
         raise drgn.FaultError(str(fault), fault.address) from None
-    return document, sample.tasks.stacks
-
-
-__all__ = ["Sample", "take"]
+    return dump, sample.tasks.stacks

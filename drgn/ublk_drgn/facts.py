@@ -1,43 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""The document, indexed for the rules. Nothing here reads memory."""
+"""One sample, indexed for the rules. Nothing here reads memory."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
 
-from . import catalogue
-from .document import Json, bare
+from . import servers
+from .document import bare, hexadecimal
+from .model import Dump
+from .model_device import Device, Io, Opener, Place, Queue, Request
+from .model_task import Ring, Task
 
 # Where a server thread sleeps when it has nothing to do, or waits for other threads of its own.
 IDLE_WAITS = ("io_cqring_wait", "__io_cqring_wait_schedule", "io_cqring_schedule_timeout", "__do_sys_io_uring_enter",
               "ep_poll", "do_epoll_wait", "do_sys_poll", "do_poll", "do_select", "futex_do_wait", "futex_wait_queue",
               "__futex_wait", "futex_wait", "do_futex", "sigsuspend", "do_sigtimedwait", "hrtimer_nanosleep",
               "do_wait", "io_wq_worker", "anon_pipe_read", "pipe_read", "unix_stream_read_generic", "do_signal_stop")
-TEARDOWN_FREEZE = ("blk_mq_freeze_queue_wait", "ublk_stop_dev_unlocked", "__del_gendisk", "del_gendisk")
 _PLACES_MAX = 8
-
-
-@dataclasses.dataclass
-class Finding:
-    """One match. `tags` may be cut in text, never in JSON."""
-
-    code: str
-    severity: str
-    device: int | None = None
-    queue: int | None = None
-    tags: list[int] = dataclasses.field(default_factory=list)
-    since_ns: int | None = None
-    evidence: list[str] = dataclasses.field(default_factory=list)
-    ruled_out: list[str] = dataclasses.field(default_factory=list)
-    text: str = ""
-
-    def json(self) -> Json:
-        entry = catalogue.CATALOGUE[self.code]
-        return {"code": self.code, "catalogue": entry.id, "severity": self.severity, "device": self.device,
-                "queue": self.queue, "tags": self.tags, "owner": entry.owner, "since_ns": self.since_ns,
-                "title": entry.title, "text": self.text or entry.title, "evidence": self.evidence,
-                "next_step": entry.next_step, "ruled_out": self.ruled_out}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,78 +29,79 @@ class Limits:
 
 
 class Facts:
-    """Look-ups over one document."""
+    """Look-ups over one sample."""
 
-    def __init__(self, document: Json, limits: Limits) -> None:
-        self.document, self.limits = document, limits
-        self.devices: list[Json] = document["devices"]
-        self.tasks: dict[str, Json] = {task["address"]: task for task in document["tasks"]}
-        self.rings: dict[str, Json] = {ring["address"]: ring for ring in document["rings"]}
-        self.commands: list[Json] = document["control_commands"]
-        self.works: list[Json] = document["works"]
-        self._buffers: dict[str, list[tuple[Json, int]]] = {}
-        for ring in self.rings.values():
-            for row in ring["buffers"]:
-                if row["request"] is None:
-                    continue
-                self._buffers.setdefault(row["request"], []).append((ring, row["slot"]))
-        self._servers: dict[str, list[Json]] = {}
-        self._clients: dict[str, set[str]] = {}
+    def __init__(self, dump: Dump, limits: Limits) -> None:
+        self.limits, self.devices, self.commands, self.works = limits, dump.devices, dump.control_commands, dump.works
+        self.control_mutex = dump.control_mutex
+        self.tasks = {task.address: task for task in dump.tasks}
+        self.rings = {ring.address: ring for ring in dump.rings}
+        self._buffers: dict[int, list[tuple[Ring, int]]] = {}
+        for ring in dump.rings:
+            for buffer in ring.buffers:
+                if buffer.request is not None:
+                    self._buffers.setdefault(buffer.request, []).append((ring, buffer.slot))
+        self._daemons = {device.address: servers.daemons(device) for device in self.devices}
+        self._all_daemons: set[int] = set().union(*self._daemons.values())
+        self._servers: dict[int, list[Task]] = {}
+        self._clients: dict[int, set[int]] = {}
 
-    def task(self, address: str | None) -> Json | None:
-        return self.tasks.get(address or "")
+    def task(self, address: int | None) -> Task | None:
+        return self.tasks.get(address or 0)
 
-    def name(self, address: str | None) -> str:
-        task = self.task(address)
-        return f"{task['comm']} (pid {task['pid']})" if task else f"task {address}"
+    def name(self, address: int | None) -> str:
+        return str(self.task(address) or f"task {hexadecimal(address)}")
 
-    def server_tasks(self, device: Json) -> list[Json]:
-        """Threads of the server that are alive, and the daemons of its io commands."""
-        if device["address"] not in self._servers:  # asked for by every rule, and there can be 8 x 4096 io commands
-            self._servers[device["address"]] = self._server_tasks(device)
-        return self._servers[device["address"]]
+    def server_tasks(self, device: Device) -> list[Task]:
+        """Threads of the server that are alive, and the daemons of its io commands. Not the daemons of another device
+        that the same process serves."""
+        if device.address not in self._servers:  # asked for by every rule, and there can be 8 x 4096 io commands
+            tgids, daemons = self.server_pids(device), self._daemons[device.address]
+            others = self._all_daemons - daemons
+            self._servers[device.address] = [
+                task for task in self.tasks.values() if self.alive(task) and task.address not in others
+                and (task.tgid in tgids or task.address in daemons)]
+        return self._servers[device.address]
 
-    def _server_tasks(self, device: Json) -> list[Json]:
-        tgids = {device["ublksrv_tgid"], device["info"].get("ublksrv_pid")} - {0, -1, None}
-        daemons = {io["task"] for queue in device["queues"] for io in queue["ios"]}
-        return [task for task in self.tasks.values() if self.alive(task)
-                and (task["tgid"] in tgids or task["address"] in daemons)]
+    def server_pids(self, device: Device) -> set[int]:
+        """Thread groups that serve the device; empty: nobody knows."""
+        if device.server_pids is not None:
+            return set(device.server_pids)
+        holders = {row.pid for row in device.opened.char if isinstance(row, Opener)}
+        return servers.pids(device, {task.address: task.tgid for task in self.tasks.values()}.get, holders)
 
     @staticmethod
-    def alive(task: Json | None) -> bool:
-        return task is not None and task["state"] not in "ZX" and "EXITING" not in task["flags"]
+    def alive(task: Task | None) -> bool:
+        return task is not None and task.state not in "ZX" and "EXITING" not in task.flags
 
-    def daemons(self, device: Json, queue: Json, ios: typing.Sequence[Json]) -> list[Json]:
-        """The tasks that can go on with these io commands: their own, with batch any that uses the device's rings."""
-        named = [self.tasks[io["task"]] for io in ios if io["task"] in self.tasks]
+    def daemons(self, device: Device, queue: Queue, address: int | None) -> list[Task]:
+        """The tasks that can go on with an io command: its own, with batch any that uses the device's rings."""
+        named = self.task(address) or self.task(queue.daemon)
         if named:
-            return list({task["address"]: task for task in named}.values())
-        if queue["daemon"] in self.tasks:
-            return [self.tasks[queue["daemon"]]]
-        files = {row["file"] for row in (device["openers"] or {}).get("char", ()) if row["file"]}
-        users = {user for ring in self.rings.values() for user in ring["users"]
-                 if any(row["file"] in files for row in [*ring["commands"], *ring["files"]])}
-        return [task for task in self.server_tasks(device) if task["address"] in users]
+            return [named]
+        files = {row.file for row in device.opened.char if row.file}
+        users = {user for ring in self.rings.values() if ring.knows(files) for user in ring.users}
+        return [task for task in self.server_tasks(device) if task.address in users]
 
-    def rings_of(self, task: Json) -> list[Json]:
-        return [ring for ring in self.rings.values() if task["address"] in ring["users"]]
+    def rings_of(self, task: Task) -> list[Ring]:
+        return [ring for ring in self.rings.values() if task.address in ring.users]
 
-    def progress(self, task: Json) -> bool:
+    def progress(self, task: Task) -> bool:
         """Whether the task used one of its rings between the samples."""
-        return any(ring.get("progress", False) for ring in self.rings_of(task))
+        return any(ring.progress for ring in self.rings_of(task))
 
-    def target_io(self, task: Json) -> tuple[int, str]:
+    def target_io(self, task: Task) -> tuple[int, str]:
         """Requests of a task that are neither ublk commands nor waits for events: I/O of its target."""
         rings = self.rings_of(task)
-        counts = [row for ring in rings for row in ring["inflight"]
-                  if row and row["task"] == task["address"] and row["requests"] is not None]
-        if not counts:
+        requests = next((row.requests for ring in rings for row in ring.inflight
+                         if row and row.task == task.address and row.requests is not None), None)
+        if requests is None:
             return 0, ""
-        sockets = sum(1 for ring in rings for poll in ring["polls"] if poll["file"] == "socket_file_ops")
-        events = sum(len(ring["polls"]) for ring in rings) - sockets
-        commands = sum(row["count"] for ring in rings for row in ring["commands"])
-        timers = sum(ring["timeouts"] or 0 for ring in rings)
-        count = max(0, counts[0]["requests"] - commands - events)
+        sockets = sum(1 for ring in rings for poll in ring.polls if poll.file == "socket_file_ops")
+        events = sum(len(ring.polls) for ring in rings) - sockets
+        commands = sum(row.count for ring in rings for row in ring.commands)
+        timers = sum(ring.timeouts or 0 for ring in rings)
+        count = max(0, requests - commands - events)
         text = f"{count} request(s) of the target in flight"
         if timers:
             text += f", {timers} of them timeouts"
@@ -128,52 +109,55 @@ class Facts:
             text += f", {sockets} waiting for a socket"
         return count, text
 
-    def idle(self, task: Json) -> bool:
-        return task["state"] == "S" and (task["waits_in"] or "") in IDLE_WAITS
+    def idle(self, task: Task) -> bool:
+        return task.state == "S" and (task.waits_in or "") in IDLE_WAITS
 
-    def stack_has(self, task: Json | None, *functions: str) -> bool:
-        return task is not None and any(bare(frame) in functions for frame in task["stack"])
+    def stack_has(self, task: Task, *functions: str) -> bool:
+        return any(bare(frame) in functions for frame in task.stack)
 
-    def stack_starts(self, task: Json | None, *prefixes: str) -> bool:
-        return task is not None and any(bare(frame).startswith(prefixes) for frame in task["stack"])
+    def stack_starts(self, task: Task, *prefixes: str) -> bool:
+        return any(bare(frame).startswith(prefixes) for frame in task.stack)
 
-    def clients(self, device: Json) -> set[str]:
+    def clients(self, device: Device) -> set[int]:
         """Tasks that wait for a request of the device."""
-        if device["address"] not in self._clients:
-            self._clients[device["address"]] = {
-                address for queue in device["queues"] for io in queue["ios"]
-                if (address := ((io["request"] or {}).get("client") or {}).get("task"))}
-        return self._clients[device["address"]]
+        if device.address not in self._clients:
+            self._clients[device.address] = {io.client for io in device.ios if io.client}
+        return self._clients[device.address]
 
-    def dying_ring(self, address: str | None) -> bool:
+    def dying_ring(self, address: int | None) -> bool:
         """Whether a ring is being torn down."""
-        ring = self.rings.get(address or "")
-        return bool(ring and ring["refs"]["dead"]) or any(
-            work["work"] == "io_ring_exit_work" and work["of"] == address for work in self.works)
+        ring = self.rings.get(address or 0)
+        return bool(ring and ring.refs.dead) or any(
+            work.work == "io_ring_exit_work" and work.of == address for work in self.works)
 
-    def has_buffer(self, request: str | None) -> bool:
-        return request in self._buffers
+    def buffers(self, request: Request | None) -> list[tuple[Ring, int]]:
+        """Rings and slots that have a request's buffer."""
+        return self._buffers.get(request.address, []) if request else []
 
-    def buffers_of(self, ios: list[Json]) -> list[str]:
+    def living_buffers(self, ios: list[Io]) -> bool:
+        """Whether a ring that is not being torn down has one of these requests' buffers."""
+        return any(not self.dying_ring(ring.address) for io in ios for ring, _slot in self.buffers(io.request))
+
+    def buffers_of(self, ios: list[Io]) -> list[str]:
         """Where the buffers of these requests are registered; a few of them."""
-        places = [place for io in ios for place in self._buffers.get((io["request"] or {}).get("address"), ())]
-        return [f"ring {ring['address']} slot {slot} ({self.ring_users(ring)})" for ring, slot in places[:_PLACES_MAX]] + (
-            [f"{len(places) - _PLACES_MAX} more places"] if len(places) > _PLACES_MAX else [])
+        places = [place for io in ios for place in self.buffers(io.request)]
+        more = len(places) - _PLACES_MAX
+        return [*(f"ring {ring.address:#x} slot {slot} ({self.ring_users(ring)})"
+                  for ring, slot in places[:_PLACES_MAX]), *([f"{more} more places"] if more > 0 else ())]
 
-    def ring_users(self, ring: Json) -> str:
+    def ring_users(self, ring: Ring) -> str:
         """Living tasks that use a ring or have it open."""
-        names = [self.name(user) for user in ring["users"] if self.alive(self.task(user))]
-        names += [f"{row['comm']} (pid {row['pid']}) by fd {row['fd']}" for row in ring["fds"]
-                  if not any(f"(pid {row['pid']})" in name for name in names)]
+        names = [self.name(user) for user in ring.users if self.alive(self.task(user))]
+        names += [f"{row.comm} (pid {row.pid}) by fd {row.fd}" for row in ring.fds
+                  if not any(f"(pid {row.pid})" in name for name in names)]
         return f"used by {', '.join(names)}" if names else "used by no living task"
 
 
-def age(ios: typing.Iterable[Json]) -> int | None:
+def age(ios: typing.Iterable[Io]) -> int | None:
     """Of the oldest request."""
-    ages = [io["request"]["age_ns"] for io in ios if io["request"] and io["request"]["age_ns"] is not None]
-    return max(ages, default=None)
+    return max((io.age_ns for io in ios if io.age_ns is not None), default=None)
 
 
-def in_state(queue: Json, *places: str) -> list[Json]:
+def in_state(ios: typing.Iterable[Io], *places: Place) -> list[Io]:
     """The io commands in these places whose request was seen unchanged in both samples, where there were two."""
-    return [io for io in queue["ios"] if io["place"] in places and io.get("confirmed") is not False]
+    return [io for io in ios if io.place in places and io.confirmed is not False]

@@ -9,13 +9,12 @@ LOCKDOWN_TRACEFS are all of the confidentiality level, include/linux/security.h)
 
 from __future__ import annotations
 
-import datetime
 import pathlib
 import re
 import typing
 
-from . import SCHEMA_VERSION, VERSION
 from .document import Json
+from .model import Dump, Source, Verdict, tool
 from .processes import concerned, remark
 from .small_files import text
 
@@ -24,8 +23,8 @@ DEBUGFS = pathlib.Path("/sys/kernel/debug/block")
 _FIELD = re.compile(r"\.(\w+)=([^,}]*)")
 
 
-def without_memory(reason: str, only: int | None) -> Json | None:
-    """A document with the little that is known, or None if not even that can be read."""
+def without_memory(reason: str, only: int | None) -> Dump | None:
+    """A dump with the little that is known, or None if not even that can be read."""
     disks = sorted(SYS_BLOCK.glob("ublkb[0-9]*"))
     if not disks and not pathlib.Path("/sys/class/ublk-char").exists():
         return None
@@ -33,21 +32,13 @@ def without_memory(reason: str, only: int | None) -> Json | None:
     processes = concerned(only)
     if all(device["queues"] is None for device in devices) and not processes:
         return None
-    return {
-        "schema": "ublk-dump", "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "ublk-dump", "version": VERSION, "drgn": "unused"},
-        "source": {"kind": "live", "kernel": (text(pathlib.Path("/proc/sys/kernel/osrelease")) or "unknown"),
-                   "types": "none", "access": "sysfs, debugfs and /proc", "constants_read_in": {}},
-        "taken_at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "now_ns": 0,
-        "samples": 1, "devices": [], "block_debugfs": devices,
-        "processes": processes, "rings": [], "tasks": [], "control_commands": [],
-        "works": [], "control_mutex": None, "findings": [], "wait_graph": [],
-        "missing": ["io commands, buffers, the rings of others, mounts: the kernel's memory cannot be read"],
-        "errors": [reason],
-        "verdict": {"state": "unknown", "line": "no verdict without the kernel's memory: " + "; ".join(
-            [*map(sentence, devices), *(said for process in processes for said in remark(process))]),
-            "partial": True, "exit_code": 4},
-    }
+    kernel = text(pathlib.Path("/proc/sys/kernel/osrelease")) or "unknown"
+    said = [*map(sentence, devices), *(line for process in processes for line in remark(process))]
+    return Dump(
+        tool=tool("unused"), source=Source("live", kernel, "none", "sysfs, debugfs and /proc", {}), now_ns=0,
+        block_debugfs=devices, processes=processes, errors=[reason],
+        missing=["io commands, buffers, the rings of others, mounts: the kernel's memory cannot be read"],
+        verdict=Verdict("unknown", f"no verdict without the kernel's memory: {'; '.join(said)}", True, 4))
 
 
 def one(disk: pathlib.Path) -> Json:
@@ -56,8 +47,8 @@ def one(disk: pathlib.Path) -> Json:
                                  for hctx in sorted(folder.glob("hctx[0-9]*"))]
     if not queues or any(queue["busy"] is None for queue in queues):
         queues = None
-    return {"name": disk.name, "inflight": " ".join((text(disk / "inflight") or "?").split()), "state": text(folder / "state"), "queues": queues,
-            "requeued": requests(folder / "requeue_list")}
+    return {"name": disk.name, "inflight": " ".join((text(disk / "inflight") or "?").split()),
+            "state": text(folder / "state"), "queues": queues, "requeued": requests(folder / "requeue_list")}
 
 
 def requests(path: pathlib.Path) -> list[dict[str, str]] | None:
@@ -74,9 +65,9 @@ def sentence(device: Json) -> str:
     return f"{device['name']} has {busy} request(s) taken and {len(device['requeued'] or ())} requeued"
 
 
-def render(document: Json) -> typing.Iterator[str]:
+def render(dump: Dump) -> typing.Iterator[str]:
     """The lines for people, between the verdict and what is missing."""
-    for device in document["block_debugfs"]:
+    for device in dump.block_debugfs or ():
         yield (f"{device['name']}: {device['inflight']} read(s) and write(s) in flight, queue "
                f"{device['state'] or 'and requests cannot be read'}")
         for queue in device["queues"] or ():
@@ -85,7 +76,7 @@ def render(document: Json) -> typing.Iterator[str]:
             if len(queue["busy"]) > 16:
                 yield f"  {queue['name']}: and {len(queue['busy']) - 16} more"
         yield from (f"  requeued: tag {row.get('tag')} {row.get('op')}" for row in (device["requeued"] or ())[:16])
-    for process in document["processes"]:
+    for process in dump.processes or ():
         yield f"{process['comm']} (pid {process['pid']}) has {', '.join(process['opens'])} open"
         for thread in process["threads"]:
             stack = " < ".join(frame.split("+")[0] for frame in thread["stack"][:8])

@@ -25,6 +25,11 @@ VARIABLES = {
 }
 
 
+# What a dump looks at grows; a recording has what was looked at when it was made. 2: cgroups, quotas, users of the
+# block device inside the kernel, who waits for a frozen queue, workers of io-wq.
+LOOKS_AT = 2
+
+
 class Kernel:
     """`source` is live, vmcore or recording; `now_ns` is CLOCK_MONOTONIC of the kernel that is looked at."""
 
@@ -38,6 +43,7 @@ class Kernel:
         self.release = release
         self.finder = finder
         self.now_ns = 0
+        self.looks_at = LOOKS_AT
         self.missing: dict[str, None] = {}
         self.errors: list[str] = []
         self._layouts: dict[str, Layout] = {}
@@ -80,6 +86,10 @@ class Kernel:
         symbol = self.symbols.at(address)
         return symbol is not None and symbol.offset == 0 and symbol.name in names
 
+    def is_symbol_at(self, address: int | None, name: str) -> bool:
+        """Whether an address is that of a variable."""
+        return bool(address) and address == self.symbols.address(name)
+
     def symbol(self, address: int | None) -> Symbol | None:
         return self.symbols.at(address) if address else None
 
@@ -115,6 +125,10 @@ class Kernel:
         except (Fault, MissingType, drgn.FaultError, LookupError, ValueError, OverflowError) as error:
             self.errors.append(f"{what}: {error}")
             return fallback
+
+    def added(self, what: str, action: typing.Callable[[], typing.Any]) -> typing.Any:
+        """What recordings of before have nothing for."""
+        return self.attempt(what, action) if self.looks_at >= LOOKS_AT else None
 
     def cpu_sum(self, percpu_address: int) -> int:
         """Sum of a per-CPU s32 over all CPUs."""

@@ -44,7 +44,7 @@ def plain(type_: drgn.Type) -> drgn.Type:
 def _is_signed(type_: drgn.Type) -> bool:
     if type_.kind == drgn.TypeKind.ENUM:
         return bool(type_.type and plain(type_.type).is_signed)
-    return type_.kind == drgn.TypeKind.INT and type_.is_signed
+    return bool(type_.kind == drgn.TypeKind.INT and type_.is_signed)
 
 
 class Layout:
@@ -171,10 +171,14 @@ class View:
         return View(self.kernel, self.kernel.layout_of(type_, name), self.address + bits // 8)
 
     def text(self, path: str) -> str | None:
-        """A character array."""
+        """A character array, or the string that a pointer points to (elevator_type's elevator_name was an array before
+        it became one); None for a null pointer."""
         slot = self.slot(path)
         if slot is None:
             return None
+        if plain(self.layout.locate(path)[1]).kind == drgn.TypeKind.POINTER:
+            address = self.get(path)
+            return self.kernel.memory.string(address) if address else None
         length = self.layout.element(path)[2] or 256
         data = self.kernel.memory.read(self.address + slot.offset, length)
         return data.split(b"\0", 1)[0].decode("utf-8", "replace")

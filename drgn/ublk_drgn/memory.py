@@ -99,7 +99,7 @@ class Memory:
 
     def chain(self, first: int, count_max: int = 100_000) -> typing.Iterator[int]:
         """Nodes of a list that ends with a null pointer or (hlist_nulls) an odd one."""
-        node, seen = first, set()
+        node, seen = first, set[int]()
         while node and not node & 1 and node not in seen and len(seen) < count_max:
             seen.add(node)
             yield node

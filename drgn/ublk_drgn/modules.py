@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from .kernel import Kernel
@@ -23,7 +24,7 @@ def symbols(kernel: Kernel) -> list[tuple[int, str, str | None]]:
     """Rows of all modules' symbol tables; a module that cannot be read is noted and left out."""
     rows: list[tuple[int, str, str | None]] = []
     for module in kernel.attempt("list of modules", lambda: loaded(kernel), []):
-        rows += kernel.attempt("symbols of a module", lambda module=module: of_module(kernel, module), [])
+        rows += kernel.attempt("symbols of a module", functools.partial(of_module, kernel, module), [])
     return rows
 
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import typing
 
 from .bulk import Columns, scattered
-from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
-from .layout import View
 from .memory import bitmap
+from .model_device import Mount, Opener, Openers, RegisteredFile
+from .model_task import Ring
 from .tasks import Task, TaskTable
 from .xarray import maple_pointers
 
@@ -72,15 +72,22 @@ class Files:
     def of_kind(self, *kinds: str) -> typing.Iterator[tuple[Task, int, int]]:
         return (entry for entry in self.fds if self.kind(entry[2]) in kinds)
 
-    def char_files(self, device: int) -> list[Json]:
+    def char_files(self, device: int) -> list[Opener]:
         """File descriptors of /dev/ublkcN; its private_data is the device."""
-        return [self._opener(task, fd, file) for task, fd, file in self.of_kind(*CHAR_OPERATIONS)
-                if (self.row(file) or {}).get("private") == device]
+        return [opener(task, fd, file) for task, fd, file in self.of_kind(*CHAR_OPERATIONS)
+                if self.is_char_of(file, device)]
 
-    def block_files(self, device: int) -> list[Json]:
+    def block_files(self, device: int) -> list[Opener]:
         """File descriptors of /dev/ublkbN and its partitions."""
-        return [self._opener(task, fd, file) for task, fd, file in self.of_kind("def_blk_fops")
-                if self.disk_owner_of_file(file) == device]
+        found = list(self.of_kind("def_blk_fops"))
+        mine = [entry for entry in found if self.disk_owner_of_file(entry[2]) == device]
+        others: dict[int, int] = {}
+        for task, _fd, file in found if mine else ():
+            others[task["tgid"]] = others.get(task["tgid"], 0) + (self.disk_owner_of_file(file) != device)
+        return [opener(task, fd, file, others[task["tgid"]]) for task, fd, file in mine]
+
+    def is_ublk_disk(self, file: int) -> bool:
+        return self.kind(file) == "def_blk_fops" and self.disk_owner_of_file(file) is not None
 
     def disk_owner_of_file(self, file: int) -> int | None:
         """The mapping of an open block device belongs to the inode beside its struct block_device."""
@@ -93,19 +100,17 @@ class Files:
         except Fault:
             return None
 
-    def _opener(self, task: Task, fd: int, file: int) -> Json:
-        return {"how": "fd", "pid": task["tgid"], "comm": task.comm, "fd": fd, "file": hexadecimal(file),
-                "task": hexadecimal(task.address), "state": task.state}
+    def is_block_of(self, file: int, device: int) -> bool:
+        return self.kind(file) == "def_blk_fops" and self.disk_owner_of_file(file) == device
 
     def is_char_of(self, file: int, device: int) -> bool:
         return self.kind(file) in CHAR_OPERATIONS and (self.row(file) or {}).get("private") == device
 
-    def mapped_by(self, device: int) -> list[Json]:
+    def mapped_by(self, device: int) -> list[Opener]:
         """Processes that have the io descriptors mapped: a mapping keeps the file open after close()."""
         if self._mappings is None:  # one walk for all devices
             self._mappings = self._all_mappings()
-        return [{"how": "mmap", "pid": task["tgid"], "comm": task.comm, "fd": None, "file": None,
-                 "task": hexadecimal(task.address), "state": task.state} for task in self._mappings.get(device, ())]
+        return [opener(task, None, None) for task in self._mappings.get(device, ())]
 
     def _all_mappings(self) -> dict[int, list[Task]]:
         """By device, the first task of each address space that has its char device mapped."""
@@ -133,17 +138,22 @@ class Files:
         return devices
 
 
-def of_device(kernel: Kernel, files: Files, device: View, rings: typing.Iterable[Json], held: bool) -> Json:
+def opener(task: Task, fd: int | None, file: int | None, others: int | None = None) -> Opener:
+    """By a descriptor, or without one by a mapping."""
+    return Opener("fd" if file else "mmap", task["tgid"], task.comm, fd, file, task.address, task.state, others)
+
+
+def of_device(kernel: Kernel, files: Files, device: int, rings: typing.Iterable[Ring], held: bool) -> Openers:
     """`held`: the char device is open, so a holder without a descriptor is looked for too."""
-    char = files.char_files(device.address)
-    for ring in rings:
-        char += [{"how": "registered file", "ring": ring["address"], "slot": row["slot"], "file": row["file"],
-                  "users": ring["users"]} for row in ring["files"]
-                 if files.is_char_of(int(row["file"], 16), device.address)]
-    if held and not any(row["how"] == "fd" and row["state"] not in "ZX" for row in char):
-        char += files.mapped_by(device.address)
-    return {"char": char, "block": files.block_files(device.address),
-            "mounts": kernel.attempt("mounts", lambda: mounts(kernel, device.address), [])}
+    char, block = files.char_files(device), files.block_files(device)
+    mapped = held and not any(row.state not in "ZX" for row in char)
+    slots = [(row.file, RegisteredFile("registered file", ring.address, row.slot, row.file, ring.users))
+             for ring in rings for row in ring.files]
+    return Openers(
+        [*char, *(row for file, row in slots if files.is_char_of(file, device)),
+         *(files.mapped_by(device) if mapped else ())],
+        [*block, *(row for file, row in slots if files.is_block_of(file, device))],
+        kernel.attempt("mounts", lambda: mounts(kernel, device), []))
 
 
 def disk_owner(kernel: Kernel, block_device: int) -> int | None:
@@ -154,7 +164,7 @@ def disk_owner(kernel: Kernel, block_device: int) -> int | None:
     return disk.get("private_data")
 
 
-def mounts(kernel: Kernel, device: int) -> list[Json]:
+def mounts(kernel: Kernel, device: int) -> list[Mount]:
     """File systems on the device and its partitions, mounted anywhere (also in other mount namespaces)."""
     head = kernel.symbols.address("super_blocks")
     if head is None:
@@ -168,8 +178,7 @@ def mounts(kernel: Kernel, device: int) -> list[Json]:
             if bdev and disk_owner(kernel, bdev) == device:
                 kind = block.follow("s_type", "file_system_type")
                 name = kind.get("name") if kind else None
-                result.append({"how": "mount", "id": block.text("s_id"),
-                               "type": kernel.memory.string(name) if name else None})
+                result.append(Mount("mount", block.text("s_id"), kernel.memory.string(name) if name else None))
         except Fault:
             continue
     return result

@@ -17,6 +17,7 @@ from .kernel import Kernel
 from .layout import Layout, View
 
 _FRAMES_MAX = 64
+_TRIES_MAX = 3
 _SAMPLE = 2000
 # Register numbers of sp_reg and bp_reg: (SP, BP, PREV_SP, SP_INDIRECT, BP_INDIRECT), since Linux 7.1 and before.
 _NUMBERS = {3: (3, 4, 8, 9, 10), 5: (5, 4, 1, 9, 8)}
@@ -46,6 +47,7 @@ class Unwinder:
         layout = kernel.layout("orc_entry")
         self.columns = Columns(kernel, layout, sp_offset="sp_offset", bp_offset="bp_offset", sp_reg="sp_reg",
                                bp_reg="bp_reg", type="type")
+        self.stack = self.memory  # of the task at hand, read anew for each
         self.core = Table(start, entries, (stop - start) // 4)
         self.modules: list[tuple[int, int, Table]] | None = None
         self.known: dict[int, dict[str, int | None] | None] = {}  # most stacks go through the same few places
@@ -106,11 +108,30 @@ class Unwinder:
         return self.columns.row(self.memory.read(table.entries + size * (low - 1), size))
 
     def frames(self, task: View) -> list[int]:
-        """Program counters from the innermost frame on. The task must not be running."""
-        word = self.memory.word
-        sp = task.need("thread.sp")
+        """Program counters from the innermost frame on; none if the task runs, or ran while its stack was read."""
+        on_cpu, place = task.layout.slot("on_cpu"), task.place("thread.sp")
+
+        def now() -> tuple[int, bool]:
+            """Not from the sample's pages: the task may have run since they were read."""
+            fresh = self.memory.apart()
+            running = bool(on_cpu and on_cpu.decode(fresh.read(task.address + on_cpu.offset, on_cpu.size),
+                                                    -on_cpu.offset))
+            return fresh.word(place), running
+
+        for _try in range(_TRIES_MAX):
+            sp, running = now()
+            if running:
+                return []
+            self.stack = self.memory.apart()
+            found = self._walk(task, sp)
+            if now() == (sp, False):
+                return found
+        return []
+
+    def _walk(self, task: View, sp: int) -> list[int]:
+        word = self.stack.word
         frame = self.kernel.layout("inactive_task_frame")
-        data, size = self.memory.read(sp, frame.size), frame.size
+        data, size = self.stack.read(sp, frame.size), frame.size
         pc, bp, sp = self._slot(frame, "ret_addr", data), self._slot(frame, "bp", data), sp + size
         bottom = task.need("stack")
         result = [pc]
@@ -146,9 +167,9 @@ class Unwinder:
             if register == self.bp:
                 return bp + offset
             if register == self.sp_indirect:
-                return self.memory.word(sp) + offset
+                return self.stack.word(sp) + offset
             if register == self.bp_indirect:
-                return self.memory.word(bp + offset)
+                return self.stack.word(bp + offset)
         except Fault:
             return None
         return None
@@ -156,7 +177,7 @@ class Unwinder:
     def _previous_bp(self, entry: dict[str, int | None], top: int, bp: int) -> int:
         register, offset = entry["bp_reg"], entry["bp_offset"] or 0
         if register == self.prev_sp:
-            return self.memory.word(top + offset)
+            return self.stack.word(top + offset)
         if register == self.bp:
-            return self.memory.word(bp + offset)
+            return self.stack.word(bp + offset)
         return bp

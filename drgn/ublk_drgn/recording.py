@@ -20,7 +20,7 @@ from .attach import checked_blob, given_dwarf, over
 from .btf_reduce import reduce
 from .errors import CannotRead, Fault, errno_text
 from .kallsyms import RecordedSymbols, RememberedSymbols, Symbol
-from .kernel import Kernel
+from .kernel import LOOKS_AT, Kernel
 from .memory import LINE, PAGE, Memory, line_mask
 from .type_finder import TypeFinder
 
@@ -48,7 +48,7 @@ class Recorder:
     def document(self) -> dict[str, typing.Any]:
         symbols = self.kernel.symbols
         types = reduce(self.finder.blobs, set(self.finder.built))
-        return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "kernel": self.kernel.release,
+        return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "looks_at": LOOKS_AT, "kernel": self.kernel.release,
                 "platform": platform_words(self.kernel.prog), "types": base64.b64encode(types).decode(),
                 "names": symbols.names,
                 "addresses": {f"{address:x}": symbol for address, symbol in symbols.addresses.items()},
@@ -137,13 +137,14 @@ class Replay:
             blob = checked_blob(base64.b64decode(self.data["types"]), "recording")
         except (KeyError, TypeError, ValueError) as error:
             raise CannotRead("read", path, f"it lacks or garbles {error}", "the recording is damaged") from error
-        if dwarf_files:
-            self.kernel = Kernel(given_dwarf(platform, memory, dwarf_files), memory, symbols, source="recording",
-                                 types_from="DWARF", release=str(self.data["kernel"]))
-            return
-        prog = over(memory, platform)
-        self.kernel = Kernel(prog, memory, symbols, source="recording", types_from="BTF",
-                             release=str(self.data["kernel"]), finder=TypeFinder(prog, blob))
+        prog = given_dwarf(platform, memory, dwarf_files) if dwarf_files else over(memory, platform)
+        self.kernel = Kernel(prog, memory, symbols, source="recording", types_from="DWARF" if dwarf_files else "BTF",
+                             release=str(self.data["kernel"]), finder=None if dwarf_files else TypeFinder(prog, blob))
+        self.kernel.looks_at = self.looks_at()
+
+    def looks_at(self) -> int:
+        found = self.data.get("looks_at", 1)
+        return found if isinstance(found, int) else 1
 
     def select(self, number: int) -> dict[str, list[str]]:
         """Makes a sample current and returns its stacks."""

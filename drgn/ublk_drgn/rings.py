@@ -7,10 +7,20 @@ import typing
 
 from . import constants as c
 from .block import mutex_owner, percpu_ref, work_pending
-from .document import Json, hexadecimal
 from .errors import Fault, MissingType
 from .kernel import Kernel
 from .layout import View
+from .model_task import (
+    CancelableCommands,
+    Completions,
+    FixedFile,
+    InFlight,
+    Poll,
+    RequestBuffer,
+    Ring,
+    RingQueues,
+    Submissions,
+)
 from .tasks import Task, TaskTable
 from .xarray import entries
 
@@ -35,34 +45,33 @@ def users(kernel: Kernel, tasks: TaskTable) -> dict[int, list[Task]]:
     return result
 
 
-def decode(kernel: Kernel, address: int, tasks: list[Task]) -> Json:
+def decode(kernel: Kernel, address: int, tasks: list[Task]) -> Ring:
+    """A ring, without its descriptors (see dump.py)."""
     ring = kernel.view("io_ring_ctx", address)
-    result: Json = {
-        "address": hexadecimal(address), "setup": c.RING_SETUP.names(ring.get("flags")),
-        "users": [hexadecimal(task.address) for task in tasks],
-        "submitter": hexadecimal(ring.get("submitter_task") or None),
-        "refs": percpu_ref(ring, "refs"), "uring_lock_owner": mutex_owner(ring, "uring_lock"),
-        "exit_work_pending": work_pending(ring, "exit_work.data"),
-        "task_work_pending": task_work(ring), "cq_waiting_for": ring.get("cq_wait_nr.counter"),
-        "cached_sq_head": ring.get("cached_sq_head"), "cached_cq_tail": ring.get("cached_cq_tail"),
-        "timeouts": count(kernel, ring, "timeout_list"), "overflow_list": count(kernel, ring, "cq_overflow_list"),
-        "queues": kernel.attempt(f"queues of ring {address:#x}", lambda: queues(ring), None),
-        "commands": kernel.attempt(f"commands of ring {address:#x}", lambda: commands(kernel, ring), []),
-    }
-    result["polls"] = kernel.attempt(f"polls of ring {address:#x}", lambda: polls(kernel, ring), [])
-    result["files"] = kernel.attempt(f"files of ring {address:#x}", lambda: fixed_files(kernel, ring), [])
-    result["file_slots"] = ring.get("file_table.data.nr")
-    result["buffers"] = kernel.attempt(f"buffers of ring {address:#x}", lambda: request_buffers(kernel, ring), [])
-    result["buffer_slots"] = ring.get("buf_table.nr")
-    result["inflight"] = [kernel.attempt("requests in flight", lambda: inflight(kernel, task)) for task in tasks]
-    return result
+    return Ring(
+        address=address, setup=c.RING_SETUP.names(ring.get("flags")), users=[task.address for task in tasks],
+        submitter=ring.get("submitter_task") or None,
+        refs=percpu_ref(ring, "refs"), uring_lock_owner=mutex_owner(ring, "uring_lock"),
+        exit_work_pending=work_pending(ring, "exit_work.data"), task_work_pending=task_work(ring),
+        cq_waiting_for=ring.get("cq_wait_nr.counter"),
+        cached_sq_head=ring.get("cached_sq_head"), cached_cq_tail=ring.get("cached_cq_tail"),
+        timeouts=count(kernel, ring, "timeout_list"), overflow_list=count(kernel, ring, "cq_overflow_list"),
+        queues=kernel.attempt(f"queues of ring {address:#x}", lambda: queues(ring)),
+        commands=kernel.attempt(f"commands of ring {address:#x}", lambda: commands(kernel, ring), []),
+        polls=kernel.attempt(f"polls of ring {address:#x}", lambda: polls(kernel, ring), []),
+        files=kernel.attempt(f"files of ring {address:#x}", lambda: fixed_files(kernel, ring), []),
+        file_slots=ring.get("file_table.data.nr"),
+        buffers=kernel.attempt(f"buffers of ring {address:#x}", lambda: request_buffers(kernel, ring), []),
+        buffer_slots=ring.get("buf_table.nr"),
+        inflight=[kernel.attempt("requests in flight", lambda: inflight(kernel, task)) for task in tasks], fds=[])
 
 
 def count(kernel: Kernel, ring: View, member: str) -> int | None:
     if not ring.has(member):
         return None
     head = ring.place(member)
-    return kernel.attempt(member, lambda: sum(1 for _node in kernel.memory.list_nodes(head)))
+    found: int | None = kernel.attempt(member, lambda: sum(1 for _node in kernel.memory.list_nodes(head)))
+    return found
 
 
 def task_work(ring: View) -> bool | None:
@@ -86,24 +95,22 @@ def task_work_of(kernel: Kernel, task: Task) -> bool | None:
     return None
 
 
-def queues(ring: View) -> Json:
+def queues(ring: View) -> RingQueues:
     """What fdinfo shows; head and tail of user space may be anything, so they are only differences of u32."""
     rings = ring.follow("rings", "io_rings")
     if rings is None:
-        return {"sq": None, "cq": None, "overflow": None, "sq_flags": [], "dropped": None}
-    values = {f"{queue}_{end}": rings.need(f"{queue}.{end}") for queue in ("sq", "cq") for end in ("head", "tail")}
+        return RingQueues(None, None, None, None, [])
+    sq_head, sq_tail, cq_head, cq_tail = map(rings.need, ("sq.head", "sq.tail", "cq.head", "cq.tail"))
     cached = ring.get("cached_sq_head")
-    return {
-        "sq": {"head": values["sq_head"], "tail": values["sq_tail"], "entries": ring.get("sq_entries"),
-               "unsubmitted": None if cached is None else (values["sq_tail"] - cached) & 0xFFFFFFFF},
-        "cq": {"head": values["cq_head"], "tail": values["cq_tail"], "entries": ring.get("cq_entries"),
-               "unreaped": (values["cq_tail"] - values["cq_head"]) & 0xFFFFFFFF},
-        "overflow": rings.get("cq_overflow"), "dropped": rings.get("sq_dropped"),
-        "sq_flags": c.SQ_FLAGS.names(rings.get("sq_flags.counter")),
-    }
+    return RingQueues(
+        Submissions(sq_head, sq_tail, ring.get("sq_entries"),
+                    None if cached is None else sq_tail - cached & 0xFFFFFFFF),
+        Completions(cq_head, cq_tail, ring.get("cq_entries"), cq_tail - cq_head & 0xFFFFFFFF),
+        overflow=rings.get("cq_overflow"), dropped=rings.get("sq_dropped"),
+        sq_flags=c.SQ_FLAGS.names(rings.get("sq_flags.counter")))
 
 
-def commands(kernel: Kernel, ring: View) -> list[Json]:
+def commands(kernel: Kernel, ring: View) -> list[CancelableCommands]:
     """io_uring commands that can be canceled: FETCH commands that wait, by file."""
     if not ring.has("cancelable_uring_cmd"):
         return []
@@ -113,10 +120,10 @@ def commands(kernel: Kernel, ring: View) -> list[Json]:
     for node in kernel.memory.chain(ring.get("cancelable_uring_cmd.first") or 0):
         file = kernel.memory.word(node + distance)
         found[file] = found.get(file, 0) + 1
-    return [{"file": hexadecimal(file), "count": count} for file, count in found.items()]
+    return [CancelableCommands(file, count) for file, count in found.items()]
 
 
-def polls(kernel: Kernel, ring: View) -> list[Json]:
+def polls(kernel: Kernel, ring: View) -> list[Poll]:
     """Requests that wait for a file to become ready, with the sort of file: a socket is a target's, an eventfd not."""
     if not ring.has("cancel_table.hbs"):
         return []
@@ -129,8 +136,8 @@ def polls(kernel: Kernel, ring: View) -> list[Json]:
             file = request.follow("file", "file")
             symbol = kernel.symbol(file.get("f_op")) if file else None
             opcode = request.get("opcode") or 0
-            result.append({"op": names.get(opcode, f"unknown ({opcode})").removeprefix("IORING_OP_"),
-                           "file": symbol.name if symbol else None})
+            result.append(Poll(names.get(opcode, f"unknown ({opcode})").removeprefix("IORING_OP_"),
+                               symbol.name if symbol else None))
     return result
 
 
@@ -144,12 +151,12 @@ def table(kernel: Kernel, ring: View, path: str) -> typing.Iterator[tuple[int, V
                 yield index, kernel.view("io_rsrc_node", node)
 
 
-def fixed_files(kernel: Kernel, ring: View) -> list[Json]:
-    return [{"slot": index, "file": hexadecimal(pointer & ~c.FILE_POINTER_FLAGS)}
+def fixed_files(kernel: Kernel, ring: View) -> list[FixedFile]:
+    return [FixedFile(index, pointer & ~c.FILE_POINTER_FLAGS)
             for index, node in table(kernel, ring, "file_table.data") if (pointer := node.get("file_ptr"))]
 
 
-def request_buffers(kernel: Kernel, ring: View) -> list[Json]:
+def request_buffers(kernel: Kernel, ring: View) -> list[RequestBuffer]:
     """Registered buffers that belong to a block request, with the request they hold."""
     result = []
     for index, node in table(kernel, ring, "buf_table"):
@@ -160,32 +167,30 @@ def request_buffers(kernel: Kernel, ring: View) -> list[Json]:
             bool(buffer.get("is_kbuf"))
         if kernel_owned:
             symbol = kernel.symbol(buffer.get("release"))
-            result.append({"slot": index, "request": hexadecimal(buffer.get("priv")), "bytes": buffer.get("len"),
-                           "release": symbol.name if symbol else None, "node_refs": node.get("refs"),
-                           "refs": buffer.get("refs.refs.counter")})
+            result.append(RequestBuffer(index, buffer.get("priv"), buffer.get("len"), symbol.name if symbol else None,
+                                        node_refs=node.get("refs"), refs=buffer.get("refs.refs.counter")))
     return result
 
 
-def inflight(kernel: Kernel, task: Task) -> Json:
+def inflight(kernel: Kernel, task: Task) -> InFlight:
     """Requests of a task over all its rings; the difference to its ublk commands is I/O of the target."""
     tctx = kernel.view("io_uring_task", task["io_uring"])
     total, percpu = tctx.get("inflight.count"), tctx.get("inflight.counters")
     if total is not None and percpu:
         total += kernel.cpu_sum(percpu)
     cached = tctx.get("cached_refs")
-    return {"task": hexadecimal(task.address), "requests": None if total is None else total - (cached or 0),
-            "task_work_pending": task_work_of(kernel, task),
-            "fallback_work_pending": work_pending(tctx, "fallback_work.data"),
-            "in_cancel": tctx.get("in_cancel.counter")}
+    return InFlight(task.address, None if total is None else total - (cached or 0),
+                    task_work_pending=task_work_of(kernel, task),
+                    fallback_work_pending=work_pending(tctx, "fallback_work.data"),
+                    in_cancel=tctx.get("in_cancel.counter"))
 
 
-def concerns_ublk(ring: Json, ublk_files: set[str]) -> bool:
+def concerns_ublk(ring: Ring, ublk_files: set[int]) -> bool:
     """Whether a ring has commands on ublk's files, its files registered, or requests' buffers."""
-    return any(row["file"] in ublk_files for row in [*ring["commands"], *ring["files"]]) or any(
-        "ublk" in (row["release"] or "") for row in ring["buffers"])
+    return ring.knows(ublk_files) or any("ublk" in (buffer.release or "") for buffer in ring.buffers)
 
 
-def safe_decode(kernel: Kernel, address: int, tasks: list[Task]) -> Json | None:
+def safe_decode(kernel: Kernel, address: int, tasks: list[Task]) -> Ring | None:
     try:
         return decode(kernel, address, tasks)
     except (Fault, MissingType, LookupError) as error:

@@ -7,8 +7,10 @@ import os
 import typing
 
 from . import constants as c
+from . import model_task as model
 from .bulk import Columns
-from .document import Json, bare, hexadecimal
+from .cgroups import Cgroups
+from .document import bare
 from .errors import Fault, MissingType
 from .kernel import Kernel
 from .layout import View
@@ -18,10 +20,11 @@ _TASKS_MAX = 200_000
 # Functions that say nothing about what a task waits for.
 SCHEDULER = ("__schedule", "schedule", "schedule_timeout", "io_schedule", "schedule_preempt_disabled",
              "__switch_to_asm", "io_schedule_timeout", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock",
-             "__wait_for_common", "wait_for_completion", "wait_for_completion_io", "__mutex_lock", "__mutex_lock_slowpath",
-             "mutex_lock", "mutex_lock_killable", "schedule_timeout_uninterruptible", "msleep", "do_nanosleep",
-             "rwsem_down_read_slowpath", "rwsem_down_write_slowpath", "down_read", "down_write", "down_write_killable",
-             "__mutex_lock_killable_slowpath")
+             "__wait_for_common", "wait_for_completion", "wait_for_completion_io", "__mutex_lock",
+             "__mutex_lock_slowpath", "mutex_lock", "mutex_lock_killable", "schedule_timeout_uninterruptible",
+             "msleep", "do_nanosleep", "rwsem_down_read_slowpath", "rwsem_down_write_slowpath", "down_read",
+             "down_write",
+             "down_write_killable", "__mutex_lock_killable_slowpath")
 
 
 class Task:
@@ -52,8 +55,9 @@ class TaskTable:
         layout = kernel.layout("task_struct")
         self.columns = Columns(kernel, layout, state=("__state", "state"), exit_state="exit_state", flags="flags",
                                pid="pid", tgid="tgid", files="files", io_uring="io_uring", mm="mm", on_cpu="on_cpu",
-                               private="worker_private", blocked_on="blocked_on", blocker="blocker", parent="real_parent",
-                               stack="stack", signal="signal", arrival="sched_info.last_arrival")
+                               private="worker_private", blocked_on="blocked_on", blocker="blocker", stack="stack",
+                               signal="signal", arrival="sched_info.last_arrival")
+        self.cgroups = Cgroups(kernel)
         self.comm_offset = layout.element("comm")[0]
         self.by_address: dict[int, Task] = {}
         kernel.attempt("list of tasks", self._walk)
@@ -104,7 +108,9 @@ class TaskTable:
     def stack(self, task: Task) -> list[str]:
         """Function names, innermost first; empty for a task that runs or is dead."""
         if task.address not in self.stacks:
-            self.stacks[task.address] = self._stack(task)
+            found = self._stack(task)
+            # Where the innermost frame is no function the task ran meanwhile (recordings of before have such).
+            self.stacks[task.address] = [] if found and found[0].startswith("0x") else found
         return self.stacks[task.address]
 
     def _stack(self, task: Task) -> list[str]:
@@ -135,15 +141,37 @@ class TaskTable:
             return []
         return [" ".join([line[1].split("/")[0], *line[2:]]) for line in lines if len(line) > 1]
 
-    def json(self, task: Task, roles: typing.Iterable[str]) -> Json:
+    def decode(self, task: Task, roles: typing.Iterable[str]) -> model.Task:
         stack = self.stack(task)
-        return {
-            "address": hexadecimal(task.address), "pid": task["pid"], "tgid": task["tgid"], "comm": task.comm,
-            "state": task.state, "flags": [name for name in c.TASK_FLAGS.names(task["flags"]) if "?" not in name],
-            "io_flusher": bool(task["flags"] & c.PF_MEMALLOC_NOIO and task["flags"] & c.PF_LOCAL_THROTTLE),
-            "on_cpu": bool(task["on_cpu"]), "roles": sorted(set(roles)), "stack": stack,
-            "waits_in": waits_in(stack), "off_cpu_ns": self.off_cpu_ns(task), "blocked_on": self.blocked_on(task),
-        }
+        return model.Task(
+            address=task.address, pid=task["pid"], tgid=task["tgid"], comm=task.comm, state=task.state,
+            flags=[name for name in c.TASK_FLAGS.names(task["flags"]) if "?" not in name],
+            io_flusher=bool(task["flags"] & c.PF_MEMALLOC_NOIO and task["flags"] & c.PF_LOCAL_THROTTLE),
+            on_cpu=bool(task["on_cpu"]), roles=sorted(roles), stack=stack, waits_in=waits_in(stack),
+            off_cpu_ns=self.off_cpu_ns(task), blocked_on=self.blocked_on(task),
+            standing=self.kernel.added(f"task {task['pid']}", lambda: self.standing(task)) or model.Standing())
+
+    def standing(self, task: Task) -> model.Standing:
+        """What decides whether a task can run."""
+        view = self.view(task)
+        jobctl, signal = view.get("jobctl") or 0, view.follow("signal", "signal_struct")
+        return model.Standing(
+            cpu=view.first("thread_info.cpu", "cpu"), policy=c.POLICIES.get(view.get("policy") or 0),
+            frozen=view.flag("frozen"),
+            killed=bool((signal.get("flags") or 0) & c.SIGNAL_GROUP_EXIT) if signal else None,
+            stop_signal=(jobctl & c.JOBCTL_STOP_SIGMASK) or None if task.state == "T" else None,
+            tracer=self.tracer(task), cgroup=self.cgroups.of(view), quotas=self.cgroups.quotas(view))
+
+    def tracer(self, task: Task) -> int | None:
+        """A traced task is the child of its tracer (kernel/ptrace.c, __ptrace_link())."""
+        view = self.view(task)
+        return (view.get("parent") or None) if view.get("ptrace") else None
+
+    def running_beside(self, task: Task) -> list[Task]:
+        """Who has the CPU that a task waits for."""
+        cpu = self.view(task).first("thread_info.cpu", "cpu")
+        return [other for other in self.by_address.values() if other["on_cpu"] and other is not task
+                and self.view(other).first("thread_info.cpu", "cpu") == cpu]
 
     def off_cpu_ns(self, task: Task) -> int | None:
         """Since the task last got a CPU, on the scheduler's clock, which started with the monotonic one."""
@@ -151,7 +179,7 @@ class TaskTable:
             return None
         return max(0, self.kernel.now_ns - task["arrival"])
 
-    def blocked_on(self, task: Task) -> Json | None:
+    def blocked_on(self, task: Task) -> model.Lock | None:
         """The mutex that a task waits for, and who has it (blocked_on: Linux 6.12; blocker: hung task detection)."""
         if task.state not in "DS":
             return None
@@ -164,7 +192,7 @@ class TaskTable:
             owner = c.mutex_task(self.kernel.view("mutex", address).need("owner.counter"))
         except Fault:
             return None
-        return {"mutex": hexadecimal(address), "owner": hexadecimal(owner or None)}
+        return model.Lock(address, owner or None)
 
 
 def waits_in(stack: list[str]) -> str | None:

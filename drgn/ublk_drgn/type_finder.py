@@ -20,11 +20,12 @@ _NESTING_MAX = 64
 
 
 class TypeFinder:
-    """Registers itself with `prog`; looks into modules before vmlinux."""
+    """Registers itself with `prog`; looks into `modules` before vmlinux, and into `others` after it."""
 
-    def __init__(self, prog: drgn.Program, vmlinux: Blob, modules: typing.Sequence[Blob] = ()) -> None:
+    def __init__(self, prog: drgn.Program, vmlinux: Blob, modules: typing.Sequence[Blob] = (),
+                 others: typing.Sequence[Blob] = ()) -> None:
         self.prog = prog
-        self.blobs = [*modules, vmlinux]
+        self.blobs = [*modules, vmlinux, *others]
         self.built: dict[tuple[str, int], drgn.Type] = {}
         self._building = 0
         prog.register_type_finder("ublk_drgn.btf", self._find, enable_index=0)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from . import constants as c
-from .document import Json, hexadecimal
 from .errors import Fault
 from .kernel import Kernel
+from .model_task import Work
 from .tasks import Task, TaskTable
 
 # Work function, and the structure and member that the work is part of.
@@ -18,7 +18,7 @@ WORKS = {
 }
 
 
-def running(kernel: Kernel, tasks: TaskTable) -> list[Json]:
+def running(kernel: Kernel, tasks: TaskTable) -> list[Work]:
     """Workers inside one of WORKS, with the address of the ring or device that the work belongs to."""
     result = []
     for task in list(tasks.by_address.values()):
@@ -29,7 +29,7 @@ def running(kernel: Kernel, tasks: TaskTable) -> list[Json]:
     return result
 
 
-def of_worker(kernel: Kernel, task: Task) -> Json | None:
+def of_worker(kernel: Kernel, task: Task) -> Work | None:
     try:
         worker = kernel.view("worker", kernel.view("kthread", task["private"]).need("data"))
         symbol = kernel.symbol(worker.get("current_func"))
@@ -40,4 +40,4 @@ def of_worker(kernel: Kernel, task: Task) -> Json | None:
         owner = kernel.container(struct, member, worker.need("current_work")).address
     except Fault:
         return None
-    return {"work": name, "task": hexadecimal(task.address), "of": hexadecimal(owner), "state": task.state}
+    return Work(name, task.address, owner, task.state)

@@ -13,6 +13,8 @@ import pathlib
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from typing import Any
 
 BUILD = pathlib.Path(os.environ.get("UBLKBENCH_BUILD", "build/release"))
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -38,7 +40,7 @@ class Expectation:
 @dataclasses.dataclass
 class Case:
     name: str
-    make: object
+    make: Callable[["Lab"], Expectation]
     title: str
     servers: tuple[str, ...] = ("bad",)
     wedges: bool = False
@@ -49,7 +51,7 @@ class Case:
 class Dumped:
     """What ublk-dump said, and what it took: seconds by the clock, MiB of memory at its peak."""
 
-    document: dict
+    document: dict[str, Any]
     exit_code: int
     seconds: float
     peak_mib: float

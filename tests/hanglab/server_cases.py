@@ -165,7 +165,7 @@ def partition_scan(lab):
 @case("eight queues of 4096 tags (as many queues as CPUs), every tag waits for a target that is an hour slow",
       servers=("ours",), alone=True)
 def many_tags(lab):
-    queues = min(8, os.cpu_count())
+    queues = min(8, os.cpu_count() or 1)
     _pid, device = lab.our_server("-t", "null+fault:delay=60m", "-q", queues, "-d", 4096, "--no-partition-scan")
     lab.start("fio", "--name=load", f"--filename=/dev/ublkb{device}", "--rw=randread", "--bs=4k", "--direct=1",
               "--ioengine=io_uring", "--iodepth=4096", f"--numjobs={queues}", "--thread", f"--cpus_allowed=0-{queues - 1}",

@@ -3,11 +3,12 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import time
 
-from lab import Expectation, case, state_of, wait_until
+from lab import Expectation, case, kill, state_of, wait_until
 
 
 def info(lab, device):
@@ -112,6 +113,14 @@ def killed_and_held(lab, pid, device):
     wait_until(lambda: state_of(pid) in "-Z", "server's end")
 
 
+def left_to_keeper(lab, process):
+    """Kills the server; its child, the keeper, is found while it still has a parent."""
+    (keeper,) = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    lab.undo.callback(kill, int(keeper))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(120)
+
+
 @case("server of a recoverable device killed while another process has a descriptor of its char device",
       servers=("bad", "kublk"))
 def held_by_stranger(lab):
@@ -141,9 +150,7 @@ def delete_held_by_char(lab):
 @case("delete waits for a char device that is a registered file of somebody's ring")
 def delete_held_by_ring(lab):
     process, device = lab.bad_server("--keep", "ring")
-    lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(120)
+    left_to_keeper(lab, process)
     lab.control("del", device)
     time.sleep(2)
     return Expectation(device, "DELETE_WAITS_CLOSE", ("registered file", "keeper"))
@@ -162,44 +169,21 @@ def mount_namespace(lab):
     return Expectation(device, "SERVER_EXIT_FLUSHES", ("cleanup_mnt",))
 
 
-@case("server killed while a child still has its char device and ring open")
-def held_by_fd(lab):
-    process, device = lab.bad_server("--hold", "-1", "--keep", "fds")
-    lab.blocked_read(device)
-    lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(120)
-    return Expectation(device, "CHARDEV_HELD", ("keeper",))
+def held_by(keeps, title, *evidence):
+    """A server that is killed while a child of it, the keeper, holds on to its device."""
+    def held(lab):
+        process, device = lab.bad_server("--hold", "-1", "--keep", keeps)
+        lab.blocked_read(device)
+        left_to_keeper(lab, process)
+        return Expectation(device, "CHARDEV_HELD", evidence)
+    held.__name__ = f"held_by_{keeps.removesuffix('s')}"
+    case(f"server killed while a child has {title}")(held)
 
 
-@case("server killed while a child has only its char device open (dup'd fd)")
-def held_by_char(lab):
-    process, device = lab.bad_server("--hold", "-1", "--keep", "char")
-    lab.blocked_read(device)
-    lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(120)
-    return Expectation(device, "CHARDEV_HELD", ("keeper", "by fd"))
-
-
-@case("server killed while a child has only its io descriptors mapped, and no descriptor")
-def held_by_map(lab):
-    process, device = lab.bad_server("--hold", "-1", "--keep", "map")
-    lab.blocked_read(device)
-    lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(120)
-    return Expectation(device, "CHARDEV_HELD", ("keeper", "by mmap"))
-
-
-@case("server killed while a child has its ring, whose registered file is the char device")
-def held_by_ring(lab):
-    process, device = lab.bad_server("--hold", "-1", "--keep", "ring")
-    lab.blocked_read(device)
-    lab.undo.callback(subprocess.run, ["pkill", "-KILL", "-x", "keeper"], check=False)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(120)
-    return Expectation(device, "CHARDEV_HELD", ("registered file", "keeper"))
+held_by("fds", "its char device and ring open still", "keeper")
+held_by("char", "only its char device open (dup'd fd)", "keeper", "by fd")
+held_by("map", "only its io descriptors mapped, and no descriptor", "keeper", "by mmap")
+held_by("ring", "its ring, whose registered file is the char device", "registered file", "keeper")
 
 
 @case("device stopped while the server holds a request; a second command waits for the mutex",
@@ -234,6 +218,8 @@ def holding_both_tags(lab):
         _pid, device = lab.any_server(
             ours=("-t", f"loop:/dev/ublkb{lower}", "-d", "2", "--recovery", "reissue", "--no-partition-scan"),
             kublk=("-t", "loop", "-q", "1", "-d", "2", "-r", "1", "-i", "1", f"/dev/ublkb{lower}"))
+    # A scheduler would take the request out of the requeue list.
+    pathlib.Path(f"/sys/block/ublkb{device}/queue/scheduler").write_text("none")
     return process.pid, device, [lab.blocked_read(device), lab.blocked_read(device, skip=1)]
 
 

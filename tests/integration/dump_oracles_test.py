@@ -3,14 +3,17 @@
 """Every value of a dump that also exists elsewhere is equal there: GET_DEV_INFO and GET_PARAMS, sysfs, blk-mq's debugfs,
 io_uring's fdinfo, /proc, and what the servers themselves say."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import ublk
 
@@ -21,7 +24,7 @@ sys.path.insert(0, str(ROOT / "drgn"))
 from buffer_cases import settle  # noqa: E402
 from lab import Lab  # noqa: E402
 from teardown_cases import killed  # noqa: E402
-from ublk_dump_test import DUMP, dump  # noqa: E402
+from ublk_dump_test import dump  # noqa: E402
 
 DEBUGFS = pathlib.Path("/sys/kernel/debug/block")
 # /proc/PID/stack leaves out the functions of the scheduler and of locks.
@@ -30,8 +33,45 @@ HIDDEN = {"__schedule", "schedule", "schedule_timeout", "io_schedule", "io_sched
           "wait_for_common", "mutex_lock", "msleep"}
 
 
+LOOKS = 8
+
+
+def own_stacks():
+    """Of each task that sleeps, by its number: the state, and the functions of /proc/PID/stack."""
+    stacks = {}
+    for task in pathlib.Path("/proc").glob("[0-9]*/task/[0-9]*"):
+        with contextlib.suppress(OSError):
+            lines = (task / "stack").read_text().splitlines()
+            (state,) = re.findall(r"^State:\s*(\w)", (task / "status").read_text(), re.MULTILINE)
+            if lines and state in "DS":
+                stacks[int(task.name)] = state, [line.split()[1].split("+")[0] for line in lines]
+    return stacks
+
+
+def visible(stack, theirs):
+    """The functions of a dump's stack, without those at its top that /proc/PID/stack leaves out."""
+    names = [frame.split("+")[0] for frame in stack]
+    while names and names[0] in HIDDEN and names[0] != theirs[0]:
+        names.pop(0)
+    return names
+
+
 class Oracles(ublk.TestCase):
     """One dump of a machine on which many things are the matter."""
+
+    lab: Lab
+    document: dict[str, Any]
+    devices: dict[int, dict[str, Any]]
+    device: dict[str, Any]
+    server: subprocess.Popen[str]
+    registering: subprocess.Popen[str]
+    number: int
+    stopping: int
+    registered: int
+    napping: subprocess.Popen[str]
+    memory: int
+    clients: list[subprocess.Popen[str]]
+    gone: list[int]
 
     @classmethod
     def setUpClass(cls):
@@ -52,6 +92,9 @@ class Oracles(ublk.TestCase):
                     ((0, ()), (2, ("--flags", "recovery")), (3, ("--flags", "fail_io")))]
         lab.blocked_read(cls.gone[1])
         _pid, cls.memory = lab.our_server("-t", "mem:64M", "-q", "2")
+        # Where the module is loaded, the driver's devices of one queue have one anyway.
+        ublk.run("modprobe", "mq-deadline")
+        (pathlib.Path(f"/sys/block/ublkb{cls.memory}/queue/scheduler")).write_text("mq-deadline")
         time.sleep(2.5)
         cls.document = dump()
         cls.devices = {row["id"]: row for row in cls.document["devices"]}
@@ -99,13 +142,16 @@ class Oracles(ublk.TestCase):
             self.assertEqual(len(list((block / "mq").iterdir())), len(device["queues"]))
             values = {name: int((block / "queue" / name).read_text()) for name in (
                 "nr_requests", "logical_block_size", "physical_block_size", "max_hw_sectors_kb")}
+            (scheduler,) = re.findall(r"\[(\S+)\]", (block / "queue/scheduler").read_text())
+            self.assertEqual(scheduler, queue["elevator"] or "none")
+            # blk_mq_default_nr_requests(): a scheduler has twice as many, of 128 at most.
+            depth = device["queues"][0]["depth"]
             self.assertEqual(values, {
-                "nr_requests": device["queues"][0]["depth"], "logical_block_size": 1 << basic["logical_bs_shift"],
+                "nr_requests": 2 * min(depth, 128) if queue["elevator"] else depth, "logical_block_size": 1 << basic["logical_bs_shift"],
                 "physical_block_size": 1 << basic["physical_bs_shift"], "max_hw_sectors_kb": basic["max_sectors"] // 2})
             hz = queue["timeout_jiffies"] * 1000 / int((block / "queue/io_timeout").read_text())
             self.assertIn(hz, (100, 250, 300, 1000))
-            scheduler = re.search(r"\[(\S+)\]", (block / "queue/scheduler").read_text())[1]
-            self.assertEqual(scheduler, queue["elevator"] or "none")
+        self.assertEqual(self.devices[self.memory]["disk"]["queue"]["elevator"], "mq-deadline")
 
     def test_block_debugfs(self):
         for number in (self.number, self.memory, self.gone[1]):
@@ -119,7 +165,7 @@ class Oracles(ublk.TestCase):
 
     def hardware_queue(self, folder, queue):
         tags = (folder / "tags").read_text()
-        numbers = dict(re.findall(r"^(\w+)=(\d+)$", tags, re.M))
+        numbers = dict(re.findall(r"^(\w+)=(\d+)$", tags, re.MULTILINE))
         self.assertEqual(int(numbers["nr_tags"]), queue["depth"])
         self.assertEqual(int(numbers["busy"]), queue["tags_busy"])
         self.assertEqual(int(numbers["ws_active"]), queue["tag_waiters"])
@@ -146,6 +192,7 @@ class Oracles(ublk.TestCase):
         """What the server says it has been given and has not given back."""
         for server, number in ((self.server, self.number), (self.registering, self.registered)):
             server.send_signal(signal.SIGUSR2)
+            assert server.stdout
             account = json.loads(server.stdout.readline())
             queue = self.devices[number]["queues"][0]
             tags = [io["tag"] for io in queue["ios"] if io["place"] == "owned_by_server"]
@@ -164,7 +211,7 @@ class Oracles(ublk.TestCase):
     def test_fdinfo(self):
         for server, number in ((self.server, self.number), (self.registering, self.registered), (self.napping, None)):
             ring, text = self.ring_and_fdinfo(server)
-            fdinfo = dict(re.findall(r"^(\w+):\s*(\S+)", text, re.M))
+            fdinfo = dict(re.findall(r"^(\w+):\s*(\S+)", text, re.MULTILINE))
             for name, value in {"SqHead": ring["queues"]["sq"]["head"], "SqTail": ring["queues"]["sq"]["tail"],
                                 "CqHead": ring["queues"]["cq"]["head"], "CqTail": ring["queues"]["cq"]["tail"],
                                 "CachedSqHead": ring["cached_sq_head"], "CachedCqTail": ring["cached_cq_tail"],
@@ -196,30 +243,31 @@ class Oracles(ublk.TestCase):
         self.assertEqual({row["pid"] for row in openers["block"]}, {client.pid for client in self.clients})
 
     def test_stacks_and_states(self):
+        """Each sleeping task's stack in a dump is the kernel's own, where the kernel's own is there and the same before
+        and after the dump: a task that runs has none, and msleep() wakes up now and then. Then it is looked at again."""
         worker = self.lab.control("stop", self.stopping)
-        time.sleep(1)
-        document = dump()
-        compared = 0
-        for task in document["tasks"]:
-            if task["state"] not in "DS" or not task["stack"]:
-                continue
-            try:
-                base = pathlib.Path(f"/proc/{task['tgid']}/task/{task['pid']}")
-                theirs = [line.split()[1].split("/")[0] for line in (base / "stack").read_text().splitlines()]
-                state = re.search(r"^State:\s*(\w)", (base / "status").read_text(), re.M)[1]
-            except OSError:
-                continue
-            ours = [frame.split(" ")[0] for frame in task["stack"]]
-            while ours and ours[0].split("+")[0] in HIDDEN and (not theirs or ours[0] != theirs[0]):
-                ours.pop(0)
-            # msleep() wakes up now and then; what is below it stays.
-            self.assertEqual([frame.split("+")[0] for frame in ours], [frame.split("+")[0] for frame in theirs],
-                             task["comm"])
-            self.assertEqual(state, task["state"], task["comm"])
-            compared += 1
-        self.assertGreaterEqual(compared, 6)
-        stacks = " ".join(frame for task in document["tasks"] for frame in task["stack"])
-        self.assertIn("[ublk_drv]", stacks)
+        ublk.wait_until(lambda: any(frame.startswith("ublk_") for _state, stack in own_stacks().values() for frame in stack),
+                        "the stop is in the driver")
+        equal, differences = set(), {}
+        for _look in range(LOOKS):
+            before = own_stacks()
+            document = dump()
+            after = own_stacks()
+            for task in document["tasks"]:
+                theirs = before.get(task["pid"])
+                if not task["stack"] or theirs is None or theirs != after.get(task["pid"]):
+                    continue
+                ours = task["state"], visible(task["stack"], theirs[1])
+                if ours == theirs:
+                    equal.add(task["pid"])
+                else:
+                    differences[task["pid"]] = f"{task['comm']}: {ours} is not {theirs}"
+            left = {pid: text for pid, text in differences.items() if pid not in equal}
+            if len(equal) >= 6 and not left:
+                break
+        self.assertEqual(left, {}, f"different in {LOOKS} dumps")
+        self.assertGreaterEqual(len(equal), 6, f"so few could be compared in {LOOKS} dumps")
+        self.assertIn("[ublk_drv]", " ".join(frame for task in document["tasks"] for frame in task["stack"]))
         worker.kill()
 
     def test_ages(self):
@@ -252,7 +300,7 @@ class Oracles(ublk.TestCase):
 
 def section(text, name):
     """Lines that belong to a heading of fdinfo, by their number."""
-    lines = re.search(rf"^{name}:.*\n((?:[ \t]+.*\n)*)", text + "\n", re.M)
+    lines = re.search(rf"^{name}:.*\n((?:[ \t]+.*\n)*)", text + "\n", re.MULTILINE)
     found = {}
     for place, line in enumerate(lines[1].splitlines() if lines else ()):
         number = re.match(r"\s*(\d+): ", line)

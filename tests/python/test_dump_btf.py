@@ -62,7 +62,9 @@ class Parser(unittest.TestCase):
 
     def test_enumeration_by_enumerator(self):
         for word, kind in (("BLUE", ENUM), ("NEGATIVE", ENUM64), ("ANONYMOUS", ENUM)):
-            self.assertEqual(self.blob.head(self.blob.enum_with(word)).kind, kind)
+            enum = self.blob.enum_with(word)
+            assert enum is not None
+            self.assertEqual(self.blob.head(enum).kind, kind)
         self.assertIsNone(self.blob.enum_with("GREEN"))
 
     def test_integers(self):

@@ -15,7 +15,7 @@ BUSY = "ffff8881 {.op=READ, .cmd_flags=SYNC, .rq_flags=STARTED, .state=in_flight
 
 
 class Fallback(unittest.TestCase):
-    def document(self, busy):
+    def dump(self, busy):
         """Of one disk with one I/O in flight; `busy` None: debugfs refuses to be read."""
         with tempfile.TemporaryDirectory() as name:
             root = pathlib.Path(name)
@@ -34,18 +34,32 @@ class Fallback(unittest.TestCase):
                 return fallback.without_memory("open /proc/kcore: no", None)
 
     def test_requests_of_debugfs(self):
-        document = self.document(BUSY)
-        self.assertIn("ublkb0 has 1 request(s) taken and 0 requeued", document["verdict"]["line"])
-        self.assertIn("  hctx0: tag 3 READ in_flight", list(fallback.render(document)))
+        dump = self.dump(BUSY)
+        self.assertIn("ublkb0 has 1 request(s) taken and 0 requeued", dump.verdict.line)
+        self.assertIn("  hctx0: tag 3 READ in_flight", list(fallback.render(dump)))
 
     def test_what_debugfs_hides_is_not_zero(self):
-        self.assertIsNone(self.document(None))  # nothing that concerns ublk can be read
-        opener = {"pid": 7, "comm": "server", "opens": ["/dev/ublkc0"], "threads": [], "rings": []}
+        self.assertIsNone(self.dump(None))  # nothing that concerns ublk can be read
+        opener = {"pid": 7, "comm": "server", "opens": ["/dev/ublkc0"], "threads": [], "rings": [],
+                  "frozen_cgroup": None}
         with unittest.mock.patch.object(fallback, "concerned", lambda only: [opener]):
-            document = self.document(None)
-        self.assertIn("ublkb0 has 1 I/O(s) in flight, and its requests cannot be read", document["verdict"]["line"])
-        self.assertNotIn("taken", document["verdict"]["line"])
-        self.assertIn("requests cannot be read", "\n".join(fallback.render(document)))
+            dump = self.dump(None)
+        self.assertIn("ublkb0 has 1 I/O(s) in flight, and its requests cannot be read", dump.verdict.line)
+        self.assertNotIn("taken", dump.verdict.line)
+        self.assertIn("requests cannot be read", "\n".join(fallback.render(dump)))
+
+    def test_frozen_cgroup(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder, root = pathlib.Path(name) / "proc/7", pathlib.Path(name) / "cgroup"
+            folder.mkdir(parents=True)
+            (root / "paused").mkdir(parents=True)
+            (folder / "cgroup").write_text("12:freezer:/\n0::/paused\n")
+            with unittest.mock.patch.object(processes, "CGROUPS", root):
+                for frozen, expected in (("1", "/paused"), ("0", None)):
+                    (root / "paused/cgroup.events").write_text(f"populated 1\nfrozen {frozen}\n")
+                    self.assertEqual(processes.frozen_cgroup(folder), expected)
+        process = {"pid": 7, "comm": "server", "opens": ["/dev/ublkc0"], "threads": [], "rings": [], "frozen_cgroup": "/paused"}
+        self.assertIn("is frozen by its cgroup /paused", " ".join(processes.remark(process)))
 
 
 if __name__ == "__main__":

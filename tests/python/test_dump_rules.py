@@ -3,7 +3,10 @@
 """Verdicts on documents made by hand: classes that Linux 7.3 cannot be brought into, and the seeds' three dumps."""
 
 import copy
+import dataclasses
 import json
+import types
+import typing
 import unittest
 
 import dump_paths
@@ -12,14 +15,17 @@ dump_paths.need("jsonschema", "drgn")
 
 import documents as make  # noqa: E402
 import jsonschema  # noqa: E402
+from judged import judge, read, render  # noqa: E402
+from scrambled import compare  # noqa: E402
 
-from ublk_drgn.catalogue import CATALOGUE  # noqa: E402
-from ublk_drgn.text import render  # noqa: E402
-from ublk_drgn.verdict import judge  # noqa: E402
+from ublk_drgn import verdict  # noqa: E402
+from ublk_drgn.catalogue import Entry  # noqa: E402
+from ublk_drgn.model import Dump  # noqa: E402
 
 
 class Rules(unittest.TestCase):
     def findings(self, document, earlier=None):
+        compare(self, judge, document, earlier)
         judged = judge(document, earlier)
         jsonschema.validate(judged, json.loads(dump_paths.SCHEMA.read_text()))
         self.assertIn("verdict:", render(judged))
@@ -198,7 +204,7 @@ class NotProvoked(Rules):
 
     def test_flags_that_are_in_no_table(self):
         device, daemon, ring = self.served(make.io(0, "unknown", ("bit5?",), flags_raw="0x20"))
-        judged, found = self.findings(make.document([device], [daemon], [ring]))
+        _judged, found = self.findings(make.document([device], [daemon], [ring]))
         self.assertIn("0x20", " ".join(found["BROKEN_INVARIANT"]["evidence"]))
         self.assertIn("UNKNOWN", found)
 
@@ -250,7 +256,7 @@ class Seeds(Rules):
         self.assertEqual(found["STOP_WAITS_IO"]["severity"], "consequence")
 
 
-class Counted(list):
+class Counted(list[typing.Any]):
     """A list that counts how many of its entries were looked at."""
 
     looked_at = 0
@@ -270,26 +276,65 @@ class ManyTags(Rules):
         queues = []
         for number in range(2):
             ios = [make.io(tag, daemon=daemon["address"], **fields) for tag in range(depth)]
-            ring["buffers"] += Counted({"slot": entry["tag"], "request": entry["request"]["address"], "bytes": 4096,
-                                        "release": "ublk_io_release", "node_refs": 1, "refs": 1}
-                                       for entry in ios if entry["references_out"])
-            queues.append(make.queue(Counted(ios), depth, id=number))
-        earlier = make.document([make.device(copy.deepcopy(queues))], [daemon], [ring])
+            ring["buffers"] += [{"slot": entry["tag"], "request": entry["request"]["address"], "bytes": 4096,
+                                 "release": "ublk_io_release", "node_refs": 1, "refs": 1}
+                                for entry in ios if entry["references_out"]]
+            queues.append(make.queue(ios, depth, id=number))
+        earlier, later = (read(make.document([make.device(queues)], [daemon], [ring])) for _sample in range(2))
+        for dump in (earlier, later):
+            dump.rings[0].buffers = Counted(dump.rings[0].buffers)
+            for queue in dump.devices[0].queues:
+                queue.ios = Counted(queue.ios)
         Counted.looked_at = 0
-        judged = judge(make.document([make.device(queues)], [daemon], [ring]), earlier)
-        return Counted.looked_at, judged["findings"]
+        return verdict.judge(later, earlier).findings
 
     def test_looks_at_each_tag_a_bounded_number_of_times(self):
         for code, fields in (("SERVER_HOLDS_IO", {}), ("SERVER_HOLDS_IO", {"references_out": 1}),
                              ("BUFFER_REFERENCE", {"place": "dispatched", "flags": ("ACTIVE",), "ref": 1, "references_out": 1})):
             with self.subTest(code=code, **fields):
-                few, _found = self.looks(64, **fields)
-                many, found = self.looks(256, **fields)
+                self.looks(64, **fields)
+                few = Counted.looked_at
+                found = self.looks(256, **fields)
+                many = Counted.looked_at
                 self.assertGreater(few, 128)
                 self.assertLessEqual(many, 4 * few)
-                self.assertEqual([(row["code"], row["queue"], len(row["tags"])) for row in found],
+                self.assertEqual([(row.code, row.queue, len(row.tags)) for row in found],
                                  [(code, 0, 256), (code, 1, 256)])
-                self.assertLess(len(" ".join(found[0]["evidence"])), 2000)
+                self.assertLess(len(" ".join(found[0].evidence)), 2000)
+
+
+class Model(unittest.TestCase):
+    """The dataclasses and the schema name the same fields: what the schema promises is written, and read again."""
+
+    def compare(self, schema, hint, defs, path):
+        schema = defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        inner = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        if dataclasses.is_dataclass(hint):
+            hints = typing.get_type_hints(hint, include_extras=True)
+            fields: dict[str, typing.Any] = {}
+            optional: set[str] = set()
+            for field in dataclasses.fields(hint):
+                optional |= {field.name} if "absent" in field.metadata else set()
+                if "inlined" in field.metadata:
+                    fields |= typing.get_type_hints(hints[field.name], include_extras=True)
+                elif "hidden" not in field.metadata:
+                    fields[field.name.rstrip("_")] = hints[field.name]
+            promised = schema.get("properties", dict.fromkeys(fields, schema.get("additionalProperties")))
+            self.assertLessEqual(set(promised), set(fields), path)
+            self.assertLessEqual(set(fields) - set(promised), optional, path)
+            for name, shape in promised.items():
+                self.compare(shape, fields[name], defs, f"{path}.{name}")
+        elif typing.get_origin(hint) is list and "items" in schema:
+            self.compare(schema["items"], inner[0], defs, path)
+        elif typing.get_origin(hint) in (typing.Union, types.UnionType):
+            shapes = [shape for shape in schema.get("anyOf", [schema]) if shape != {"type": "null"}]
+            self.assertEqual(len(shapes), len(inner), path)
+            for shape, kind in zip(shapes, inner):
+                self.compare(shape, kind, defs, path)
+
+    def test_has_the_fields_of_the_schema(self):
+        schema = json.loads(dump_paths.SCHEMA.read_text())
+        self.compare(schema, Dump, schema["$defs"], "dump")
 
 
 class Catalogue(unittest.TestCase):
@@ -298,15 +343,13 @@ class Catalogue(unittest.TestCase):
 
         used = set()
         for path in (dump_paths.ROOT / "drgn/ublk_drgn").glob("rules_*.py"):
-            used |= set(re.findall(r'Finding\(\s*"([A-Z_]+)"', path.read_text()))
-            used |= set(re.findall(r'code = "([A-Z_]+)"', path.read_text()))
-            used |= set(re.findall(r'else "([A-Z_]+)"', path.read_text()))
+            used |= set(re.findall(r"Entry\.([A-Z_]+)", path.read_text()))
         self.assertGreater(len(used), 25)
-        self.assertEqual(used ^ set(CATALOGUE), set())
+        self.assertEqual(used ^ set(Entry.__members__), set())
 
     def test_every_code_is_in_the_guide(self):
         guide = (dump_paths.ROOT / "docs/ublk-dump.md").read_text()
-        self.assertEqual([code for code in CATALOGUE if f"`{code}`" not in guide], [])
+        self.assertEqual([code for code in Entry.__members__ if f"`{code}`" not in guide], [])
 
 
 if __name__ == "__main__":
