@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <format>
 #include <fstream>
+#include <iterator>
 
-#include "analyzers/environment_diff.hpp"
+#include "analyzers/queue_settings.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/record/identity.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -17,7 +20,7 @@ using nlohmann::json;
 constexpr const char* schema = "ublkbench.baseline/1";
 
 Error not_alike(const std::string& what, const std::string& how) {
-  return {.operation = std::format("{} are not comparable:\n{}", what, how),
+  return {.operation = formatted("{} are not comparable:\n{}", what, how),
           .object = {},
           .errnum = 0,
           .hint = {},
@@ -30,12 +33,15 @@ Result<> check_alike(std::span<const Record> records) {
     if (!record.counts_instructions())
       return bad_input(record.path + " was not measured under icount",
                        "the path-length gate counts instructions: scripts/vm --icount");
-    if (auto unlike = differences(reference, gate_fields(record)); !unlike.empty())
+    auto unlike = differences(reference, gate_fields(record));
+    std::ranges::move(compare_queues(records.front().cells, record.cells).unlike,
+                      std::back_inserter(unlike));
+    if (!unlike.empty())
       return std::unexpected(
-          not_alike(std::format("{} and {}", records.front().path, record.path), to_text(unlike)));
+          not_alike(formatted("{} and {}", records.front().path, record.path), to_text(unlike)));
     if (record.commit() != records.front().commit())
       return bad_input(
-          std::format("{} and {} are of different commits", records.front().path, record.path));
+          formatted("{} and {} are of different commits", records.front().path, record.path));
   }
   return {};
 }
@@ -51,35 +57,36 @@ json samples_json(const CellRecord& cell) {
 json cell_json(const CellRecord& cell) {
   json object = cell.axes;
   object.update({{"id", cell.id}, {"ios", cell.ios}, {"samples", samples_json(cell)}});
+  if (!cell.queue.is_null()) object["queue"] = cell.queue;
   return object;
 }
 
 /// Throws nlohmann's exceptions on a wrong shape; read_baseline() turns them into an Error.
 CellRecord cell_from(const json& object) {
   CellRecord cell{.id = object.at("id"), .axes = object, .ios = object.at("ios")};
+  cell.queue = object.value("queue", json());
   for (const auto& [name, values] : object.at("samples").items()) {
     const auto figure = figure_named(name);
-    if (!figure) throw std::invalid_argument(std::format("unknown figure '{}'", name));
+    if (!figure) throw std::invalid_argument(formatted("unknown figure '{}'", name));
     const auto numbers = values.get<std::vector<double>>();
     if (cell.samples.empty()) cell.samples.resize(numbers.size());
     if (numbers.size() != cell.samples.size())
-      throw std::invalid_argument(std::format("'{}' has samples missing", cell.id));
+      throw std::invalid_argument(formatted("'{}' has samples missing", cell.id));
     for (std::size_t at = 0; at < numbers.size(); ++at) {
       if (!(numbers[at] > 0))
-        throw std::invalid_argument(std::format("'{}' has a sample that is not positive", cell.id));
+        throw std::invalid_argument(formatted("'{}' has a sample that is not positive", cell.id));
       cell.samples[at].round = at;
       cell.samples[at].figures.set(*figure, numbers[at]);
     }
   }
   if (cell.samples.size() < samples_min)
-    throw std::invalid_argument(
-        std::format("'{}' has fewer than {} samples", cell.id, samples_min));
+    throw std::invalid_argument(formatted("'{}' has fewer than {} samples", cell.id, samples_min));
   return cell;
 }
 
 Baseline baseline_from(const json& document) {
   if (const std::string found = document.at("schema"); found != schema)
-    throw std::invalid_argument(std::format("its schema is '{}', not '{}'", found, schema));
+    throw std::invalid_argument(formatted("its schema is '{}', not '{}'", found, schema));
   const json& accepted = document.at("accepted");
   Baseline baseline{.path = {},
                     .accepted = {.commit = accepted.at("commit"),
@@ -114,7 +121,8 @@ Result<std::vector<CellRecord>> pooled_cells(std::span<const Record> records) {
       }
       if (found->ios != cell.ios)
         return std::unexpected(not_alike("samples of " + cell.id,
-                                         std::format("  ios: {} and {}\n", found->ios, cell.ios)));
+                                         formatted("  ios: {} and {}\n", found->ios, cell.ios)));
+      if (found->queue.is_null()) found->queue = cell.queue;
       found->samples.insert(found->samples.end(), cell.samples.begin(), cell.samples.end());
       found->failed += cell.failed;
       if (cell.failed != 0) found->reason = cell.reason;
@@ -137,8 +145,8 @@ Result<Baseline> make_baseline(std::span<const Record> records, Acceptance accep
   for (const CellRecord& cell : *cells)
     if (cell.failed != 0 || cell.samples.size() < samples_min)
       return bad_input(
-          std::format("{}: {} sample(s), {} failed", cell.id, cell.samples.size(), cell.failed),
-          std::format("a baseline has at least {} of each cell and no failure", samples_min));
+          formatted("{}: {} sample(s), {} failed", cell.id, cell.samples.size(), cell.failed),
+          formatted("a baseline has at least {} of each cell and no failure", samples_min));
   accepted.commit = records.front().commit();
   return Baseline{.path = {},
                   .accepted = std::move(accepted),
@@ -161,17 +169,17 @@ json to_json(const Baseline& baseline) {
 /// A line for each field and each cell, so that a diff shows what changed and nothing else.
 std::string to_file_text(const Baseline& baseline) {
   const json document = to_json(baseline);
-  std::string text = std::format("{{\n\"schema\": {},\n\"accepted\": {},\n\"fields\": {{",
-                                 document["schema"].dump(), document["accepted"].dump());
+  std::string text = formatted("{{\n\"schema\": {},\n\"accepted\": {},\n\"fields\": {{",
+                               json_text(document["schema"]), json_text(document["accepted"]));
   const char* separator = "\n";
   for (const auto& [name, value] : document["fields"].items()) {
-    text += std::format("{}  {}: {}", separator, json(name).dump(), value.dump());
+    text += formatted("{}  {}: {}", separator, json_text(json(name)), json_text(value));
     separator = ",\n";
   }
   text += "\n},\n\"cells\": [";
   separator = "\n";
   for (const json& cell : document["cells"]) {
-    text += separator + ("  " + cell.dump());
+    text += separator + ("  " + json_text(cell));
     separator = ",\n";
   }
   return text + "\n]\n}\n";
@@ -192,7 +200,7 @@ Result<Baseline> read_baseline(const std::string& path) {
   } catch (const std::exception& problem) {
     std::string what = problem.what();
     std::ranges::replace(what, '\n', ' ');
-    return bad_input(std::format("{} is no baseline: {}", path, what),
+    return bad_input(formatted("{} is no baseline: {}", path, what),
                      "restore it from git, or accept a new one");
   }
 }

@@ -14,6 +14,9 @@ using enum Condition::Sense;
 constexpr double busy = 0.85;
 // The same of all CPUs together, which idle tasks of the kernel use, too.
 constexpr double all_busy = 0.9;
+// Stopped in one period of five and asleep for the rest of each: what it could do without the quota
+// is not known then.
+constexpr double throttled = 0.2;
 // An open loop that is kept up with is late by the last I/Os only.
 constexpr double rate_kept = 0.98;
 // Below one wait in 20 I/Os a deeper queue would let in too little to be seen.
@@ -33,8 +36,21 @@ constexpr double stop_s = 1;
 constexpr double stop_share = 0.2;
 constexpr double stop_per_median = 50;
 
+/// The first that holds is the verdict; the others that hold stand beside it.
 const std::vector<Bottleneck>& rules() {
   static const std::vector<Bottleneck> all = {
+      {.name = "server_throttled",
+       .title = "the server is throttled by the CPU quota of its cgroup",
+       .conditions = {{Clue::server_throttled, at_least, throttled},
+                      {Clue::server_quota_cpus, above, 0}},
+       .knob = "a larger quota for the server (cpu.max of its cgroup, docker --cpus, systemd "
+               "CPUQuota=)"},
+      {.name = "client_throttled",
+       .title = "the load is throttled by the CPU quota of its cgroup",
+       .conditions = {{Clue::load_throttled, at_least, throttled},
+                      {Clue::load_quota_cpus, above, 0}},
+       .knob = "a larger quota for ublkbench (cpu.max of its cgroup, docker --cpus, systemd "
+               "CPUQuota=)"},
       {.name = "server_stalled",
        .title = "the server stood still",
        .conditions = {{Clue::longest_wait_s, at_least, stop_s},
@@ -51,7 +67,9 @@ const std::vector<Bottleneck>& rules() {
        .title = "the server is saturated",
        .conditions = {{Clue::server_busy, at_least, busy}},
        .knob = "more tasks (--queues, --daemons), less work an I/O (batch, auto_zc: 'ublkbench "
-               "--mode all'), or a CPU of its own (--server-cpus)"},
+               "--mode all'), or a CPU of its own (--server-cpus)",
+       .foreign_knob = "more queues or threads of that server, less work an I/O (its batches, its "
+                       "way to the data), or a CPU of its own (taskset)"},
       {.name = "client_saturated",
        .title = "the client is saturated",
        .conditions = {{Clue::client_busy, at_least, busy}},
@@ -61,7 +79,8 @@ const std::vector<Bottleneck>& rules() {
       {.name = "tag_starved",
        .title = "the device is tag-starved",
        .conditions = {{Clue::tag_waits_per_io, at_least, waits}, {Clue::wanted_per_tag, above, 1}},
-       .knob = "a deeper queue (--qd, ublk-server -d), more queues (--queues, -q), or fewer jobs"},
+       .knob = "a deeper queue (--qd, ublk-server -d), more queues (--queues, -q), or fewer jobs",
+       .foreign_knob = "a device with deeper or more queues, or fewer jobs (--jobs)"},
       {.name = "waiting_on_backend",
        .title = "the server waits for its target",
        .conditions = {{Clue::target_share, at_least, most}, {Clue::server_busy, below, busy}},
@@ -72,7 +91,9 @@ const std::vector<Bottleneck>& rules() {
                       {Clue::in_flight_ios, at_least, enough_in_flight}},
        .knob =
            "fewer tasks for the same I/Os (--daemons), a client that submits more at once "
-           "(--submit-batch), --mode batch with room for more tags (--fetch-tags), --wait-count"},
+           "(--submit-batch), --mode batch with room for more tags (--fetch-tags), --wait-count",
+       .foreign_knob = "fewer threads of that server for the same I/Os, or a client that submits "
+                       "more at once (--submit-batch)"},
       {.name = "wakeup_bound",
        .title = "each I/O waits for a wakeup of the server",
        .conditions = {{Clue::sleeps_per_io, at_least, sleeps},
@@ -80,7 +101,9 @@ const std::vector<Bottleneck>& rules() {
                       {Clue::server_busy, below, busy}},
        .knob =
            "more I/Os in flight (--qd), spinning before sleeping (--spin-us), server and client "
-           "on CPUs that share a cache (--server-cpus, --load-cpus)"},
+           "on CPUs that share a cache (--server-cpus, --load-cpus)",
+       .foreign_knob = "more I/Os in flight (--qd, --jobs), a server that spins before it sleeps, "
+                       "server and client on CPUs that share a cache (taskset, --load-cpus)"},
       {.name = "cpus_saturated",
        .title = "server and load use up the machine's CPUs together",
        .conditions = {{Clue::cpus_busy, at_least, all_busy}},
@@ -96,8 +119,6 @@ bool holds(const Condition& condition, double value) {
 
 }  // namespace
 
-std::span<const Bottleneck> bottlenecks() { return rules(); }
-
 std::string_view Diagnosis::verdict() const {
   if (!found.empty()) return found.front()->name;
   return unchecked.empty() ? "none" : "cannot_tell";
@@ -109,7 +130,7 @@ Diagnosis diagnose(const Clues& clues) {
     Unchecked unchecked{.rule = &rule, .missing = {}};
     bool denied = false;
     for (const Condition& condition : rule.conditions) {
-      const auto value = value_of(clues, condition.clue);
+      const auto value = clues.value_of(condition.clue);
       if (!value)
         unchecked.missing.push_back(condition.clue);
       else
@@ -129,7 +150,7 @@ Diagnosis diagnose(const Clues& clues) {
   const auto server = of("server_saturated");
   const auto client = of("client_saturated");
   if (server != found.end() && client != found.end() &&
-      value_of(clues, Clue::client_busy) > value_of(clues, Clue::server_busy))
+      clues.value_of(Clue::client_busy) > clues.value_of(Clue::server_busy))
     std::iter_swap(diagnosis.found.begin() + (server - found.begin()),
                    diagnosis.found.begin() + (client - found.begin()));
   return diagnosis;
@@ -143,7 +164,8 @@ std::vector<CellDiagnosis> diagnose(const Record& record) {
                           .verdict = "not_measured",
                           .diagnosis = {},
                           .judged = cell.evidence.size(),
-                          .reason = cell.reason};
+                          .reason = cell.reason,
+                          .foreign = cell.axes.kind == "external"};
     std::vector<Diagnosis> samples;
     std::map<std::string_view, std::size_t> votes;
     for (const Evidence& evidence : cell.evidence) {
@@ -157,8 +179,11 @@ std::vector<CellDiagnosis> diagnose(const Record& record) {
                                               [](const auto& vote) { return vote.second; });
       of_cell.verdict = as_many > 1 ? std::string_view("samples_disagree") : most_votes->first;
       of_cell.agree = most_votes->second;
-      of_cell.diagnosis =
-          *std::ranges::find(samples, most_votes->first, [](const auto& d) { return d.verdict(); });
+      const auto first =
+          std::ranges::find(samples, most_votes->first, [](const auto& d) { return d.verdict(); });
+      of_cell.diagnosis = *first;
+      const Evidence& of_first = cell.evidence[static_cast<std::size_t>(first - samples.begin())];
+      if (of_first.probed()) of_cell.probed = of_first.probed_in_window ? "window" : "attached";
     }
     cells.push_back(std::move(of_cell));
   }

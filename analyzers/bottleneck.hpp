@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -25,10 +26,9 @@ struct Bottleneck {
   std::string_view title;             ///< for people
   std::vector<Condition> conditions;  ///< all of them hold
   std::string_view knob;
+  /// Where the server is somebody else's, who has none of our options; empty: the same.
+  std::string_view foreign_knob = {};
 };
-
-/// The first that holds is the verdict; the others that hold stand beside it.
-std::span<const Bottleneck> bottlenecks();
 
 /// A rule that could be neither affirmed nor denied.
 struct Unchecked {
@@ -54,7 +54,15 @@ struct CellDiagnosis {
   Diagnosis diagnosis;    ///< of the first sample with that verdict
   std::size_t agree = 0;  ///< samples
   std::size_t judged = 0;
-  std::string reason;  ///< of not_measured
+  /// What its probes' figures are of: "none", the "window", or in an older record all the time that
+  /// they were "attached".
+  std::string_view probed = "none";
+  std::string reason;    ///< of not_measured
+  bool foreign = false;  ///< its server is not ours
+
+  [[nodiscard]] std::string_view knob_of(const Bottleneck& rule) const {
+    return foreign && !rule.foreign_knob.empty() ? rule.foreign_knob : rule.knob;
+  }
 };
 
 /// Of every cell but controls; `record` was read with its evidence.

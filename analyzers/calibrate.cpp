@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <format>
 #include <numeric>
 
-#include "analyzers/random.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/random.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -25,19 +25,13 @@ double deviation(std::span<const double> values) {
   return std::sqrt(sum / static_cast<double>(values.size() - 1));
 }
 
-std::vector<double> logarithms(std::span<const double> values) {
-  std::vector<double> logs;
-  for (const double value : values) logs.push_back(std::log(value));
-  return logs;
-}
-
 /// In the order in which they were measured.
 std::vector<double> values_in_order(const CellRecord& cell, Figure figure) {
   std::vector<Sample> samples = cell.samples;
   std::ranges::sort(samples, {}, &Sample::order);
   std::vector<double> values;
   for (const Sample& sample : samples)
-    if (const auto value = sample.figures.get(figure)) values.push_back(*value);
+    if (const auto value = sample.value(figure)) values.push_back(*value);
   return values;
 }
 
@@ -88,7 +82,7 @@ std::optional<double> smallest_resolved(std::span<const double> logs, std::size_
   const double middle = mean(logs);
   const auto size = static_cast<double>(logs.size());
   const double widen = std::sqrt(size / (size - 1));
-  Random random(n);
+  SplitMix64 random(n);
   std::vector<double> sides[2] = {std::vector<double>(n), std::vector<double>(n)};
   std::vector<double> needed;  // what must be added to one side until the rule calls it worse
   for (std::size_t trial = 0; trial < trials; ++trial) {
@@ -114,8 +108,8 @@ Result<Calibration> calibrate(const Record& record, Figure figure) {
     found.a_a_flags += verdict == Verdict::better || verdict == Verdict::worse ? 1 : 0;
   }
   if (std::ranges::none_of(found.cells, [](const CellNoise& c) { return c.deviation.has_value(); }))
-    return bad_input(std::format("{}: no cell has {} good samples of {}", record.path,
-                                 calibration_samples_min, traits(figure).name),
+    return bad_input(formatted("{}: no cell has {} good samples of {}", record.path,
+                               calibration_samples_min, traits(figure).name),
                      "measure with --repeat 20");
   return found;
 }

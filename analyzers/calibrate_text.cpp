@@ -2,9 +2,9 @@
 // A calibration as people and programs read it.
 #include <algorithm>
 #include <cmath>
-#include <format>
 
 #include "analyzers/calibrate.hpp"
+#include "bench/base/format.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -14,7 +14,7 @@ using nlohmann::json;
 constexpr std::size_t count_of_sizes = std::size(resolution_samples);
 
 std::string percent(const std::optional<double>& part) {
-  return part ? std::format("{:.1f} %", 100 * *part) : std::string("-");
+  return part ? formatted("{:.1f} %", 100 * *part) : std::string("-");
 }
 
 /// Both sides, all cells; with the device and server that each sample makes for itself.
@@ -31,12 +31,12 @@ std::optional<double> worst(const Calibration& calibration, std::size_t size) {
 }
 
 std::string cell_line(const CellNoise& cell, std::size_t width) {
-  std::string text = std::format(
+  std::string text = formatted(
       "{:<{}}  {:>3}  {:>6}  {:>7}  {:>7}  {:<12}", cell.id, width, cell.n, percent(cell.deviation),
-      cell.drift ? std::format("{:+.1f} %", 100 * (*cell.drift - 1)) : "-",
-      cell.a_a.ratio ? std::format("{:.4f}", *cell.a_a.ratio) : "-", name_of(cell.a_a.verdict));
+      cell.drift ? formatted("{:+.1f} %", 100 * (*cell.drift - 1)) : "-",
+      cell.a_a.ratio ? formatted("{:.4f}", *cell.a_a.ratio) : "-", name_of(cell.a_a.verdict));
   for (std::size_t size = 0; size < count_of_sizes; ++size)
-    text += std::format("  {:>7}", cell.resolved.empty() ? "-" : percent(cell.resolved[size]));
+    text += formatted("  {:>7}", cell.resolved.empty() ? "-" : percent(cell.resolved[size]));
   return text + "\n";
 }
 
@@ -44,7 +44,7 @@ std::string cell_line(const CellNoise& cell, std::size_t width) {
 
 std::string calibration_text(const Calibration& calibration) {
   const FigureTraits& figure = traits(calibration.figure);
-  std::string text = std::format(
+  std::string text = formatted(
       "{} ({}). All samples of a cell are of the same thing: what differs is noise.\n"
       "noise: standard deviation; drift: second half against the first; A/A: samples in turns, as "
       "compare judges them.\n"
@@ -53,21 +53,21 @@ std::string calibration_text(const Calibration& calibration) {
       figure.name, figure.meaning);
   std::size_t width = 4;
   for (const CellNoise& cell : calibration.cells) width = std::max(width, cell.id.size());
-  text += std::format("{:<{}}  {:>3}  {:>6}  {:>7}  {:>7}  {:<12}", "cell", width, "n", "noise",
-                      "drift", "A/A", "verdict");
+  text += formatted("{:<{}}  {:>3}  {:>6}  {:>7}  {:>7}  {:<12}", "cell", width, "n", "noise",
+                    "drift", "A/A", "verdict");
   for (const std::size_t samples : resolution_samples)
-    text += std::format("  {:>7}", std::format("n={}", samples));
+    text += formatted("  {:>7}", formatted("n={}", samples));
   text += "\n";
   for (const CellNoise& cell : calibration.cells) text += cell_line(cell, width);
   text += "\n";
   for (std::size_t size = 0; size < count_of_sizes; ++size)
     if (const auto change = worst(calibration, size))
-      text += std::format(
-          "{:>3} samples a side: every cell resolves {}, in {:.1f} min for both sides\n",
-          resolution_samples[size], percent(change),
-          minutes(calibration, resolution_samples[size]));
+      text +=
+          formatted("{:>3} samples a side: every cell resolves {}, in {:.1f} min for both sides\n",
+                    resolution_samples[size], percent(change),
+                    minutes(calibration, resolution_samples[size]));
   if (calibration.a_a_flags != 0)
-    text += std::format(
+    text += formatted(
         "{} cell(s) were called better or worse than themselves: samples here do not repeat; "
         "look at the drift\n",
         calibration.a_a_flags);

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <utility>
 
-#include "analyzers/random.hpp"
+#include "bench/base/random.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -70,7 +70,7 @@ Split best_split(std::span<const double> values) {
 /// The chance that values without order split so far apart; 1 as soon as it cannot be small any
 /// more.
 double permutation_p(std::span<const double> values, double statistic) {
-  Random random(values.size());
+  SplitMix64 random(values.size());
   std::vector<double> shuffled(values.begin(), values.end());
   // The same values in another order add up to other last bits.
   const double as_far = statistic * (1 - 1e-9);

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <format>
 #include <future>
+#include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
+#include "analyzers/queue_settings.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 
 namespace ublkbench::analyzers {
@@ -30,21 +33,39 @@ std::string about(const Arm& arm) {
   const nlohmann::json& tool = record.run["tool"];
   const nlohmann::json kernel = record.env["key_fields"].value("kernel", none);
   std::string text =
-      std::format("{}: {} record(s), Linux {}, commit {}", arm.label, arm.records.size(),
-                  text_of(kernel, "release"), text_of(tool, "commit").substr(0, 12));
+      formatted("{}: {} record(s), Linux {}, commit {}", arm.label, arm.records.size(),
+                text_of(kernel, "release"), text_of(tool, "commit").substr(0, 12));
   if (tool.value("dirty", nlohmann::json()) == true) text += " with changes";
   return text + ", " + text_of(record.run, "started");
 }
 
-/// All records must be of one environment, arms among themselves too.
-std::vector<FieldDifference> unlike_fields(const std::vector<Arm>& arms,
-                                           const std::vector<std::string>& vary) {
+/// All records must be of one environment, arms among themselves too; and the cells that they share
+/// of queues that were set alike.
+void compare_environments(CompareTable& table, const std::vector<Arm>& arms) {
+  const Record& first = arms.front().records.front();
+  const nlohmann::json reference = first.comparable_fields();
+  std::vector<std::string> unknown;
+  for (const Arm& arm : arms)
+    for (const Record& record : arm.records) {
+      auto found = differences(reference, record.comparable_fields(), table.options.vary);
+      QueueComparison queues = compare_queues(first.cells, record.cells, table.options.vary);
+      std::ranges::move(queues.unlike, std::back_inserter(found));
+      if (unknown.empty() && &record != &first) unknown = std::move(queues.unknown);
+      if (table.unlike.empty()) table.unlike = std::move(found);
+    }
+  if (!unknown.empty()) table.remarks.push_back(unknown_text(unknown));
+}
+
+/// Fields of somebody else's server, mostly: what is not known may differ.
+void add_unknowns(const std::vector<Arm>& arms, CompareTable& table) {
   const nlohmann::json reference = arms.front().records.front().comparable_fields();
+  std::set<std::string> told;
   for (const Arm& arm : arms)
     for (const Record& record : arm.records)
-      if (auto found = differences(reference, record.comparable_fields(), vary); !found.empty())
-        return found;
-  return {};
+      for (const FieldDifference& field : unknowns(reference, record.comparable_fields()))
+        if (told.insert(field.field).second)
+          table.remarks.push_back(formatted("{}: {} and {}: whether it differs is not known",
+                                            field.field, field.a, field.b));
 }
 
 /// Samples of different programs under one label would be an average of both.
@@ -52,7 +73,7 @@ Result<> check_one_commit(const Arm& arm) {
   for (const Record& record : arm.records)
     if (record.run["tool"].value("commit", "") !=
         arm.records.front().run["tool"].value("commit", ""))
-      return bad_input(std::format("'{}' has records of different commits", arm.label),
+      return bad_input(formatted("'{}' has records of different commits", arm.label),
                        "give them different labels");
   return {};
 }
@@ -84,25 +105,12 @@ struct RowKey {
 /// The same for all columns of a row: the axis of the columns is left blank.
 RowKey key_of(const std::string& arm, Axes axes, const std::string& columns) {
   if (columns == "arm") return {"", std::move(axes)};
-  if (columns == "kind") axes.kind.clear();
-  if (columns == "mode") axes.mode.clear();
-  if (columns == "target") axes.target.clear();
-  if (columns == "qd") axes.depth = 0;
-  if (columns == "bs") axes.block_bytes = 0;
-  if (columns == "rw") axes.pattern.clear();
+  axis_named(columns)->clear(axes);
   return {arm, std::move(axes)};
 }
 
 std::string name_of_row(const RowKey& key) {
-  std::string name;
-  const auto add = [&name](const std::string& part) { name += (name.empty() ? "" : " ") + part; };
-  if (!key.arm.empty()) add(key.arm);
-  if (!key.axes.mode.empty()) add(key.axes.mode);
-  if (!key.axes.target.empty() && !key.axes.is_control()) add(key.axes.target);
-  if (key.axes.depth != 0) add(std::format("qd={}", key.axes.depth));
-  if (key.axes.block_bytes != 0) add("bs=" + format_size(key.axes.block_bytes));
-  if (!key.axes.pattern.empty()) add(key.axes.pattern);
-  return name;
+  return key.arm.empty() ? key.axes.name() : key.arm + ' ' + key.axes.name();
 }
 
 class Builder {
@@ -127,7 +135,8 @@ class Builder {
   void add(const std::string& arm, const CellRecord& cell) {
     const std::string& axis = table_.options.columns;
     // Against another axis than the arm a control is only one more row that has no columns.
-    if (axis != "arm" && axis != "kind" && cell.axes.is_control() && axis != "qd" && axis != "bs")
+    if (const Axis* const known = axis_named(axis);
+        known != nullptr && axis != "kind" && cell.axes.is_control() && !known->is_load)
       return;
     const RowKey key = key_of(several_arms_ ? arm : "", cell.axes, axis);
     Row& row = row_of(key);
@@ -135,8 +144,13 @@ class Builder {
     if (row.columns.size() <= column) row.columns.resize(column + 1);
     Column& here = row.columns[column];
     here.failed += cell.failed;
+    if (cell.queue.is_object() && cell.queue.contains("scheduler"))
+      here.schedulers.insert(cell.queue["scheduler"].get<std::string>());
     const std::vector<double> values = cell.values(table_.options.figure);
     here.values.insert(here.values.end(), values.begin(), values.end());
+    // A sample without its percentile had too few I/Os for it.
+    if (values.size() < cell.samples.size() && ios_needed(table_.options.figure) != 0)
+      here.too_few_ios = cell.fewest_latencies;
   }
 
   Row& row_of(const RowKey& key) {
@@ -160,9 +174,20 @@ class Builder {
       Column& column = row.columns[at];
       column.median = median(column.values);
       column.spread = range(column.values);
-      if (at != 0)
-        column.judgement = judge(row.columns.front().values, column.values, better, table_.rule);
+      if (at != 0) column.judgement = judge_column(row.columns.front(), column, better);
     }
+  }
+
+  [[nodiscard]] Judgement judge_column(const Column& reference, const Column& column,
+                                       Better better) const {
+    Judgement judgement = judge(reference.values, column.values, better, table_.rule);
+    const auto ios = reference.too_few_ios ? reference.too_few_ios : column.too_few_ios;
+    if (!ios) return judgement;
+    judgement.verdict = Verdict::unmeasurable;
+    judgement.why =
+        formatted("a sample has {} I/Os, and {} needs {}", *ios, traits(table_.options.figure).name,
+                  ios_needed(table_.options.figure));
+    return judgement;
   }
 
   CompareTable& table_;
@@ -174,15 +199,18 @@ void add_geomeans(CompareTable& table) {
   std::vector<std::vector<double>> medians(table.columns.size());
   std::vector<std::vector<double>> ratios(table.columns.size());
   for (const Row& row : table.rows) {
-    const bool whole = std::ranges::all_of(row.columns, [](const Column& column) {
-      return column.median.has_value() && *column.median > 0;
+    // Only rows of which everything enters: a mean of ratios and a mean of medians over other rows
+    // would not belong to each other.
+    const bool whole = std::ranges::all_of(row.columns, [&](const Column& column) {
+      const bool is_reference = &column == &row.columns.front();
+      return column.median.has_value() && *column.median > 0 &&
+             (is_reference || column.judgement->ratio.has_value());
     });
     if (!whole) continue;
     ++table.geomean_rows;
     for (std::size_t at = 0; at < row.columns.size(); ++at) {
       medians[at].push_back(*row.columns[at].median);
-      const auto& judgement = row.columns[at].judgement;
-      if (judgement && judgement->ratio) ratios[at].push_back(*judgement->ratio);
+      if (at != 0) ratios[at].push_back(*row.columns[at].judgement->ratio);
     }
   }
   for (std::size_t at = 0; at < table.columns.size(); ++at) {
@@ -206,32 +234,47 @@ void check_controls(CompareTable& table) {
 }
 
 void sort_rows(CompareTable& table) {
-  const auto number = [](const Row& row, const std::string& axis) {
-    return axis == "qd" ? row.axes.depth : axis == "bs" ? row.axes.block_bytes : 0;
-  };
-  for (auto axis = table.options.rows.rbegin(); axis != table.options.rows.rend(); ++axis)
-    std::ranges::stable_sort(table.rows, [&](const Row& a, const Row& b) {
-      if (*axis == "qd" || *axis == "bs") return number(a, *axis) < number(b, *axis);
-      return axis_value(*axis, a.axes, a.arm) < axis_value(*axis, b.axes, b.arm);
+  for (auto name = table.options.rows.rbegin(); name != table.options.rows.rend(); ++name)
+    std::ranges::stable_sort(table.rows, [axis = axis_named(*name)](const Row& a, const Row& b) {
+      return axis == nullptr ? a.arm < b.arm : axis->less(a.axes, b.axes);
     });
 }
 
+/// Columns of one run, or of runs whose queues may vary.
+void remark_schedulers(CompareTable& table, const Row& row) {
+  const auto words = [](const std::set<std::string>& schedulers) {
+    std::string text;
+    for (const std::string& word : schedulers) text += (text.empty() ? "" : "+") + word;
+    return text;
+  };
+  const std::set<std::string>& reference = row.columns.front().schedulers;
+  for (std::size_t at = 1; at < row.columns.size(); ++at) {
+    const std::set<std::string>& here = row.columns[at].schedulers;
+    if (here.empty() || reference.empty() || here == reference) continue;
+    table.remarks.push_back(formatted("{}: I/O scheduler {} in {}, {} in {}", row.name,
+                                      words(reference), table.columns.front(), words(here),
+                                      table.columns[at]));
+  }
+}
+
 void add_remarks(CompareTable& table) {
+  for (const auto* rows : {&table.rows, &table.controls})
+    for (const Row& row : *rows) remark_schedulers(table, row);
   for (const Row& row : table.rows)
     for (std::size_t at = 0; at < row.columns.size(); ++at) {
       const Column& column = row.columns[at];
       if (column.failed != 0)
-        table.remarks.push_back(std::format("{}: {} sample(s) of {} failed", row.name,
-                                            column.failed, table.columns[at]));
+        table.remarks.push_back(
+            formatted("{}: {} sample(s) of {} failed", row.name, column.failed, table.columns[at]));
       if (column.judgement && column.judgement->verdict == Verdict::unmeasurable)
-        table.remarks.push_back(std::format("{}: {} is unmeasurable: {}", row.name,
-                                            table.columns[at], column.judgement->why));
+        table.remarks.push_back(formatted("{}: {} is unmeasurable: {}", row.name, table.columns[at],
+                                          column.judgement->why));
     }
 }
 
 std::unexpected<Error> refused(const std::vector<FieldDifference>& unlike) {
-  return std::unexpected(Error{.operation = std::format("not comparable: {} field(s) differ\n{}",
-                                                        unlike.size(), to_text(unlike)),
+  return std::unexpected(Error{.operation = formatted("not comparable: {} field(s) differ\n{}",
+                                                      unlike.size(), to_text(unlike)),
                                .object = {},
                                .errnum = 0,
                                .hint = {},
@@ -247,7 +290,7 @@ Result<std::vector<Arm>> read_arms(const std::vector<std::string>& words) {
   for (const std::string& word : words) sources.push_back(parse_source(word));
   for (const Source& source : sources)
     if (source.label.empty() || source.path.empty())
-      return bad_input(std::format("'{}' is no LABEL=PATH", source.word), "name a record");
+      return bad_input(formatted("'{}' is no LABEL=PATH", source.word), "name a record");
   // Nearly all of a comparison's time goes into reading, and records do not depend on each other.
   std::vector<std::future<Result<Record>>> reading;
   for (const Source& source : sources)
@@ -278,7 +321,7 @@ Result<CompareTable> compare(const std::vector<Arm>& arms, const CompareOptions&
     table.rule.change = *options.change;
     table.rule.widest = std::max(table.rule.widest, *options.change);
   }
-  table.unlike = unlike_fields(arms, options.vary);
+  compare_environments(table, arms);
   if (!table.unlike.empty() && !options.anyway) return refused(table.unlike);
   Builder builder(table, options.columns != "arm" && arms.size() > 1);
   for (const Arm& arm : arms) {
@@ -291,6 +334,7 @@ Result<CompareTable> compare(const std::vector<Arm>& arms, const CompareOptions&
   sort_rows(table);
   add_geomeans(table);
   check_controls(table);
+  add_unknowns(arms, table);
   add_remarks(table);
   return table;
 }

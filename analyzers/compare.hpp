@@ -3,13 +3,14 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
-#include "analyzers/environment_diff.hpp"
 #include "analyzers/filter.hpp"
 #include "analyzers/judge.hpp"
 #include "analyzers/record.hpp"
+#include "bench/record/identity.hpp"
 
 namespace ublkbench::analyzers {
 
@@ -33,8 +34,10 @@ struct Column {
   std::size_t failed = 0;
   std::vector<double> values;
   std::optional<double> median;
-  std::optional<Interval> spread;      ///< lowest and highest
-  std::optional<Judgement> judgement;  ///< against the reference column
+  std::optional<Interval> spread;            ///< lowest and highest
+  std::optional<Judgement> judgement;        ///< against the reference column
+  std::optional<std::uint64_t> too_few_ios;  ///< that a sample has for the figure, a percentile
+  std::set<std::string> schedulers;          ///< in force while it was measured, as far as is known
 };
 
 struct Row {
@@ -51,9 +54,9 @@ struct CompareTable {
   std::vector<std::string> about;    ///< what each arm is: commit, kernel, date
   std::vector<Row> rows;             ///< without the controls
   std::vector<Row> controls;
-  std::vector<std::optional<double>> geomeans;  ///< of medians, over rows that all columns have
+  std::vector<std::optional<double>> geomeans;        ///< of medians, over rows that enter
   std::vector<std::optional<double>> geomean_ratios;  ///< of ratios to the reference
-  std::size_t geomean_rows = 0;
+  std::size_t geomean_rows = 0;         ///< of `rows`: those with a positive median in every column
   std::optional<double> control_moved;  ///< the farthest ratio of a control, if beyond the limit
   std::vector<FieldDifference> unlike;  ///< with `anyway` only
   std::vector<std::string> remarks;

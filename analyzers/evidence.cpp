@@ -20,23 +20,38 @@ void for_each(JsonReader& at, const Object& parent, std::string_view key, Use&& 
     if (Object object; entry.get(object) == simdjson::SUCCESS) use(inside, object);
 }
 
-void read_load(JsonReader at, const Object& load, Evidence& evidence) {
-  evidence.measured_ios = at.number(load, "measured_ios");
-  evidence.window_ns = at.number(load, "window_ns");
-  evidence.load_cpu_ns = at.inside("usage").number(at.object(load, "usage"), "cpu_ns");
-  for_each(at, load, "usage_per_job", [&](JsonReader& job_at, const Object& job) {
+void add_load(const LoadReport& load, Evidence& evidence) {
+  evidence.measured_ios = static_cast<double>(load.measured_ios);
+  evidence.window_ns = static_cast<double>(load.window_ns);
+  evidence.load_cpu_ns = static_cast<double>(load.usage.cpu_ns);
+  for (const ThreadUsage& job : load.usage_per_job)
     evidence.busiest_job_cpu_ns =
-        std::max(evidence.busiest_job_cpu_ns, job_at.number(job, "cpu_ns"));
-  });
-  if (const auto latency = at.optional_object(load, "latency_ns"))
-    evidence.latency_sum_ns = at.inside("latency_ns").optional_number(*latency, "sum");
+        std::max(evidence.busiest_job_cpu_ns, static_cast<double>(job.cpu_ns));
+  if (load.latency_ns && load.latency_ns->sum != 0)
+    evidence.latency_sum_ns = static_cast<double>(load.latency_ns->sum);
 }
 
-void read_server(JsonReader at, const Object& server, Evidence& evidence) {
-  evidence.server_cpu_ns = at.number(server, "cpu_ns");
-  evidence.server_sleeps = at.number(server, "voluntary_switches");
-  evidence.server_fetch_batch =
-      at.inside("fetch_batch").number(at.object(server, "fetch_batch"), "mean");
+Quota quota_of(const std::optional<CpuQuota>& quota) {
+  if (!quota) return {};
+  const auto periods = static_cast<double>(quota->periods);
+  return {
+      .cpus = quota->cpus,
+      .throttled_share = periods > 0 ? static_cast<double>(quota->throttled_periods) / periods : 0};
+}
+
+void add_server(const ServerUsage& server, Evidence& evidence) {
+  evidence.server_cpu_ns = static_cast<double>(server.cpu_ns);
+  if (!server.daemon_cpu_ns.empty())
+    evidence.busiest_daemon_cpu_ns = static_cast<double>(std::ranges::max(server.daemon_cpu_ns));
+  evidence.server_sleeps = static_cast<double>(server.voluntary_switches);
+  evidence.server_fetch_batch = server.fetch_batch.mean;
+}
+
+void add_server_process(const ProcessUsage& process, Evidence& evidence) {
+  evidence.server_cpu_ns = static_cast<double>(process.cpu_ns);
+  for (const TaskUsage& task : process.tasks)
+    evidence.busiest_daemon_cpu_ns =
+        std::max(evidence.busiest_daemon_cpu_ns.value_or(0), static_cast<double>(task.cpu_ns));
 }
 
 void read_latency(JsonReader at, const Object& latency, Evidence& evidence) {
@@ -75,6 +90,11 @@ void read_wakeups(JsonReader at, const Object& wakeups, Evidence& evidence) {
     busiest_ns = std::max(busiest_ns, task_ns);
   });
   if (on_cpu_ns > 0) evidence.busiest_task_share = busiest_ns / on_cpu_ns;
+  const double elapsed_ns = at.optional_number(wakeups, "elapsed_ns").value_or(0);
+  if (evidence.probed_in_window && elapsed_ns > 0) {
+    evidence.on_cpu_share = on_cpu_ns / elapsed_ns;
+    evidence.busiest_on_cpu_share = busiest_ns / elapsed_ns;
+  }
   if (ios == 0) return;
   evidence.sleeps_per_io = sleeps / ios;
   evidence.on_cpu_ns_per_io = on_cpu_ns / ios;
@@ -83,6 +103,14 @@ void read_wakeups(JsonReader at, const Object& wakeups, Evidence& evidence) {
 void read_probes(JsonReader at, const Object& record, Evidence& evidence) {
   const Object probes = at.object(record, "probes");
   JsonReader inside = at.inside("probes");
+  evidence.probed_in_window = at.optional_number(record, "window_ns").has_value();
+  const auto here = [&](const char* name) {
+    return inside.optional_object(probes, name).has_value();
+  };
+  evidence.probes = {.latency = here("latency"),
+                     .wakeups = here("wakeups"),
+                     .batch = here("batch"),
+                     .tags = here("tags")};
   if (const auto latency = inside.optional_object(probes, "latency"))
     read_latency(inside.inside("latency"), *latency, evidence);
   if (const auto wakeups = inside.optional_object(probes, "wakeups"))
@@ -106,18 +134,31 @@ void read_probes(JsonReader at, const Object& record, Evidence& evidence) {
 
 }  // namespace
 
-Evidence read_evidence(JsonReader& at, const Object& sample) {
+Evidence read_evidence(JsonReader& at, const SampleRecord& sample) {
   Evidence evidence;
-  read_load(at.inside("load"), at.object(sample, "load"), evidence);
-  if (const auto server = at.optional_object(sample, "server"))
-    read_server(at.inside("server"), *server, evidence);
-  if (const auto device = at.optional_object(sample, "device")) {
-    evidence.daemons = at.inside("device").optional_number(*device, "daemons");
-    evidence.queue_tags = at.inside("device").optional_number(*device, "depth");
+  if (sample.load) add_load(*sample.load, evidence);
+  if (sample.block) evidence.device_in_flight = sample.block->in_flight_mean;
+  if (sample.cpu_quota) {
+    evidence.has_quotas = true;
+    evidence.server_quota = quota_of(sample.cpu_quota->server);
+    evidence.load_quota = quota_of(sample.cpu_quota->load);
   }
-  if (const auto probe = at.optional_object(sample, "probe"))
-    read_probes(at.inside("probe").inside("record"), at.inside("probe").object(*probe, "record"),
-                evidence);
+  if (sample.server)
+    add_server(*sample.server, evidence);
+  else if (sample.server_process)
+    add_server_process(*sample.server_process, evidence);
+  if (sample.device) {
+    if (sample.device->daemons) evidence.daemons = *sample.device->daemons;
+    if (sample.device->depth) evidence.queue_tags = *sample.device->depth;
+  }
+  if (!sample.probe) return evidence;
+  simdjson::dom::parser parser;
+  Object record;
+  JsonReader inside = at.inside("probe").inside("record");
+  if (parser.parse(sample.probe->record.text).get(record) == simdjson::SUCCESS)
+    read_probes(inside, record, evidence);
+  else
+    inside.complain("", "is no object");
   return evidence;
 }
 

@@ -2,8 +2,8 @@
 #include "analyzers/filter.hpp"
 
 #include <algorithm>
-#include <format>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 
 namespace ublkbench::analyzers {
@@ -21,34 +21,14 @@ std::size_t end_of_term(std::string_view text, std::size_t from) {
   return text.size();
 }
 
-/// "4096" and "4k" are one size.
-std::string canonical(std::string_view axis, const std::string& value) {
-  if (axis != "bs") return value;
-  const auto bytes = parse_size(value);
-  return bytes ? format_size(*bytes) : value;
-}
-
-std::string known_axes() {
-  std::string names;
-  for (const std::string_view name : axis_names)
-    names += (names.empty() ? "" : ", ") + std::string(name);
-  return names;
-}
-
 }  // namespace
 
-bool is_axis(std::string_view name) {
-  return std::ranges::find(axis_names, name) != std::end(axis_names);
-}
+bool is_axis(std::string_view name) { return name == "arm" || axis_named(name) != nullptr; }
+
+std::string known_axes() { return "arm, " + axis_names(); }
 
 std::string axis_value(std::string_view axis, const Axes& axes, std::string_view arm) {
-  if (axis == "arm") return std::string(arm);
-  if (axis == "kind") return axes.kind;
-  if (axis == "mode") return axes.mode;
-  if (axis == "target") return axes.target;
-  if (axis == "qd") return std::to_string(axes.depth);
-  if (axis == "bs") return format_size(axes.block_bytes);
-  return axes.pattern;
+  return axis == "arm" ? std::string(arm) : axis_named(axis)->text(axes);
 }
 
 Result<Filter> Filter::parse(std::string_view text) {
@@ -58,12 +38,13 @@ Result<Filter> Filter::parse(std::string_view text) {
     const std::string_view term = text.substr(0, end);
     const std::size_t equals = term.find('=');
     if (equals == std::string_view::npos)
-      return bad_input(std::format("filter '{}' is no AXIS=VALUE", term), "axes: " + known_axes());
+      return bad_input(formatted("filter '{}' is no AXIS=VALUE", term), "axes: " + known_axes());
     const std::string axis(term.substr(0, equals));
     if (!is_axis(axis))
-      return bad_input(std::format("filter: there is no axis '{}'", axis), "axes: " + known_axes());
+      return bad_input(formatted("filter: there is no axis '{}'", axis), "axes: " + known_axes());
     std::vector<std::string> values = split(term.substr(equals + 1), '|');
-    for (std::string& value : values) value = canonical(axis, value);
+    if (const Axis* const known = axis_named(axis))
+      for (std::string& value : values) value = known->canonical(value);
     filter.terms_.push_back({axis, std::move(values)});
     text = end < text.size() ? text.substr(end + 1) : std::string_view();
   }

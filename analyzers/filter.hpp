@@ -10,11 +10,10 @@
 
 namespace ublkbench::analyzers {
 
-/// "arm" is the run's label; the others are the cell's.
-inline constexpr std::string_view axis_names[] = {"arm", "kind", "mode", "target",
-                                                  "qd",  "bs",   "rw"};
-
+/// "arm" is the run's label; the others are a cell's, see bench/record/axes.hpp.
 bool is_axis(std::string_view name);
+/// "arm, kind, mode, ...".
+std::string known_axes();
 /// Of "arm": `arm`.
 std::string axis_value(std::string_view axis, const Axes& axes, std::string_view arm);
 

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <format>
 
 #include "analyzers/compare.hpp"
+#include "bench/base/format.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -21,8 +21,8 @@ class Conclusion {
     for (GateRow& row : outcome_.rows) {
       if (row.is_control || !row.gated) continue;
       if (row.judgement.verdict == Verdict::unmeasurable)
-        outcome_.inconclusive(std::format("{}: {} is unmeasurable: {}", row.cell,
-                                          traits(row.figure).name, row.judgement.why));
+        outcome_.inconclusive(formatted("{}: {} is unmeasurable: {}", row.cell,
+                                        traits(row.figure).name, row.judgement.why));
       else
         ++compared;
       if (row.judgement.verdict == Verdict::worse) regressed(row, control_moved);
@@ -42,8 +42,8 @@ class Conclusion {
       if (std::abs(std::log(*row.judgement.ratio)) <=
           std::log1p(control_limit(outcome_.rule.counted)))
         continue;
-      outcome_.inconclusive(std::format("the control moved: {} of {} is {:.4f} of the other side's",
-                                        traits(row.figure).name, row.cell, *row.judgement.ratio));
+      outcome_.inconclusive(formatted("the control moved: {} of {} is {:.4f} of the other side's",
+                                      traits(row.figure).name, row.cell, *row.judgement.ratio));
       moved = true;
     }
     if (!alive)
@@ -59,8 +59,8 @@ class Conclusion {
     row.waiver = row.waived ? "waived" : why_not.value_or("");
     if (row.waived) return;
     const std::string what =
-        std::format("{}: {} {:+.2f} %{}{}", row.cell, traits(row.figure).name,
-                    100 * (*row.judgement.ratio - 1), row.waiver.empty() ? "" : "; ", row.waiver);
+        formatted("{}: {} {:+.2f} %{}{}", row.cell, traits(row.figure).name,
+                  100 * (*row.judgement.ratio - 1), row.waiver.empty() ? "" : "; ", row.waiver);
     if (control_moved) return outcome_.inconclusive(what + ", but so did the control");
     if (outcome_.verdict != GateVerdict::regression) outcome_.reasons.clear();
     outcome_.verdict = GateVerdict::regression;
@@ -105,9 +105,13 @@ void conclude(GateOutcome& outcome, const GateOptions& options) {
 }
 
 bool only_environment_moved(const GateOutcome& outcome) {
+  // What the tree leaves to the kernel is the kernel's where that is another.
+  const bool other_kernel =
+      std::ranges::contains(outcome.unlike, "env.kernel.release", &FieldDifference::field);
   return outcome.verdict == GateVerdict::not_comparable &&
-         std::ranges::all_of(outcome.unlike, [](const FieldDifference& difference) {
+         std::ranges::all_of(outcome.unlike, [&](const FieldDifference& difference) {
            const std::string& field = difference.field;
+           if (field.starts_with("queue.")) return other_kernel && field != "queue.scheduler";
            return field.starts_with("env.") && field != "env.build.flags" &&
                   field != "env.build.build_type" && field != "env.kernel.cmdline" &&
                   field != "env.machine.qemu_cpu" && field != "env.machine.icount_shift";

@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include "analyzers/environment_diff.hpp"
 #include "analyzers/judge.hpp"
 #include "analyzers/waivers.hpp"
 #include "bench/base/result.hpp"
+#include "bench/record/identity.hpp"
 
 namespace ublkbench::analyzers {
 
@@ -59,6 +59,7 @@ struct GateOutcome {
   std::vector<GateRow> rows;
   std::vector<std::string> new_cells;  ///< measured, but not in the baseline
   std::vector<FieldDifference> unlike;
+  std::vector<std::string> remarks;  ///< what is worth knowing whatever the verdict
   GateSide before;
   GateSide now;
   Rule rule;

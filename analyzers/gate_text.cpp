@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The gate's outcome for people and programs.
 #include <algorithm>
-#include <format>
 
 #include "analyzers/gate_outcome.hpp"
+#include "analyzers/text_table.hpp"
+#include "bench/base/format.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -44,33 +45,38 @@ std::string verdict_of(const GateOutcome& outcome, const GateRow& row) {
 Line line_of(const GateOutcome& outcome, const GateRow& row) {
   const Judgement& judged = row.judgement;
   const auto whole = [](const std::optional<double>& value) {
-    return value ? std::format("{:.0f}", *value) : std::string(absent);
+    return value ? formatted("{:.0f}", *value) : std::string(absent);
   };
   return {row.cell,
           label_of(outcome, row.figure),
-          std::format("{} ({})", whole(judged.median_a), judged.n_a),
-          std::format("{} ({})", whole(judged.median_b), judged.n_b),
-          judged.ratio ? std::format("{:+.2f} %", 100 * (*judged.ratio - 1)) : absent,
-          judged.interval ? std::format("{:+.2f}..{:+.2f} %", 100 * (judged.interval->low - 1),
-                                        100 * (judged.interval->high - 1))
+          formatted("{} ({})", whole(judged.median_a), judged.n_a),
+          formatted("{} ({})", whole(judged.median_b), judged.n_b),
+          judged.ratio ? formatted("{:+.2f} %", 100 * (*judged.ratio - 1)) : absent,
+          judged.interval ? formatted("{:+.2f}..{:+.2f} %", 100 * (judged.interval->low - 1),
+                                      100 * (judged.interval->high - 1))
                           : absent,
           verdict_of(outcome, row)};
 }
 
-std::vector<Line> lines_of(const GateOutcome& outcome) {
+TextTable layout(const GateOutcome& outcome) {
   const bool is_time = outcome.kind == GateKind::hardware;
-  std::vector<Line> lines{{"cell", is_time ? "figure" : "side",
-                           is_time ? "before (n)" : "baseline (n)", "now (n)", "change", "interval",
-                           "verdict"}};
-  for (const GateRow& row : outcome.rows) lines.push_back(line_of(outcome, row));
-  return lines;
+  TextTable table{.columns = {{.title = "cell", .left = true},
+                              {.title = is_time ? "figure" : "side", .left = true},
+                              {.title = is_time ? "before (n)" : "baseline (n)"},
+                              {.title = "now (n)"},
+                              {.title = "change"},
+                              {.title = "interval"},
+                              {.title = "verdict", .left = true}},
+                  .rows = {}};
+  for (const GateRow& row : outcome.rows) table.rows.push_back(line_of(outcome, row));
+  return table;
 }
 
 /// What the verdict is about and what it is not about.
 std::string preamble(const GateOutcome& outcome) {
   const std::string commit = outcome.now.commit.substr(0, 12);
   if (outcome.kind == GateKind::hardware)
-    return std::format(
+    return formatted(
         "Hardware gate: times of this machine in this sitting, {} pairs of a cell in turns.\n"
         "Before: {} (commit {}). Judged: {} (commit {}).\n"
         "Slower: more than {:.3g} % (p99: 15 %), the {:.0f} % interval beyond {:.3g} %, and again "
@@ -78,7 +84,7 @@ std::string preamble(const GateOutcome& outcome) {
         outcome.pairs, outcome.before.what, outcome.before.commit.substr(0, 12), outcome.now.what,
         commit, 100 * outcome.rule.change, 100 * outcome.rule.confidence,
         100 * outcome.rule.certain);
-  return std::format(
+  return formatted(
       "Path-length gate: instructions per I/O under icount, not time. It does not see caches, "
       "locks or what rep movs copies.\n"
       "Baseline: commit {}, accepted {} ({}). Judged: commit {}.\n"
@@ -90,26 +96,27 @@ std::string preamble(const GateOutcome& outcome) {
 }
 
 std::string summary(const GateOutcome& outcome) {
-  std::string text = std::format("gate: {}\n", name_of(outcome.verdict));
+  std::string text = formatted("gate: {}\n", name_of(outcome.verdict));
   for (const std::string& reason : outcome.reasons) text += "  " + reason + "\n";
   text += to_text(outcome.unlike);
+  for (const std::string& remark : outcome.remarks) text += "  " + remark + "\n";
   std::size_t improved = 0;
   for (const GateRow& row : outcome.rows)
     if (!row.is_control && row.gated && row.judgement.verdict == Verdict::better) {
       ++improved;
-      text += std::format("  improved: {}: {} {:+.2f} %\n", row.cell, traits(row.figure).name,
-                          100 * (*row.judgement.ratio - 1));
+      text += formatted("  improved: {}: {} {:+.2f} %\n", row.cell, traits(row.figure).name,
+                        100 * (*row.judgement.ratio - 1));
     }
   for (const GateRow& row : outcome.rows)
     if (row.flagged && row.judgement.verdict != Verdict::worse)
-      text += std::format("  not confirmed: {}: {} {:+.2f} % at first, {:+.2f} % in fresh pairs\n",
-                          row.cell, traits(row.figure).name, 100 * (*row.flagged->ratio - 1),
-                          100 * (row.judgement.ratio.value_or(1) - 1));
+      text += formatted("  not confirmed: {}: {} {:+.2f} % at first, {:+.2f} % in fresh pairs\n",
+                        row.cell, traits(row.figure).name, 100 * (*row.flagged->ratio - 1),
+                        100 * (row.judgement.ratio.value_or(1) - 1));
   if (improved != 0 && outcome.verdict == GateVerdict::pass &&
       outcome.kind == GateKind::path_length)
     text += "  the baseline can be tightened: 'ublkbench baseline accept'\n";
   for (const std::string& cell : outcome.new_cells)
-    text += std::format("  not in the baseline: {}\n", cell);
+    text += formatted("  not in the baseline: {}\n", cell);
   return text;
 }
 
@@ -118,38 +125,14 @@ json number(const std::optional<double>& value) { return value ? json(*value) : 
 }  // namespace
 
 std::string gate_text(const GateOutcome& outcome) {
-  std::string text = preamble(outcome);
-  if (!outcome.rows.empty()) {
-    const std::vector<Line> lines = lines_of(outcome);
-    std::vector<std::size_t> widths(lines.front().size());
-    for (const Line& line : lines)
-      for (std::size_t at = 0; at < line.size(); ++at)
-        widths[at] = std::max(widths[at], line[at].size());
-    text += "\n";
-    for (const Line& line : lines) {
-      for (std::size_t at = 0; at < line.size(); ++at)
-        text += at < 2 ? std::format("{:<{}}  ", line[at], widths[at])
-                       : std::format("{:>{}}  ", line[at], widths[at]);
-      text.erase(text.find_last_not_of(' ') + 1);
-      text += "\n";
-    }
-    text += "\n";
-  }
-  return text + summary(outcome);
+  const std::string table = outcome.rows.empty() ? "" : "\n" + layout(outcome).aligned() + "\n";
+  return preamble(outcome) + table + summary(outcome);
 }
 
 std::string gate_markdown(const GateOutcome& outcome) {
-  std::string text = std::format("**Gate ({}): {}**\n\n```\n{}{}```\n", name_of(outcome.kind),
-                                 name_of(outcome.verdict), preamble(outcome), summary(outcome));
-  if (outcome.rows.empty()) return text;
-  text += "\n";
-  const std::vector<Line> lines = lines_of(outcome);
-  for (const Line& line : lines) {
-    for (const std::string& field : line) text += "| " + field + ' ';
-    text += "|\n";
-    if (&line == &lines.front()) text += "|:--|:--|--:|--:|--:|--:|:--|\n";
-  }
-  return text;
+  const std::string text = formatted("**Gate ({}): {}**\n\n```\n{}{}```\n", name_of(outcome.kind),
+                                     name_of(outcome.verdict), preamble(outcome), summary(outcome));
+  return outcome.rows.empty() ? text : text + "\n" + layout(outcome).markdown();
 }
 
 json gate_json(const GateOutcome& outcome) {
@@ -164,6 +147,7 @@ json gate_json(const GateOutcome& outcome) {
                    {"before", side(outcome.before)},
                    {"now", side(outcome.now)},
                    {"new_cells", outcome.new_cells},
+                   {"remarks", outcome.remarks},
                    {"rows", json::array()},
                    {"unlike", json::array()}};
   for (const GateRow& row : outcome.rows) {
@@ -184,7 +168,8 @@ json gate_json(const GateOutcome& outcome) {
          {"waived", row.waived}});
   }
   for (const FieldDifference& field : outcome.unlike)
-    document["unlike"].push_back({{"field", field.field}, {"before", field.a}, {"now", field.b}});
+    document["unlike"].push_back(
+        {{"field", field.field}, {"before", field.a}, {"now", field.b}, {"cells", field.where}});
   return document;
 }
 

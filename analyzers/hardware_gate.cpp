@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <format>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 
 namespace ublkbench::analyzers {
@@ -109,9 +109,9 @@ std::vector<std::string> unfit(const Record& record) {
   if (load.is_string()) {
     const double found = std::strtod(load.get_ref<const std::string&>().c_str(), nullptr);
     if (found > limit)
-      why.push_back(std::format(
-          "others use this machine: a load average of {:.2f}, at most {:.2f} for {} CPUs", found,
-          limit, cpus_of(record)));
+      why.push_back(
+          formatted("others use this machine: a load average of {:.2f}, at most {:.2f} for {} CPUs",
+                    found, limit, cpus_of(record)));
   }
   return why;
 }
@@ -130,7 +130,7 @@ std::optional<std::string> disturbed(const Record& first, const Record& last) {
       (*end_s - *begin_s) * ticks_per_second * static_cast<double>(cpus_of(first));
   const double share = (*end - *begin) / available;
   if (share <= stolen_max) return std::nullopt;
-  return std::format("the hypervisor took {:.1f} % of the CPU time away", 100 * share);
+  return formatted("the hypervisor took {:.1f} % of the CPU time away", 100 * share);
 }
 
 }  // namespace ublkbench::analyzers

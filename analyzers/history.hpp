@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 // The history of a benchmark: JSON Lines, a line a run with all its samples, to which lines are
-// only added. It is the truth; what else is made of it (analyzers/history_index.hpp) can be made
-// again.
+// only added.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "analyzers/record.hpp"
 
 namespace ublkbench::analyzers {
 
-/// A run as a line of the history has it.
+/// A run without its samples.
 struct HistoryRun {
   std::string id;
   std::string started;
@@ -23,24 +23,39 @@ struct HistoryRun {
   bool dirty = false;
   std::string clock;
   nlohmann::json fields;  ///< Record::comparable_fields()
-  std::vector<CellRecord> cells;
+};
+
+/// A cell's samples in one run.
+struct HistoryValues {
+  std::size_t run = 0;                           ///< in History::runs
+  const nlohmann::json* queue = nullptr;         ///< CellRecord::queue; nothing: not recorded
+  std::map<Figure, std::vector<double>> values;  ///< of the figures that were asked for
+};
+
+struct HistoryCell {
+  std::string id;
+  Axes axes;
+  std::vector<HistoryValues> runs;
+};
+
+struct History {
+  std::vector<HistoryRun> runs;  ///< in the order of the file, each once
+  std::vector<HistoryCell> cells;
+  /// Nearly all cells of nearly all runs have the same few: by their text, at a place that stays.
+  std::map<std::string, nlohmann::json> queues;
+  std::uint64_t torn_bytes = 0;  ///< behind the complete lines: cut off, or still being written
+
+  [[nodiscard]] bool has(const std::string& run_id) const;
+  /// What the user should know of the file at `path`; empty where there is nothing.
+  [[nodiscard]] std::string remark(const std::string& path) const;
 };
 
 /// The line of a record, without a newline. Refuses a record without an id or without a good
 /// sample.
 Result<std::string> history_line(const Record& record);
 
-/// Strict: a line that is complete and yet broken is an error. `where` names it: "history.jsonl:3".
-Result<HistoryRun> parse_history_line(std::string_view line, const std::string& where);
-
-struct HistoryEnd {
-  std::uint64_t bytes = 0;       ///< of complete lines
-  std::uint64_t torn_bytes = 0;  ///< behind them: a line that was cut off, or is being written
-};
-
-/// Calls `each` with every complete line from byte `from` on, and where it ends.
-Result<HistoryEnd> read_history(
-    const std::string& path, std::uint64_t from,
-    const std::function<Result<>(std::string_view line, std::uint64_t end)>& each);
+/// Strict: a line that is complete and yet broken is an error. Of the samples only `figures` are
+/// kept: those of thousands of runs are some GB.
+Result<History> read_history(const std::string& path, std::span<const Figure> figures);
 
 }  // namespace ublkbench::analyzers

@@ -36,15 +36,6 @@ Result<JsonStream> JsonStream::open(const std::string& path) {
   return JsonStream(std::move(*fd));
 }
 
-JsonStream JsonStream::of(std::string_view text) {
-  JsonStream stream{Fd()};
-  stream.buffer_.assign(text.begin(), text.end());
-  stream.buffer_.resize(text.size() + padding);
-  stream.to_ = text.size();
-  stream.ended_ = true;
-  return stream;
-}
-
 bool JsonStream::fill() {
   if (ended_) return false;
   if (from_ > buffer_.size() / 2) {

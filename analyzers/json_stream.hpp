@@ -18,8 +18,6 @@ class JsonStream {
  public:
   /// Errors are ExitCode::usage.
   static Result<JsonStream> open(const std::string& path);
-  /// What is in memory already.
-  static JsonStream of(std::string_view text);
 
   /// The next byte that is no white space; 0 at the end.
   char peek();

@@ -2,8 +2,9 @@
 #include "analyzers/judge.hpp"
 
 #include <algorithm>
-#include <format>
 #include <utility>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -43,7 +44,7 @@ void add_ratio(Judgement& found, std::span<const double> a, std::span<const doub
   if (found.interval)
     found.interval_kind = "range";
   else
-    found.why = std::format("{} and {} samples are too few", a.size(), b.size());
+    found.why = formatted("{} and {} samples are too few", a.size(), b.size());
 }
 
 }  // namespace
@@ -75,7 +76,7 @@ Judgement judge(std::span<const double> a, std::span<const double> b, Better bet
       (found.verdict == Verdict::worse || found.verdict == Verdict::better))
     found.verdict = Verdict::unclear;
   if (found.verdict == Verdict::unmeasurable)
-    found.why = std::format("the interval is wider than +-{:.3g} %", 100 * rule.widest);
+    found.why = formatted("the interval is wider than +-{:.3g} %", 100 * rule.widest);
   return found;
 }
 

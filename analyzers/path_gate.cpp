@@ -2,8 +2,10 @@
 #include "analyzers/path_gate.hpp"
 
 #include <algorithm>
-#include <format>
 #include <iterator>
+
+#include "analyzers/queue_settings.hpp"
+#include "bench/base/format.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -11,18 +13,19 @@ namespace {
 void judge_cell(const CellRecord& expected, const CellRecord& measured, GateOutcome& outcome) {
   if (measured.samples.empty())
     return outcome.inconclusive(
-        std::format("{} has no good sample: {}", measured.id,
-                    measured.reason.empty() ? "none was taken" : measured.reason));
+        formatted("{} has no good sample: {}", measured.id,
+                  measured.reason.empty() ? "none was taken" : measured.reason));
   if (measured.failed != 0)
     outcome.inconclusive(
-        std::format("{}: {} sample(s) failed: {}", measured.id, measured.failed, measured.reason));
+        formatted("{}: {} sample(s) failed: {}", measured.id, measured.failed, measured.reason));
   if (measured.samples.size() < samples_min)
-    return outcome.inconclusive(std::format("{}: {} sample(s), {} are needed", measured.id,
-                                            measured.samples.size(), samples_min));
+    return outcome.inconclusive(formatted("{}: {} sample(s), {} are needed", measured.id,
+                                          measured.samples.size(), samples_min));
   for (const Figure figure : gated_figures) {
     const std::vector<double> before = expected.values(figure);
     const std::vector<double> after = measured.values(figure);
-    if (before.empty() && after.empty()) continue;  // an external server has none of its own
+    // An external server may have none of its own, or had none when the baseline was made.
+    if (before.empty()) continue;
     outcome.rows.push_back({.cell = expected.id,
                             .figure = figure,
                             .is_control = expected.axes.is_control(),
@@ -49,7 +52,7 @@ void judge_cells(const Baseline& baseline, const std::vector<CellRecord>& cells,
   for (const CellRecord& expected : baseline.cells) {
     const auto found = std::ranges::find(cells, expected.id, &CellRecord::id);
     if (found == cells.end())
-      outcome.inconclusive(std::format("{} is in the baseline and was not measured", expected.id));
+      outcome.inconclusive(formatted("{} is in the baseline and was not measured", expected.id));
     else
       judge_cell(expected, *found, outcome);
   }
@@ -81,10 +84,15 @@ Result<GateOutcome> judge_against(const Baseline& baseline, std::span<const Reco
   }
   const auto cells = pooled_cells(records);
   if (!cells && unlike.empty()) return std::unexpected(cells.error());
-  if (cells) std::ranges::copy(other_work(baseline, *cells), std::back_inserter(unlike));
+  if (cells) {
+    std::ranges::copy(other_work(baseline, *cells), std::back_inserter(unlike));
+    QueueComparison queues = compare_queues(baseline.cells, *cells, options.vary);
+    std::ranges::move(queues.unlike, std::back_inserter(unlike));
+    if (!queues.unknown.empty()) outcome.remarks.push_back(unknown_text(queues.unknown));
+  }
   if (!unlike.empty()) {
     outcome.not_comparable(where.empty()
-                               ? "samples are of another number of I/Os than the baseline's"
+                               ? "its cells were not measured as the baseline's were"
                                : where + " was measured in another environment than the baseline",
                            std::move(unlike));
     return outcome;

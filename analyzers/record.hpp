@@ -4,36 +4,42 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "analyzers/evidence.hpp"
 #include "analyzers/figures.hpp"
 #include "bench/base/result.hpp"
+#include "bench/record/axes_json.hpp"
 
 namespace ublkbench::analyzers {
 
-struct Axes {
-  std::string kind;  ///< "ublk", "control", "external"
-  std::string mode;  ///< of a control "(null_blk)"
-  std::string target;
-  std::uint64_t depth = 0;
-  std::uint64_t block_bytes = 0;
-  std::string pattern;
-
-  [[nodiscard]] bool is_control() const { return kind == "control"; }
-  auto operator<=>(const Axes&) const = default;
-};
-/// Its keys in every document that holds cells: json(axes), object.get<Axes>(), which throws what
-/// nlohmann's JSON throws.
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Axes, kind, mode, target, depth, block_bytes, pattern)
+/// Of a cell in a record, a history or a baseline. A device that is not ours may lack its mode.
+Axes read_axes(JsonReader& at, const JsonReader::Object& cell);
 
 struct Sample {
   std::uint64_t round = 0;
   std::uint64_t order = 0;
   std::uint64_t elapsed_ns = 0;  ///< all of it, with the device's and server's making
   Figures figures;
+  /// I/Os that its percentiles rest on; those of a history or baseline rest on enough.
+  std::uint64_t latencies = std::numeric_limits<std::uint64_t>::max();
+
+  /// For verdicts: a percentile that rests on too few I/Os is none.
+  [[nodiscard]] std::optional<double> value(Figure figure) const {
+    return latencies < ios_needed(figure) ? std::nullopt : figures.get(figure);
+  }
+};
+
+/// What the reader of a table has to know of where the data of a cell was.
+struct DataFacts {
+  double least_written = 1;  ///< part of the target's files that was ever written
+  bool in_memory = false;
+  bool buffered = false;    ///< loaded through the page cache...
+  bool found_warm = false;  ///< ...which was not emptied before each sample
 };
 
 struct CellRecord {
@@ -43,9 +49,23 @@ struct CellRecord {
   std::vector<Sample> samples;     ///< the good ones
   std::vector<Evidence> evidence;  ///< of the good ones, where it was asked for
   std::size_t failed = 0;
-  std::string reason;  ///< of the last that failed
+  std::string reason;                                  ///< of the last that failed
+  std::optional<std::uint64_t> fewest_latencies = {};  ///< of a good sample; nothing: not recorded
+  /// How its device's queue was set, see queue_settings.hpp; null where the record does not say.
+  nlohmann::json queue = {};
+  std::vector<nlohmann::json> other_queues = {};  ///< of samples that had it set otherwise
+  /// What its own samples verified: "contents", "completions", "FAILED", "not (WHY)"; empty: off.
+  std::string verified = {};
+  DataFacts data = {};
+  /// What the probes of its last good sample counted, as ublk-probe prints it: with a line a
+  /// histogram, and with all of them. Where evidence was asked for.
+  std::string probe_brief = {};
+  std::string probe_text = {};
+  bool probed_in_window = false;
 
   [[nodiscard]] std::vector<double> values(Figure figure) const;
+  /// "none"; several, joined, if it changed; empty: its device has none to choose.
+  [[nodiscard]] std::string scheduler() const;
 };
 
 struct Record {
@@ -58,17 +78,19 @@ struct Record {
   [[nodiscard]] bool counts_instructions() const;
   /// Of the programs that were measured; "unknown" of a build outside of git.
   [[nodiscard]] std::string commit() const;
-  /// What must be equal in two runs that are compared: {"env.kernel.release": ..., "work.ios":
-  /// ...}, the environment's key fields and the work, with dots for levels.
+  /// What must be equal in two runs that are compared: see bench/record/identity.hpp.
   [[nodiscard]] nlohmann::json comparable_fields() const;
 };
+
+/// Parts that nobody here looks into field by field.
+inline nlohmann::json to_nlohmann(const JsonReader::Object& object) {
+  return nlohmann::json::parse(simdjson::minify(object), nullptr, false);
+}
 
 /// How much of each sample is kept: a record may have 50,000 of them.
 enum class Detail : std::uint8_t { figures, evidence };
 
 /// Reads a document of --json, or a folder of --out. Errors are ExitCode::usage.
 Result<Record> read_record(const std::string& path, Detail detail = Detail::figures);
-/// A document that is in memory; `name` stands for its path.
-Result<Record> read_record_text(const std::string& text, const std::string& name, Detail detail);
 
 }  // namespace ublkbench::analyzers

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <utility>
 
 namespace ublkbench::analyzers {
@@ -37,33 +36,22 @@ double median_of(std::vector<double>& values) {
 
 double normal_upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
 
-struct Ranks {
-  double sum_of_a = 0;  ///< midranks where values are equal
-  double tie_term = 0;  ///< sum of t^3 - t over groups of t equal values
-};
-
-Ranks ranks_of(std::span<const double> a, std::span<const double> b) {
-  struct Entry {
-    double value;
-    bool of_a;
-  };
-  std::vector<Entry> all;
-  all.reserve(a.size() + b.size());
-  for (const double value : a) all.push_back({value, true});
-  for (const double value : b) all.push_back({value, false});
-  std::ranges::sort(all, {}, &Entry::value);
-  Ranks ranks;
-  for (std::size_t from = 0; from < all.size();) {
-    std::size_t to = from;
-    while (to < all.size() && all[to].value == all[from].value) ++to;
-    const auto group = static_cast<double>(to - from);
-    const double midrank = (static_cast<double>(from + to) + 1) / 2;
-    for (std::size_t at = from; at < to; ++at)
-      if (all[at].of_a) ranks.sum_of_a += midrank;
-    ranks.tie_term += group * group * group - group;
-    from = to;
-  }
-  return ranks;
+/// The chance of each U = 0..n*m, if both samples are of one distribution without ties.
+std::vector<double> u_distribution(std::size_t n, std::size_t m) {
+  // The largest value is of the first sample with the chance n/(n+m), and then exceeds all m of the
+  // second. Only sums of positive terms, so that tiny chances are as exact as large ones.
+  std::vector<std::vector<double>> row(m + 1);  // row[j]: of i and j samples
+  for (std::size_t j = 0; j <= m; ++j) row[j] = {1.0};
+  for (std::size_t i = 1; i <= n; ++i)
+    for (std::size_t j = 1; j <= m; ++j) {
+      const double of_first = static_cast<double>(i) / static_cast<double>(i + j);
+      std::vector<double> chances(i * j + 1, 0.0);
+      for (std::size_t u = 0; u < row[j].size(); ++u) chances[u + j] += of_first * row[j][u];
+      for (std::size_t u = 0; u < row[j - 1].size(); ++u)
+        chances[u] += (1 - of_first) * row[j - 1][u];
+      row[j] = std::move(chances);
+    }
+  return row[m];
 }
 
 /// Thousands of cells have the same few sizes.
@@ -74,22 +62,6 @@ const std::vector<double>& known_u_distribution(std::size_t n, std::size_t m) {
   return found->second;
 }
 
-double exact_p(double u, std::size_t n, std::size_t m) {
-  const std::vector<double>& chances = known_u_distribution(n, m);
-  const auto smaller = static_cast<std::size_t>(std::min(u, static_cast<double>(n * m) - u));
-  const double tail = std::accumulate(
-      chances.begin(), chances.begin() + static_cast<std::ptrdiff_t>(smaller) + 1, 0.0);
-  return std::min(1.0, 2 * tail);
-}
-
-double normal_p(double u, double n, double m, double tie_term) {
-  const double total = n + m;
-  const double variance = n * m / 12 * (total + 1 - tie_term / (total * (total - 1)));
-  if (!(variance > 0)) return 1;
-  const double distance = std::max(0.0, std::abs(u - n * m / 2) - 0.5);
-  return std::min(1.0, 2 * normal_upper_tail(distance / std::sqrt(variance)));
-}
-
 /// The largest c with 2 * P(X < c) <= 1 - confidence, for cumulative chances; 0 when there is none.
 std::size_t cut(const std::vector<double>& chances, double confidence) {
   double below = 0;
@@ -97,15 +69,6 @@ std::size_t cut(const std::vector<double>& chances, double confidence) {
   while (count < chances.size() / 2 && 2 * (below + chances[count]) <= 1 - confidence)
     below += chances[count++];
   return count;
-}
-
-std::vector<double> binomial_half(std::size_t n) {
-  std::vector<double> chances(n + 1);
-  for (std::size_t k = 0; k <= n; ++k)
-    chances[k] = std::exp(
-        std::lgamma(static_cast<double>(n) + 1) - std::lgamma(static_cast<double>(k) + 1) -
-        std::lgamma(static_cast<double>(n - k) + 1) - static_cast<double>(n) * std::log(2.0));
-  return chances;
 }
 
 /// How many of the sorted differences lie outside the interval on each side; 0: too few samples.
@@ -128,13 +91,13 @@ bool all_positive(std::span<const double> values) {
   return std::ranges::all_of(values, [](double v) { return v > 0 && std::isfinite(v); });
 }
 
+}  // namespace
+
 std::vector<double> logarithms(std::span<const double> values) {
   std::vector<double> logs;
   for (const double value : values) logs.push_back(std::log(value));
   return logs;
 }
-
-}  // namespace
 
 std::optional<double> median(std::span<const double> values) {
   if (values.empty()) return std::nullopt;
@@ -147,48 +110,11 @@ std::optional<Interval> range(std::span<const double> values) {
   return Interval{.low = low, .high = high};
 }
 
-std::optional<Interval> median_interval(std::span<const double> values, double confidence) {
-  if (values.empty()) return std::nullopt;
-  const std::size_t outside = cut(binomial_half(values.size()), confidence);
-  if (outside == 0) return std::nullopt;
-  const std::vector<double> order = sorted(values);
-  return Interval{.low = order[outside - 1], .high = order[order.size() - outside]};
-}
-
 std::optional<double> geometric_mean(std::span<const double> values) {
   if (values.empty() || !all_positive(values)) return std::nullopt;
   double sum = 0;
   for (const double value : values) sum += std::log(value);
   return std::exp(sum / static_cast<double>(values.size()));
-}
-
-std::vector<double> u_distribution(std::size_t n, std::size_t m) {
-  // The largest value is of the first sample with the chance n/(n+m), and then exceeds all m of the
-  // second. Only sums of positive terms, so that tiny chances are as exact as large ones.
-  std::vector<std::vector<double>> row(m + 1);  // row[j]: of i and j samples
-  for (std::size_t j = 0; j <= m; ++j) row[j] = {1.0};
-  for (std::size_t i = 1; i <= n; ++i)
-    for (std::size_t j = 1; j <= m; ++j) {
-      const double of_first = static_cast<double>(i) / static_cast<double>(i + j);
-      std::vector<double> chances(i * j + 1, 0.0);
-      for (std::size_t u = 0; u < row[j].size(); ++u) chances[u + j] += of_first * row[j][u];
-      for (std::size_t u = 0; u < row[j - 1].size(); ++u)
-        chances[u] += (1 - of_first) * row[j - 1][u];
-      row[j] = std::move(chances);
-    }
-  return row[m];
-}
-
-std::optional<RankTest> rank_test(std::span<const double> a, std::span<const double> b) {
-  if (a.empty() || b.empty()) return std::nullopt;
-  const Ranks ranks = ranks_of(a, b);
-  const auto n = static_cast<double>(a.size());
-  const auto m = static_cast<double>(b.size());
-  RankTest test{.u = ranks.sum_of_a - n * (n + 1) / 2};
-  test.exact = ranks.tie_term == 0 && a.size() * b.size() <= exact_pairs_max;
-  test.p =
-      test.exact ? exact_p(test.u, a.size(), b.size()) : normal_p(test.u, n, m, ranks.tie_term);
-  return test;
 }
 
 std::optional<Shift> shift(std::span<const double> a, std::span<const double> b,

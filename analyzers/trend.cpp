@@ -2,22 +2,30 @@
 #include "analyzers/trend.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <format>
-#include <unordered_map>
+#include <numeric>
 
-#include "analyzers/environment_diff.hpp"
+#include "analyzers/queue_settings.hpp"
+#include "bench/base/format.hpp"
+#include "bench/record/identity.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
 
+/// Where a run of the history stands in Trend::runs; nothing: it is left out.
+using Places = std::vector<std::optional<std::size_t>>;
+
 /// Those of the latest run's environment; the others would be steps of the machine.
-void choose_runs(Trend& trend, std::vector<IndexedRun> all, const TrendOptions& options) {
-  const nlohmann::json reference = all.back().fields;
-  for (IndexedRun& run : all) {
-    const auto unlike = differences(reference, run.fields, options.vary);
+Places choose_runs(Trend& trend, std::vector<HistoryRun>& all, std::span<const std::size_t> order,
+                   const TrendOptions& options) {
+  const nlohmann::json reference = all[order.back()].fields;
+  Places places(all.size());
+  for (const std::size_t at : order) {
+    const auto unlike = differences(reference, all[at].fields, options.vary);
     if (unlike.empty()) {
-      trend.runs.push_back(std::move(run));
+      places[at] = trend.runs.size();
+      trend.runs.push_back(std::move(all[at]));
       continue;
     }
     ++trend.left_out;
@@ -25,19 +33,63 @@ void choose_runs(Trend& trend, std::vector<IndexedRun> all, const TrendOptions& 
     for (const FieldDifference& field : unlike)
       trend.left_out_why += (trend.left_out_why.empty() ? "" : ", ") + field.field;
   }
+  return places;
 }
 
-TrendCell cell_of(const IndexedCell& indexed,
-                  const std::unordered_map<std::int64_t, std::size_t>& places) {
-  TrendCell cell{.id = indexed.id, .axes = indexed.axes, .points = {}, .changes = {}};
-  for (const IndexedValues& run : indexed.runs)
-    if (const auto place = places.find(run.run); place != places.end())
-      cell.points.push_back({.run = place->second,
-                             .n = run.values.size(),
-                             .median = *median(run.values),
-                             .spread = *range(run.values)});
-  std::ranges::sort(cell.points, {}, &TrendPoint::run);
+/// Of a cell's samples, in a run that is shown.
+struct Shown {
+  std::size_t place = 0;
+  const nlohmann::json* queue = nullptr;
+  const std::vector<double>* values = nullptr;
+};
+
+std::vector<Shown> shown_of(const HistoryCell& cell, const Places& places, Figure figure) {
+  std::vector<Shown> shown;
+  for (const HistoryValues& run : cell.runs)
+    if (const auto found = run.values.find(figure); places[run.run] && found != run.values.end())
+      shown.push_back({.place = *places[run.run], .queue = run.queue, .values = &found->second});
+  std::ranges::sort(shown, {}, &Shown::place);
+  return shown;
+}
+
+/// Runs whose queue was set otherwise than the latest one's would be steps of the setting.
+TrendCell cell_of(const HistoryCell& from, std::span<const Shown> shown,
+                  const std::vector<std::string>& vary) {
+  TrendCell cell{.id = from.id, .axes = from.axes, .points = {}, .changes = {}};
+  const nlohmann::json* latest = nullptr;
+  for (const Shown& run : shown) latest = run.queue != nullptr ? run.queue : latest;
+  for (const Shown& run : shown) {
+    const bool differs = run.queue != latest && run.queue != nullptr;
+    if (const auto unlike =
+            differs ? queue_differences(*latest, *run.queue, vary) : std::vector<FieldDifference>();
+        !unlike.empty()) {
+      ++cell.left_out;
+      cell.left_out_why = to_text(unlike);
+      continue;
+    }
+    cell.unknown += run.queue != nullptr ? 0 : 1;
+    cell.points.push_back({.run = run.place,
+                           .n = run.values->size(),
+                           .median = *median(*run.values),
+                           .spread = *range(*run.values)});
+  }
   return cell;
+}
+
+void tell_of_queues(Trend& trend) {
+  std::size_t unknown = 0;
+  for (const TrendCell& cell : trend.cells) {
+    unknown += cell.unknown;
+    if (cell.left_out != 0)
+      trend.remarks.push_back(
+          formatted("{}: {} run(s) with another queue are left out:\n{}", cell.id, cell.left_out,
+                    cell.left_out_why.substr(0, cell.left_out_why.rfind('\n'))));
+  }
+  if (unknown != 0)
+    trend.remarks.push_back(
+        formatted("of {} value(s) the history does not say how the queue was set; whether its "
+                  "scheduler was the others' is unknown",
+                  unknown));
 }
 
 std::vector<double> medians(std::span<const TrendPoint> points) {
@@ -49,9 +101,7 @@ std::vector<double> medians(std::span<const TrendPoint> points) {
 /// On logarithms where they exist, so that a step is a ratio whatever the level.
 std::vector<ChangePoint> changes_of(const std::vector<double>& values) {
   if (!std::ranges::all_of(values, [](double v) { return v > 0; })) return change_points(values);
-  std::vector<double> logs;
-  for (const double value : values) logs.push_back(std::log(value));
-  return change_points(logs);
+  return change_points(logarithms(values));
 }
 
 void find_changes(TrendCell& cell, Better better, const Rule& rule, double smallest) {
@@ -76,33 +126,36 @@ void find_changes(TrendCell& cell, Better better, const Rule& rule, double small
 
 }  // namespace
 
-Result<Trend> make_trend(const HistoryIndex& index, const TrendOptions& options) {
-  auto runs = index.runs();
-  if (!runs) return std::unexpected(runs.error());
-  if (runs->empty()) return bad_input("the history has no run", "'ublkbench trend add' adds one");
-  const bool counted = runs->back().clock.starts_with("icount");
+Result<Trend> make_trend(const std::string& path, const TrendOptions& options) {
+  constexpr std::array defaults{Figure::total_instructions, Figure::ns_per_io};
+  auto history = read_history(path, options.figure ? std::span(&*options.figure, 1) : defaults);
+  if (!history) return std::unexpected(history.error());
+  if (history->runs.empty())
+    return bad_input("the history has no run", "'ublkbench trend add' adds one");
+  std::vector<std::size_t> order(history->runs.size());
+  std::ranges::iota(order, 0UZ);
+  std::ranges::stable_sort(order, {}, [&](std::size_t at) { return history->runs[at].started; });
+  const bool counted = history->runs[order.back()].clock.starts_with("icount");
   Trend trend{
       .figure = options.figure.value_or(counted ? Figure::total_instructions : Figure::ns_per_io),
       // A level of several runs is known better than one run: less than a comparison's threshold.
       .smallest = options.smallest.value_or(counted ? 0.001 : 0.01),
-      .remarks = index.remarks()};
-  choose_runs(trend, std::move(*runs), options);
-  std::unordered_map<std::int64_t, std::size_t> places;
-  for (std::size_t at = 0; at < trend.runs.size(); ++at) places[trend.runs[at].row] = at;
-  const auto cells = index.cells(trend.figure);
-  if (!cells) return std::unexpected(cells.error());
+      .remarks = {}};
+  if (std::string torn = history->remark(path); !torn.empty()) trend.remarks.push_back(torn);
+  const Places places = choose_runs(trend, history->runs, order, options);
   const Rule rule = default_rule(counted);
-  for (const IndexedCell& indexed : *cells) {
-    if (!options.filter.passes(indexed.axes, "")) continue;
-    TrendCell cell = cell_of(indexed, places);
+  for (const HistoryCell& from : history->cells) {
+    if (!options.filter.passes(from.axes, "")) continue;
+    TrendCell cell = cell_of(from, shown_of(from, places, trend.figure), options.vary);
     if (cell.points.empty()) continue;
     find_changes(cell, traits(trend.figure).better, rule, trend.smallest);
     if (cell.axes.is_control() && !cell.changes.empty())
-      trend.remarks.push_back(std::format("THE CONTROL CHANGED: {}; so did the machine", cell.id));
+      trend.remarks.push_back(formatted("THE CONTROL CHANGED: {}; so did the machine", cell.id));
     trend.cells.push_back(std::move(cell));
   }
+  tell_of_queues(trend);
   if (trend.cells.empty())
-    return bad_input(std::format("no cell that passes has {}", traits(trend.figure).name),
+    return bad_input(formatted("no cell that passes has {}", traits(trend.figure).name),
                      "'ublkbench trend show --help' has the figures");
   return trend;
 }

@@ -9,7 +9,7 @@
 
 #include "analyzers/change_points.hpp"
 #include "analyzers/filter.hpp"
-#include "analyzers/history_index.hpp"
+#include "analyzers/history.hpp"
 #include "analyzers/judge.hpp"
 
 namespace ublkbench::analyzers {
@@ -42,20 +42,24 @@ struct TrendCell {
   std::string id;
   Axes axes;
   std::vector<TrendPoint> points;
+  std::size_t left_out = 0;  ///< runs whose queue was set otherwise than the latest one's
+  std::string left_out_why;  ///< of the last of them, a line a setting
+  std::size_t unknown = 0;   ///< runs among `points` that do not say how it was set
   std::vector<TrendChange> changes;
 };
 
 struct Trend {
   Figure figure = Figure::ns_per_io;
   double smallest = 0;
-  std::vector<IndexedRun> runs;  ///< of one environment, in the order of their start
+  std::vector<HistoryRun> runs;  ///< of one environment, in the order of their start
   std::size_t left_out = 0;      ///< of another one
   std::string left_out_why;      ///< the fields in which the last of those differs
   std::vector<TrendCell> cells;
   std::vector<std::string> remarks;
 };
 
-Result<Trend> make_trend(const HistoryIndex& index, const TrendOptions& options);
+/// Of the history in the file at `path`.
+Result<Trend> make_trend(const std::string& path, const TrendOptions& options);
 
 std::string trend_text(const Trend& trend);
 nlohmann::json trend_json(const Trend& trend);

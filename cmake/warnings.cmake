@@ -23,3 +23,10 @@ function(ublkbench_library name)
   target_link_libraries(${name} PUBLIC ${arg_DEPENDS} PRIVATE ublkbench_options)
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
 endfunction()
+
+# ublkbench_in_few_units(TARGET SIZE): compiles up to SIZE source files as one. For what is not measured and includes
+# JSON, CLI11 or simdjson everywhere: those headers and their templates cost more than our code, so files by themselves
+# take five times as long. Names in unnamed namespaces are then one file's too: the compiler says where two meet.
+function(ublkbench_in_few_units target size)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE BATCH UNITY_BUILD_BATCH_SIZE ${size})
+endfunction()

@@ -7,12 +7,13 @@
 #include <algorithm>
 
 #include <cstring>
-#include <format>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "batch.skel.h"
+#include "bench/base/format.hpp"
 #include "probes/lib/bpf.hpp"
+#include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
@@ -109,9 +110,21 @@ json histogram_json(const ValueCounts& counts) {
   return {{"mean", mean(counts)}, {"size_events", pairs(counts)}};
 }
 
-ValueCounts counts_from(const json& histogram) {
-  ValueCounts counts;
-  for (const json& pair : histogram["size_events"]) counts[pair[0]] = pair[1];
+struct BatchCounts {
+  std::map<batch_key, ValueCounts, ByBytes> sizes;
+  batch_totals totals{};
+  std::uint64_t missed_runs = 0;
+};
+
+BatchCounts operator-(const BatchCounts& later, const BatchCounts& earlier) {
+  BatchCounts counts{.sizes = {},
+                     .totals = minus(later.totals, earlier.totals),
+                     .missed_runs = later.missed_runs - earlier.missed_runs};
+  for (const auto& [key, sizes] : later.sizes) {
+    const auto before = earlier.sizes.find(key);
+    auto rest = before == earlier.sizes.end() ? sizes : minus(sizes, before->second);
+    if (!rest.empty()) counts.sizes.emplace(key, std::move(rest));
+  }
   return counts;
 }
 
@@ -150,23 +163,27 @@ class BatchProbe final : public Probe {
     return probe;
   }
 
-  [[nodiscard]] Result<json> record() const override {
+  Result<> mark(Edge edge) override {
+    auto counts = count();
+    if (!counts) return std::unexpected(counts.error());
+    edges_.keep(edge, std::move(*counts));
+    return {};
+  }
+
+  [[nodiscard]] Result<json> record(Span span) const override {
+    const auto counts = span == Span::window ? Result<BatchCounts>(edges_.window()) : count();
+    if (!counts) return std::unexpected(counts.error());
     ValueCounts sums[BATCH_KINDS];
     json parts = json::array();
-    batch_key key;
-    const void* previous = nullptr;
-    while (bpf_map__get_next_key(skeleton_->maps.places, previous, &key, sizeof(key)) == 0) {
-      previous = &key;
-      auto counts = counts_of(key);
-      if (!counts) return std::unexpected(counts.error());
-      for (const auto& [size, events] : *counts) sums[key.kind][size] += events;
-      parts.push_back(part(key, *counts));
+    for (const auto& [key, sizes] : counts->sizes) {
+      for (const auto& [size, events] : sizes) sums[key.kind][size] += events;
+      parts.push_back(part(key, sizes));
     }
     json record = {{"used", hooks_.used()}, {"unavailable", hooks_.unavailable()}};
     for (unsigned kind = 0; kind < BATCH_KINDS; ++kind)
       if (!sums[kind].empty()) record[kind_names[kind].name] = histogram_json(sums[kind]);
     record["parts"] = parts;
-    record["totals"] = totals();
+    record["totals"] = totals_json(*counts);
     return record;
   }
 
@@ -174,12 +191,22 @@ class BatchProbe final : public Probe {
     std::string text;
     for (const KindName& kind : kind_names) {
       if (!record.contains(kind.name)) continue;
-      const ValueCounts counts = counts_from(record[kind.name]);
-      text += std::format("{} (mean {:.1f})\n{}\n", kind.meaning, mean(counts),
-                          log2_histogram(kind.name, counts));
+      const ValueCounts counts = counts_from(record[kind.name]["size_events"]);
+      text += formatted("{} (mean {:.1f})\n{}\n", kind.meaning, mean(counts),
+                        log2_histogram(kind.name, counts));
     }
     if (text.empty()) text = "no I/O was seen\n";
     return text + trouble_text(record["totals"], troubles);
+  }
+
+  [[nodiscard]] std::string brief(const json& record) const override {
+    std::string lines;
+    for (const KindName& kind : kind_names)
+      if (record.contains(kind.name))
+        lines += histogram_line(kind.name, counts_from(record[kind.name]["size_events"]),
+                                Values::numbers);
+    return (lines.empty() ? "no I/O was seen\n" : histogram_titles() + lines) +
+           trouble_text(record["totals"], troubles);
   }
 
   [[nodiscard]] bool settled() const override {
@@ -205,20 +232,22 @@ class BatchProbe final : public Probe {
            });
   }
 
-  Result<ValueCounts> counts_of(const batch_key& key) const {
-    ValueCounts counts;
-    __u32 index = 0;
-    if (bpf_map__lookup_elem(skeleton_->maps.places, &key, sizeof(key), &index, sizeof(index), 0) !=
-            0 ||
-        index >= BATCH_HISTOGRAMS)
-      return counts;
+  [[nodiscard]] Result<BatchCounts> count() const {
+    BatchCounts counts{.sizes = {},
+                       .totals = skeleton_->bss->totals,
+                       .missed_runs = missed_runs(skeleton_->obj, links_)};
     const auto histogram = std::make_unique<batch_histogram>();
-    if (auto read =
-            read_element(skeleton_->maps.histograms, index, histogram.get(), sizeof(*histogram));
-        !read)
-      return std::unexpected(read.error());
-    for (unsigned size = 0; size <= BATCH_LARGEST; ++size)
-      if (histogram->events[size] != 0) counts[size] = histogram->events[size];
+    for (const auto& [key, index] :
+         elements_of<batch_key, __u32, ByBytes>(skeleton_->maps.places)) {
+      if (index >= BATCH_HISTOGRAMS) continue;
+      if (auto read =
+              read_element(skeleton_->maps.histograms, index, histogram.get(), sizeof(*histogram));
+          !read)
+        return std::unexpected(read.error());
+      ValueCounts& sizes = counts.sizes[key];
+      for (unsigned size = 0; size <= BATCH_LARGEST; ++size)
+        if (histogram->events[size] != 0) sizes[size] = histogram->events[size];
+    }
     return counts;
   }
 
@@ -231,8 +260,8 @@ class BatchProbe final : public Probe {
             {"size_events", pairs(counts)}};
   }
 
-  [[nodiscard]] json totals() const {
-    const batch_totals& totals = skeleton_->bss->totals;
+  static json totals_json(const BatchCounts& counts) {
+    const batch_totals& totals = counts.totals;
     return {{"fetched_ios", totals.fetched_ios},
             {"committed_ios", totals.committed_ios},
             {"lost_events", totals.lost_events},
@@ -241,12 +270,13 @@ class BatchProbe final : public Probe {
             {"unread_sqes", totals.unread_sqes},
             {"aborted_ios", totals.aborted_ios},
             {"requeued_ios", totals.requeued_ios},
-            {"missed_runs", missed_runs(skeleton_->obj, links_)}};
+            {"missed_runs", counts.missed_runs}};
   }
 
   std::unique_ptr<batch_bpf, Destroy> skeleton_{batch_bpf::open()};
   ChosenHooks hooks_;
   Links links_;
+  Edges<BatchCounts> edges_;
 };
 
 }  // namespace

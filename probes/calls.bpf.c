@@ -65,6 +65,18 @@ static __always_inline int device_of_argument(__u32 kind, void *address)
 	}
 }
 
+static __always_inline void command(struct io_uring_cmd *cmd, __u32 counter)
+{
+	const __u32 op = BPF_CORE_READ(cmd, cmd_op);
+	int device;
+
+	if (op != UBLK_U_IO_REGISTER_IO_BUF && op != UBLK_U_IO_UNREGISTER_IO_BUF)
+		return;
+	device = device_of_rdev(BPF_CORE_READ(cmd, file, f_inode, i_rdev));
+	if (device >= 0 && wanted(device))
+		count(op == UBLK_U_IO_REGISTER_IO_BUF ? counter : CALLS_UNREGISTER_COMMANDS);
+}
+
 static __always_inline void remember(void *argument)
 {
 	const __u32 tid = bpf_get_current_task_btf()->pid;
@@ -210,8 +222,15 @@ int entry(struct pt_regs *ctx)
 			count(event & 0xff);
 			remember(argument);
 		}
-	} else if (kind == CALLS_ANY_DEVICE || wanted(device_of_argument(kind, argument))) {
+	} else if (kind == CALLS_COMMAND) {
+		command(argument, event & 0xff);
+	} else if (kind == CALLS_ANY_DEVICE) {
 		count(event & 0xff);
+	} else {
+		const int device = device_of_argument(kind, argument);
+
+		if (device >= 0 && wanted(device))
+			count(event & 0xff);
 	}
 	return 0;
 }

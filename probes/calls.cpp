@@ -6,16 +6,17 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <format>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "calls.skel.h"
 #include "probes/lib/bpf.hpp"
 #include "probes/lib/completed_ios.hpp"
+#include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/in_flight.hpp"
 #include "probes/lib/trouble_text.hpp"
@@ -31,6 +32,7 @@ struct Call {
   const char* name;
   const char* meaning;
   std::vector<Hook> hooks;
+  std::vector<Hook> on_older = {};  ///< on a kernel that has not all of them
   int fixed = -1;  ///< its counter, where the program decides; else its place in the table
 };
 
@@ -59,20 +61,22 @@ const CallsKind& zc_kind() {
       .probe = "zc",
       .calls = {{"registrations", "buffers registered in a ring, by command or with a fetch",
                  returning(0, "io_buffer_register_request", CALLS_REGISTER, 1)},
-                {"register_commands",
-                 "REGISTER_IO_BUF by any task",
-                 {counted(1, "ublk_register_io_buf", CALLS_DEVICE, 1)}},
-                {"register_commands_on_task",
-                 "REGISTER_IO_BUF by the tag's own task",
-                 {counted(2, "ublk_daemon_register_io_buf", CALLS_DEVICE, 1)}},
-                {"unregister_commands",
-                 "UNREGISTER_IO_BUF",
-                 {counted(3, "ublk_unregister_io_buf", CALLS_DEVICE, 1)}},
+                // By the file's own functions: what a command is given to, the compiler may have
+                // put into them (ublk_daemon_register_io_buf() of Linux 7.3).
+                {.name = "register_commands",
+                 .meaning = "REGISTER_IO_BUF, also those that failed",
+                 .hooks = {counted(1, "ublk_ch_uring_cmd", CALLS_COMMAND),
+                           counted(1, "ublk_ch_batch_io_uring_cmd", CALLS_COMMAND)},
+                 .on_older = {counted(1, "ublk_ch_uring_cmd", CALLS_COMMAND)}},
+                {.name = "unregister_commands",
+                 .meaning = "UNREGISTER_IO_BUF",
+                 .hooks = {},
+                 .fixed = CALLS_UNREGISTER_COMMANDS},
                 {"releases",
                  "last references to a registered buffer dropped",
-                 {counted(4, "ublk_io_release", CALLS_RELEASE)}},
+                 {counted(3, "ublk_io_release", CALLS_RELEASE)}},
                 {"shmem_lookups", "requests looked for in shared memory (UBLK_F_SHMEM_ZC)",
-                 returning(5, "ublk_try_buf_match", CALLS_MATCH)}},
+                 returning(4, "ublk_try_buf_match", CALLS_MATCH)}},
       .buffers = true};
   return kind;
 }
@@ -80,14 +84,14 @@ const CallsKind& zc_kind() {
 const CallsKind& errors_kind() {
   static const CallsKind kind{
       .probe = "errors",
-      .calls = {{"failed_requests",
-                 "completions with an error",
-                 {tracepoint("block_rq_error", "failed")},
-                 CALLS_FAILED},
-                {"requeued_requests",
-                 "requests given back to the block layer",
-                 {tracepoint("block_rq_requeue", "requeued")},
-                 CALLS_REQUEUED},
+      .calls = {{.name = "failed_requests",
+                 .meaning = "completions with an error",
+                 .hooks = {tracepoint("block_rq_error", "failed")},
+                 .fixed = CALLS_FAILED},
+                {.name = "requeued_requests",
+                 .meaning = "times that a request was given back to the block layer",
+                 .hooks = {tracepoint("block_rq_requeue", "requeued")},
+                 .fixed = CALLS_REQUEUED},
                 {"timeouts",
                  "requests that ran out of time",
                  {counted(2, "ublk_timeout", CALLS_REQUEST)}},
@@ -109,10 +113,10 @@ const CallsKind& errors_kind() {
 const CallsKind& tags_kind() {
   static const CallsKind kind{
       .probe = "tags",
-      .calls = {{"tag_waits",
-                 "times a client had to wait for a tag",
-                 {tracepoint("block_rq_tag_wait", "tag_wait")},
-                 CALLS_TAG_WAITS},
+      .calls = {{.name = "tag_waits",
+                 .meaning = "times a client had to wait for a tag",
+                 .hooks = {tracepoint("block_rq_tag_wait", "tag_wait")},
+                 .fixed = CALLS_TAG_WAITS},
                 {"queue_fill", "", {counted(1, "ublk_batch_dispatch", CALLS_FETCH)}}},
       .queues = true};
   return kind;
@@ -121,16 +125,30 @@ const CallsKind& tags_kind() {
 /// A role for each call: what is not there on this kernel is named, and the rest is counted.
 std::vector<Role> roles_of(const CallsKind& kind) {
   std::vector<Role> roles;
-  for (const Call& call : kind.calls)
+  for (const Call& call : kind.calls) {
     roles.push_back({.name = call.name,
                      .ways = {{.hooks = call.hooks}},
                      .without = "not counted: the kernel has no such function to attach to"});
+    if (!call.on_older.empty()) roles.back().ways.push_back({.hooks = call.on_older});
+  }
   return roles;
 }
 
 constexpr Trouble troubles[] = {
     {"lost_events", "events are not counted: too many tags or tasks for the table"},
     {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
+
+struct CallsCounts {
+  calls_counts calls{};
+  std::uint64_t completed_ios = 0;
+  std::uint64_t missed_runs = 0;
+};
+
+CallsCounts operator-(const CallsCounts& later, const CallsCounts& earlier) {
+  return {.calls = minus(later.calls, earlier.calls),
+          .completed_ios = later.completed_ios - earlier.completed_ios,
+          .missed_runs = later.missed_runs - earlier.missed_runs};
+}
 
 class CallsProbe final : public Probe {
  public:
@@ -155,14 +173,24 @@ class CallsProbe final : public Probe {
 
   void look() override { completed_ios_->look(); }
 
-  [[nodiscard]] Result<json> record() const override {
-    const calls_counts& counts = skeleton_->bss->counts;
-    json record = {{"used", hooks_.used()},
-                   {"unavailable", hooks_.unavailable()},
-                   {"completed_ios", completed_ios_->look()},
-                   {"totals",
-                    {{"lost_events", counts.lost_events},
-                     {"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+  Result<> mark(Edge edge) override {
+    edges_.keep(edge, count());
+    if (!in_flight_) return {};
+    if (edge == Edge::begin)
+      in_flight_->restart();
+    else
+      in_flight_->stop();
+    return {};
+  }
+
+  [[nodiscard]] Result<json> record(Span span) const override {
+    const CallsCounts counted = span == Span::window ? edges_.window() : count();
+    const calls_counts& counts = counted.calls;
+    json record = {
+        {"used", hooks_.used()},
+        {"unavailable", hooks_.unavailable()},
+        {"completed_ios", counted.completed_ios},
+        {"totals", {{"lost_events", counts.lost_events}, {"missed_runs", counted.missed_runs}}}};
     for (unsigned at = 0; at < kind_.calls.size(); ++at)
       if (*kind_.calls[at].meaning != '\0' && hooks_.has(kind_.calls[at].name))
         record[kind_.calls[at].name] = counts.calls[counter(at)];
@@ -185,39 +213,62 @@ class CallsProbe final : public Probe {
   }
 
   [[nodiscard]] std::string text(const json& record) const override {
-    std::string text = std::format("{:>12} I/Os completed\n", record.value("completed_ios", 0ULL));
-    for (const Call& call : kind_.calls)
-      if (record.contains(call.name))
-        text +=
-            std::format("{:>12} {}: {}\n", record.value(call.name, 0ULL), call.name, call.meaning);
-    if (record.contains("releases"))
-      text += std::format("{:>12} releases_off_task: of these outside of the server's tasks\n",
-                          record.value("releases_off_task", 0ULL));
-    if (record.contains("failed_registrations"))
-      text += std::format("{:>12} failed_registrations: of buffers\n",
-                          record.value("failed_registrations", 0ULL));
-    if (record.contains("shmem_hits"))
-      text += std::format("{:>12} shmem_hits, {} shmem_misses: of these look-ups\n",
-                          record.value("shmem_hits", 0ULL), record.value("shmem_misses", 0ULL));
-    text += trouble_text(record["totals"], troubles);
-    if (kind_.buffers)
-      text += buffer_lines(record["held_now"], "held now, for") +
-              buffer_lines(record["held_longest"], "longest held and released, for");
+    std::string text = lines(record);
     if (!kind_.queues) return text;
-    const auto ios = record.value("completed_ios", 0ULL);
-    const auto waits = record.value("tag_waits", 0ULL);
-    if (ios != 0 && waits * 20 > ios)
-      text += std::format(
-          "tag-starved: a client waited for a tag {:.2f} times an I/O; a deeper queue (-d) or more "
-          "queues (-q) would let more I/Os in\n",
-          static_cast<double>(waits) / static_cast<double>(ios));
     text +=
         picture(record, "fifo_tags", "tags in a batch queue when a fetch command takes from it");
     text += picture(record, "fetch_commands", "FETCH_IO_CMDS that the queue has then");
     return text + InFlightSeries::text(record["in_flight"]);
   }
 
+  [[nodiscard]] std::string brief(const json& record) const override {
+    if (!kind_.queues) return lines(record);
+    std::string histograms;
+    for (const char* const name : {"fifo_tags", "fetch_commands"})
+      histograms += histogram_line(name, counts_from(record[std::string(name) + "_events"]),
+                                   Values::numbers_log2);
+    histograms += InFlightSeries::brief(record["in_flight"]);
+    return lines(record) + (histograms.empty() ? "" : histogram_titles() + histograms);
+  }
+
  private:
+  [[nodiscard]] CallsCounts count() const {
+    return {.calls = skeleton_->bss->counts,
+            .completed_ios = completed_ios_->look(),
+            .missed_runs = missed_runs(skeleton_->obj, links_)};
+  }
+
+  [[nodiscard]] std::string lines(const json& record) const {
+    std::string text = formatted("{:>12} I/Os completed\n", record.value("completed_ios", 0ULL));
+    for (const Call& call : kind_.calls)
+      if (record.contains(call.name))
+        text +=
+            formatted("{:>12} {}: {}\n", record.value(call.name, 0ULL), call.name, call.meaning);
+    if (record.contains("releases"))
+      text += formatted("{:>12} releases_off_task: of these outside of the server's tasks\n",
+                        record.value("releases_off_task", 0ULL));
+    if (record.contains("failed_registrations"))
+      text += formatted("{:>12} failed_registrations: of buffers\n",
+                        record.value("failed_registrations", 0ULL));
+    if (record.contains("shmem_hits"))
+      text += formatted("{:>12} shmem_hits, {} shmem_misses: of these look-ups\n",
+                        record.value("shmem_hits", 0ULL), record.value("shmem_misses", 0ULL));
+    text += trouble_text(record["totals"], troubles);
+    // Since the probe was attached, also in a window: a longest one has no difference.
+    if (kind_.buffers)
+      text += buffer_lines(record["held_now"], "held now, for") +
+              buffer_lines(record["held_longest"],
+                           "longest held and released since the probe was attached, for");
+    const auto ios = record.value("completed_ios", 0ULL);
+    const auto waits = record.value("tag_waits", 0ULL);
+    if (ios != 0 && waits * 20 > ios)
+      text += formatted(
+          "tag-starved: a client waited for a tag {:.2f} times an I/O; a deeper queue (-d) or more "
+          "queues (-q) would let more I/Os in\n",
+          static_cast<double>(waits) / static_cast<double>(ios));
+    return text;
+  }
+
   struct Held {
     calls_tag tag;
     std::uint64_t ns;
@@ -262,9 +313,9 @@ class CallsProbe final : public Probe {
   static std::string buffer_lines(const json& list, const char* what) {
     std::string text;
     for (const json& held : list)
-      text += std::format("buffer of device {} queue {} tag {} {} {}\n", held["device"].get<int>(),
-                          held["queue"].get<int>(), held["tag"].get<int>(), what,
-                          format_ns(held["held_ns"].get<double>()));
+      text += formatted("buffer of device {} queue {} tag {} {} {}\n", held["device"].get<int>(),
+                        held["queue"].get<int>(), held["tag"].get<int>(), what,
+                        format_ns(held["held_ns"].get<double>()));
     return text;
   }
 
@@ -284,9 +335,8 @@ class CallsProbe final : public Probe {
   }
 
   static std::string picture(const json& record, const std::string& name, const char* meaning) {
-    ValueCounts counts;
-    for (const json& pair : record[name + "_events"]) counts[pair[0]] = pair[1];
-    return counts.empty() ? "" : std::format("\n{}\n{}", meaning, log2_histogram(name, counts));
+    const ValueCounts counts = counts_from(record[name + "_events"]);
+    return counts.empty() ? "" : formatted("\n{}\n{}", meaning, log2_histogram(name, counts));
   }
 
   const CallsKind& kind_;
@@ -295,6 +345,7 @@ class CallsProbe final : public Probe {
   Links links_;
   std::unique_ptr<InFlightSeries> in_flight_;  // of tags
   std::unique_ptr<CompletedIos> completed_ios_;
+  Edges<CallsCounts> edges_;
 };
 
 }  // namespace

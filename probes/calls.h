@@ -15,6 +15,7 @@ enum calls_argument {
   CALLS_RELEASE,    /* the same, whose buffer's last reference is gone */
   CALLS_FETCH,      /* struct ublk_queue, from which a fetch command is about to take */
   CALLS_REGISTER,   /* struct request, whose buffer goes into a ring if the function returns 0 */
+  CALLS_COMMAND,    /* struct io_uring_cmd: counts REGISTER_IO_BUF, and UNREGISTER_IO_BUF apart */
   CALLS_MATCH,      /* struct ublk_device, whose shared memory has the data if it returns true */
 };
 
@@ -24,12 +25,13 @@ enum calls_argument {
 
 /* Counters that a program of its own has. */
 enum calls_fixed {
-  CALLS_FAILED = CALLS_COUNTERS - 6, /* block_rq_error */
+  CALLS_FAILED = CALLS_COUNTERS - 7, /* block_rq_error */
   CALLS_REQUEUED,                    /* block_rq_requeue */
   CALLS_TAG_WAITS,                   /* block_rq_tag_wait */
   CALLS_RELEASED_OFF_TASK,           /* ublk_io_release() outside of the server */
   CALLS_SHMEM_HITS,                  /* ublk_try_buf_match() said yes */
   CALLS_NOT_REGISTERED,              /* io_buffer_register_request() failed */
+  CALLS_UNREGISTER_COMMANDS,         /* found beside REGISTER_IO_BUF */
 };
 
 /* Occupancy of a batch queue, each time that its fifo is emptied: powers of two. */

@@ -4,12 +4,13 @@
 #include <bpf/libbpf.h>
 
 #include <cstring>
-#include <format>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "bench/base/format.hpp"
 #include "interrupts.skel.h"
 #include "probes/lib/bpf.hpp"
+#include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
@@ -35,9 +36,23 @@ constexpr Trouble troubles[] = {
     {"lost_events", "interrupts are not counted: too many vectors"},
     {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
 
-ValueCounts counts_from(const json& vector) {
-  ValueCounts counts;
-  for (const json& pair : vector["size_events"]) counts[pair[0]] = pair[1];
+struct InterruptsCounts {
+  std::map<std::uint32_t, interrupts_vector> vectors;
+  interrupts_totals totals{};
+  std::uint64_t missed_runs = 0;
+};
+
+InterruptsCounts operator-(const InterruptsCounts& later, const InterruptsCounts& earlier) {
+  InterruptsCounts counts{.vectors = later.vectors,
+                          .totals = minus(later.totals, earlier.totals),
+                          .missed_runs = later.missed_runs - earlier.missed_runs};
+  for (const auto& [irq, before] : earlier.vectors) {
+    const auto vector = counts.vectors.find(irq);
+    if (vector == counts.vectors.end()) continue;
+    vector->second.completions -= before.completions;
+    for (unsigned size = 0; size <= INTERRUPTS_LARGEST; ++size)
+      vector->second.events[size] -= before.events[size];
+  }
   return counts;
 }
 
@@ -56,47 +71,66 @@ class InterruptsProbe final : public Probe {
     return probe;
   }
 
-  [[nodiscard]] Result<json> record() const override {
+  Result<> mark(Edge edge) override {
+    edges_.keep(edge, count());
+    return {};
+  }
+
+  [[nodiscard]] Result<json> record(Span span) const override {
+    const InterruptsCounts counts = span == Span::window ? edges_.window() : count();
     json vectors = json::array();
-    std::uint32_t irq = 0;
-    const void* previous = nullptr;
-    while (bpf_map__get_next_key(skeleton_->maps.vectors, previous, &irq, sizeof(irq)) == 0) {
-      previous = &irq;
-      auto vector = std::make_unique<interrupts_vector>();
-      if (bpf_map__lookup_elem(skeleton_->maps.vectors, &irq, sizeof(irq), vector.get(),
-                               sizeof(*vector), 0) == 0)
-        vectors.push_back(vector_json(irq, *vector));
-    }
+    for (const auto& [irq, vector] : counts.vectors) vectors.push_back(vector_json(irq, vector));
     return json{{"used", hooks_.used()},
                 {"unavailable", hooks_.unavailable()},
                 {"vectors", std::move(vectors)},
                 {"totals",
-                 {{"completions_elsewhere", skeleton_->bss->totals.elsewhere},
-                  {"lost_events", skeleton_->bss->totals.lost_events},
-                  {"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+                 {{"completions_elsewhere", counts.totals.elsewhere},
+                  {"lost_events", counts.totals.lost_events},
+                  {"missed_runs", counts.missed_runs}}}};
   }
 
   [[nodiscard]] std::string text(const json& record) const override {
     std::string text;
     for (const json& vector : record["vectors"])
       if (vector["completions"] != 0)
-        text += std::format("vector {}, {}: {} completions in {} interrupts\n{}\n",
-                            vector["vector"].get<unsigned>(), vector["name"].get<std::string>(),
-                            vector["completions"].get<std::uint64_t>(),
-                            vector["interrupts"].get<std::uint64_t>(),
-                            log2_histogram("completions", counts_from(vector)));
-    text += std::format(
-        "{}{} completions of other disks than ublk's outside of interrupts: polled, in softirqs, "
-        "by other CPUs\n",
-        text.empty() ? "no interrupt completed a request\n" : "",
-        record["totals"].value("completions_elsewhere", 0ULL));
-    return text + trouble_text(record["totals"], troubles);
+        text += formatted("vector {}, {}: {} completions in {} interrupts\n{}\n",
+                          vector["vector"].get<unsigned>(), vector["name"].get<std::string>(),
+                          vector["completions"].get<std::uint64_t>(),
+                          vector["interrupts"].get<std::uint64_t>(),
+                          log2_histogram("completions", counts_from(vector["size_events"])));
+    return text + elsewhere_text(record, text.empty()) + trouble_text(record["totals"], troubles);
+  }
+
+  [[nodiscard]] std::string brief(const json& record) const override {
+    std::string lines;
+    for (const json& vector : record["vectors"])
+      if (vector["completions"] != 0)
+        lines += histogram_line(
+            formatted("{} {}", vector["vector"].get<unsigned>(), vector["name"].get<std::string>()),
+            counts_from(vector["size_events"]), Values::numbers);
+    return (lines.empty() ? std::string()
+                          : "completions per interrupt, by vector\n" + histogram_titles() + lines) +
+           elsewhere_text(record, lines.empty()) + trouble_text(record["totals"], troubles);
   }
 
  private:
   struct Destroy {
     void operator()(interrupts_bpf* skeleton) const { interrupts_bpf::destroy(skeleton); }
   };
+
+  static std::string elsewhere_text(const json& record, bool none) {
+    return formatted(
+        "{}{} completions of other disks than ublk's outside of interrupts: polled, in softirqs, "
+        "by other CPUs\n",
+        none ? "no interrupt completed a request\n" : "",
+        record["totals"].value("completions_elsewhere", 0ULL));
+  }
+
+  [[nodiscard]] InterruptsCounts count() const {
+    return {.vectors = elements_of<std::uint32_t, interrupts_vector>(skeleton_->maps.vectors),
+            .totals = skeleton_->bss->totals,
+            .missed_runs = missed_runs(skeleton_->obj, links_)};
+  }
 
   static json vector_json(std::uint32_t irq, const interrupts_vector& vector) {
     json events = json::array();
@@ -116,6 +150,7 @@ class InterruptsProbe final : public Probe {
   std::unique_ptr<interrupts_bpf, Destroy> skeleton_{interrupts_bpf::open()};
   ChosenHooks hooks_;
   Links links_;
+  Edges<InterruptsCounts> edges_;
 };
 
 }  // namespace

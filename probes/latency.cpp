@@ -6,16 +6,20 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <format>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "bench/base/histogram.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/percentile.hpp"
 #include "bench/base/units.hpp"
+#include "bench/record/distribution.hpp"
+#include "bench/record/write_fields.hpp"
 #include "latency.skel.h"
 #include "probes/lib/bpf.hpp"
+#include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/latency_counts.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 
@@ -23,8 +27,6 @@ namespace ublkbench::probes {
 namespace {
 
 using nlohmann::json;
-
-static_assert(LATENCY_SLOTS == LOG_LINEAR_SLOTS);
 
 const std::vector<Role>& roles() {
   static const std::vector<Role> all = {
@@ -92,39 +94,7 @@ constexpr const char* op_names[LATENCY_OPS] = {"read", "write", "other"};
 std::string size_name(unsigned size) {
   if (size + 1 == LATENCY_SIZES) return "larger";
   const unsigned kib = (LATENCY_SMALLEST_BYTES / 1024U) << size;
-  return kib < 1024 ? std::format("{}k", kib) : std::format("{}m", kib / 1024);
-}
-
-using Stages = std::array<Histogram, LATENCY_STAGES>;
-
-Result<Histogram> histogram_from(const latency_histogram& counted) {
-  json pairs = json::array();
-  std::uint64_t count = 0;
-  for (unsigned slot = 0; slot < LATENCY_SLOTS; ++slot) {
-    if (counted.slots[slot] == 0) continue;
-    pairs.push_back({log_linear_lowest(slot), counted.slots[slot]});
-    count += counted.slots[slot];
-  }
-  return Histogram::from_json({{"sub_buckets_per_power_of_two", LOG_LINEAR_SUB_BUCKETS},
-                               {"count", count},
-                               {"min", counted.min_ns == 0 ? 0 : counted.min_ns - 1},
-                               {"max", counted.max_ns},
-                               {"sum", counted.sum_ns},
-                               {"slots", std::move(pairs)}});
-}
-
-/// An element of `map`: the histograms of one class of requests.
-Result<Stages> read_stages(const bpf_map* map, unsigned index) {
-  const auto counted = std::make_unique<latency_stages>();
-  if (auto read = read_element(map, index, counted.get(), sizeof(*counted)); !read)
-    return std::unexpected(read.error());
-  Stages stages;
-  for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage) {
-    auto histogram = histogram_from(counted->stages[stage]);
-    if (!histogram) return std::unexpected(histogram.error());
-    stages[stage] = std::move(*histogram);
-  }
-  return stages;
+  return kib < 1024 ? formatted("{}k", kib) : formatted("{}m", kib / 1024);
 }
 
 void merge(Stages& into, const Stages& other) {
@@ -134,48 +104,48 @@ void merge(Stages& into, const Stages& other) {
 json stages_json(const Stages& stages) {
   json object = json::object();
   for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage)
-    object[stage_names[stage].name] = stages[stage].to_json();
+    object[stage_names[stage].name] = to_json(distribution_of(stages[stage]));
   return object;
 }
 
-ValueCounts counts_from(const json& histogram) {
-  ValueCounts counts;
-  for (const json& pair : histogram["slots"]) counts[pair[0]] = pair[1];
-  return counts;
-}
-
 std::string stage_table(const json& stages) {
-  std::string text = std::format("{:<9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6}\n", "stage", "ios",
-                                 "mean", "p50", "p99", "max", "share");
+  std::string text = formatted("{:<9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6}\n", "stage", "ios",
+                               "mean", "p50", "p99", "max", "share");
   const double total = stages["total"].value("sum", 0.0);
   for (const StageName& stage : stage_names) {
     const json& histogram = stages[stage.name];
     const auto ios = histogram.value("count", std::uint64_t{0});
     const double sum = histogram.value("sum", 0.0);
     const auto time = [&](const char* key) { return format_ns(histogram.value(key, 0.0)); };
-    text += std::format("{:<9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5.1f}%\n", stage.name, ios,
-                        format_ns(ios == 0 ? 0 : sum / static_cast<double>(ios)), time("p50"),
-                        time("p99"), time("max"), total == 0 ? 0 : 100 * sum / total);
+    text += formatted("{:<9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5.1f}%\n", stage.name, ios,
+                      format_ns(ios == 0 ? 0 : sum / static_cast<double>(ios)), time("p50"),
+                      formatted("{}{}", thin_mark(ios, 99), time("p99")), time("max"),
+                      total == 0 ? 0 : 100 * sum / total);
   }
+  if (!thin_mark(stages["total"].value("count", std::uint64_t{0}), 99).empty())
+    text += formatted("{}\n", thin_legend);
   return text;
 }
 
 /// A line for each class of requests: the mean of each stage, and the total's p99.
 std::string class_table(const json& classes, const char* name) {
-  std::string text = std::format("\n{:<7} {:<6} {:>9}", name, "op", "ios");
-  for (const StageName& stage : stage_names) text += std::format(" {:>9}", stage.name);
-  text += std::format(" {:>9}\n", "p99");
+  std::string text = formatted("\n{:<7} {:<6} {:>9}", name, "op", "ios");
+  for (const StageName& stage : stage_names) text += formatted(" {:>9}", stage.name);
+  text += formatted(" {:>9}\n", "p99");
   for (const json& entry : classes) {
-    text += std::format("{:<7} {:<6} {:>9}",
-                        entry[name].is_string() ? entry[name].get<std::string>()
-                                                : std::to_string(entry[name].get<unsigned>()),
-                        entry.value("op", "all"), entry["ios"].get<std::uint64_t>());
+    text += formatted("{:<7} {:<6} {:>9}",
+                      entry[name].is_string() ? entry[name].get<std::string>()
+                                              : std::to_string(entry[name].get<unsigned>()),
+                      entry.value("op", "all"), entry["ios"].get<std::uint64_t>());
     for (const StageName& stage : stage_names) {
       const json& histogram = entry["stages_ns"][stage.name];
-      text += std::format(" {:>9}",
-                          format_ns(histogram.value("sum", 0.0) / histogram.value("count", 1.0)));
+      text += formatted(" {:>9}",
+                        format_ns(histogram.value("sum", 0.0) / histogram.value("count", 1.0)));
     }
-    text += std::format(" {:>9}\n", format_ns(entry["stages_ns"]["total"].value("p99", 0.0)));
+    const json& total = entry["stages_ns"]["total"];
+    text += formatted(" {:>9}\n",
+                      formatted("{}{}", thin_mark(total.value("count", std::uint64_t{0}), 99),
+                                format_ns(total.value("p99", 0.0))));
   }
   return text;
 }
@@ -213,59 +183,55 @@ class LatencyProbe final : public Probe {
     auto links = load_and_attach(probe->skeleton_->skeleton, "latency", probe->hooks_);
     if (!links) return std::unexpected(links.error());
     probe->links_ = std::move(*links);
+    const latency_bpf& skeleton = *probe->skeleton_;
+    for (const auto& [map, elements, mapped] :
+         {std::tuple(skeleton.maps.by_size, LATENCY_OPS * LATENCY_SIZES, &probe->by_size_),
+          std::tuple(skeleton.maps.by_queue, LATENCY_QUEUES, &probe->by_queue_)}) {
+      auto stages = MappedStages::open(map, elements);
+      if (!stages) return std::unexpected(stages.error());
+      *mapped = std::move(*stages);
+    }
     return probe;
   }
 
-  [[nodiscard]] Result<json> record() const override {
+  Result<> mark(Edge edge) override {
+    auto counts = count();
+    if (!counts) return std::unexpected(counts.error());
+    edges_.keep(edge, std::move(*counts));
+    return {};
+  }
+
+  [[nodiscard]] Result<json> record(Span span) const override {
+    auto counts = span == Span::window ? Result<LatencyCounts>(edges_.window()) : count();
+    if (!counts) return std::unexpected(counts.error());
     json record = {{"used", hooks_.used()}, {"unavailable", hooks_.unavailable()}};
-    Stages all;
-    json ops = json::object();
-    json sizes = json::array();
-    for (unsigned op = 0; op < LATENCY_OPS; ++op) {
-      Stages of_op;
-      for (unsigned size = 0; size < LATENCY_SIZES; ++size) {
-        const auto stages = read_stages(skeleton_->maps.by_size, op * LATENCY_SIZES + size);
-        if (!stages) return std::unexpected(stages.error());
-        if ((*stages)[LATENCY_TOTAL].empty()) continue;
-        sizes.push_back({{"op", op_names[op]},
-                         {"size", size_name(size)},
-                         {"ios", (*stages)[LATENCY_TOTAL].count()},
-                         {"stages_ns", stages_json(*stages)}});
-        merge(of_op, *stages);
-      }
-      if (of_op[LATENCY_TOTAL].empty()) continue;
-      ops[op_names[op]] = stages_json(of_op);
-      merge(all, of_op);
-    }
-    auto queues = queues_json();
-    if (!queues) return queues;
     record["sample"] = skeleton_->rodata->sample;
-    record["stages_ns"] = stages_json(all);
-    record["ops_ns"] = std::move(ops);
-    record["sizes"] = std::move(sizes);
-    record["queues"] = std::move(*queues);
-    auto counts = totals();
-    if (!counts) return counts;
-    record["totals"] = std::move(*counts);
+    add_sizes(record, *counts);
+    record["queues"] = queues_json(*counts);
+    record["totals"] = totals_json(*counts, span);
     return record;
   }
 
   [[nodiscard]] std::string text(const json& record) const override {
-    std::string text = sample_text(record);
-    if (record["stages_ns"]["total"]["count"] == 0)
-      return text + "no I/O that was followed is completed\n" +
-             trouble_text(record["totals"], troubles);
-    text += stage_table(record["stages_ns"]);
-    for (const auto& [op, stages] : record["ops_ns"].items())
-      if (record["ops_ns"].size() > 1) text += std::format("\n{}\n{}", op, stage_table(stages));
-    if (record["sizes"].size() > record["ops_ns"].size())
-      text += class_table(record["sizes"], "size");
-    if (record["queues"].size() > 1) text += class_table(record["queues"], "queue");
-    text += '\n';
-    for (const StageName& stage : stage_names)
-      text += std::format("{}: {}, in ns\n{}\n", stage.name, stage.meaning,
-                          log2_histogram(std::format("{}_ns", stage.name),
-                                         counts_from(record["stages_ns"][stage.name])));
+    std::string text = tables(record);
+    if (record["stages_ns"]["total"]["count"] != 0) {
+      text += '\n';
+      for (const StageName& stage : stage_names)
+        text += formatted("{}: {}, in ns\n{}\n", stage.name, stage.meaning,
+                          log2_histogram(formatted("{}_ns", stage.name),
+                                         counts_from(record["stages_ns"][stage.name]["slots"])));
+    }
+    return text + trouble_text(record["totals"], troubles);
+  }
+
+  [[nodiscard]] std::string brief(const json& record) const override {
+    std::string text = tables(record);
+    if (record["stages_ns"]["total"]["count"] != 0) {
+      text += histogram_titles();
+      for (const StageName& stage : stage_names)
+        text += histogram_line(stage.name, counts_from(record["stages_ns"][stage.name]["slots"]),
+                               Values::times_ns);
+    }
     return text + trouble_text(record["totals"], troubles);
   }
 
@@ -281,49 +247,100 @@ class LatencyProbe final : public Probe {
            totals.requeued_ios - totals.unseen_return_ios;
   }
 
-  static std::string sample_text(const json& record) {
-    if (record["sample"] == 1) return {};
-    return std::format("1 of {} requests is followed: {} of {}\n", record["sample"].get<unsigned>(),
-                       record["totals"]["begun_ios"].get<std::uint64_t>(),
-                       record["totals"]["requests"].get<std::uint64_t>());
+  static std::string tables(const json& record) {
+    if (record["stages_ns"]["total"]["count"] == 0)
+      return sample_text(record) + "no I/O that was followed is completed\n";
+    std::string text = sample_text(record) + stage_table(record["stages_ns"]);
+    for (const auto& [op, stages] : record["ops_ns"].items())
+      if (record["ops_ns"].size() > 1) text += formatted("\n{}\n{}", op, stage_table(stages));
+    if (record["sizes"].size() > record["ops_ns"].size())
+      text += class_table(record["sizes"], "size");
+    if (record["queues"].size() > 1) text += class_table(record["queues"], "queue");
+    return text;
   }
 
-  [[nodiscard]] Result<json> queues_json() const {
+  static std::string sample_text(const json& record) {
+    if (record["sample"] == 1) return {};
+    return formatted("1 of {} requests is followed: {} of {}\n", record["sample"].get<unsigned>(),
+                     record["totals"]["begun_ios"].get<std::uint64_t>(),
+                     record["totals"]["requests"].get<std::uint64_t>());
+  }
+
+  /// By operation and size, by operation, and of all.
+  static void add_sizes(json& record, const LatencyCounts& counts) {
+    Stages all;
+    std::array<Stages, LATENCY_OPS> of_op;
+    json sizes = json::array();
+    for (const auto& [place, counted] : counts.by_size) {
+      const Stages stages = histograms_of(*counted);
+      const unsigned op = place / LATENCY_SIZES;
+      sizes.push_back({{"op", op_names[op]},
+                       {"size", size_name(place % LATENCY_SIZES)},
+                       {"ios", stages[LATENCY_TOTAL].count()},
+                       {"stages_ns", stages_json(stages)}});
+      merge(of_op[op], stages);
+      merge(all, stages);
+    }
+    record["stages_ns"] = stages_json(all);
+    record["ops_ns"] = json::object();
+    for (unsigned op = 0; op < LATENCY_OPS; ++op)
+      if (!of_op[op][LATENCY_TOTAL].empty())
+        record["ops_ns"][op_names[op]] = stages_json(of_op[op]);
+    record["sizes"] = std::move(sizes);
+  }
+
+  static json queues_json(const LatencyCounts& counts) {
     json list = json::array();
-    for (unsigned queue = 0; queue < LATENCY_QUEUES; ++queue) {
-      const auto stages = read_stages(skeleton_->maps.by_queue, queue);
-      if (!stages) return std::unexpected(stages.error());
-      if ((*stages)[LATENCY_TOTAL].empty()) continue;
+    for (const auto& [queue, counted] : counts.by_queue) {
+      const Stages stages = histograms_of(*counted);
       list.push_back({{"queue", queue},
-                      {"ios", (*stages)[LATENCY_TOTAL].count()},
-                      {"stages_ns", stages_json(*stages)}});
+                      {"ios", stages[LATENCY_TOTAL].count()},
+                      {"stages_ns", stages_json(stages)}});
     }
     return list;
   }
 
-  [[nodiscard]] Result<json> totals() const {
+  [[nodiscard]] Result<LatencyCounts> count() const {
     const auto handed = read_element_of_cpus<latency_handed>(skeleton_->maps.handed, 0);
     if (!handed) return std::unexpected(handed.error());
-    std::uint64_t requests = 0;
-    for (const latency_handed& of_cpu : *handed) requests += of_cpu.requests;
-    const latency_totals& totals = skeleton_->bss->totals;
-    return json{{"requests", requests},
-                {"begun_ios", totals.begun_ios},
-                {"finished_ios", totals.finished_ios},
-                {"in_flight_ios", in_flight(totals)},
-                {"lost_ios", totals.lost_ios},
-                {"uncommitted_ios", totals.uncommitted_ios},
-                {"requeued_ios", totals.requeued_ios},
-                {"unseen_return_ios", totals.unseen_return_ios},
-                {"untracked_ios", totals.untracked_ios},
-                {"unsplit_ios", totals.unsplit_ios},
-                {"unread_sqes", totals.unread_sqes},
-                {"missed_runs", missed_runs(skeleton_->obj, links_)}};
+    LatencyCounts counts;
+    // Not while an I/O is being counted, stage by stage: then finished_ios is still without it.
+    for (unsigned tries = 0; tries < 4; ++tries) {
+      const std::uint64_t finished = skeleton_->bss->totals.finished_ios;
+      counts.by_size = by_size_.read();
+      counts.by_queue = by_queue_.read();
+      counts.totals = skeleton_->bss->totals;
+      if (counts.totals.finished_ios == finished && finished == ios_in(counts.by_size)) break;
+    }
+    counts.missed_runs = missed_runs(skeleton_->obj, links_);
+    counts.in_flight_ios = in_flight(counts.totals);
+    for (const latency_handed& of_cpu : *handed) counts.requests += of_cpu.requests;
+    return counts;
+  }
+
+  /// At a window's end I/Os are in flight as ever: no trouble, and named apart.
+  static json totals_json(const LatencyCounts& counts, Span span) {
+    const latency_totals& totals = counts.totals;
+    return {{"requests", counts.requests},
+            {"begun_ios", totals.begun_ios},
+            {"finished_ios", totals.finished_ios},
+            {span == Span::window ? "in_flight_at_end_ios" : "in_flight_ios", counts.in_flight_ios},
+            {"lost_ios", totals.lost_ios},
+            {"uncommitted_ios", totals.uncommitted_ios},
+            {"requeued_ios", totals.requeued_ios},
+            {"unseen_return_ios", totals.unseen_return_ios},
+            {"untracked_ios", totals.untracked_ios},
+            {"unsplit_ios", totals.unsplit_ios},
+            {"unread_sqes", totals.unread_sqes},
+            {"missed_runs", counts.missed_runs}};
   }
 
   std::unique_ptr<latency_bpf, Destroy> skeleton_{latency_bpf::open()};
   ChosenHooks hooks_;
   Links links_;
+  MappedStages by_size_;
+  MappedStages by_queue_;
+  Edges<LatencyCounts> edges_;
 };
 
 }  // namespace

@@ -6,10 +6,14 @@
 #include "latency_ios.bpf.h"
 #include "server_turns.bpf.h"
 
-/* All CPUs count in these: few are followed, and a device's completions come from few CPUs. */
+/*
+ * All CPUs count in these: few are followed, and a device's completions come from few CPUs. Their
+ * reader maps them.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, LATENCY_OPS *LATENCY_SIZES);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct latency_stages);
 } by_size SEC(".maps");
@@ -17,6 +21,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, LATENCY_QUEUES);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct latency_stages);
 } by_queue SEC(".maps");

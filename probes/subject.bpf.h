@@ -35,13 +35,16 @@ static __always_inline int device_of_queue(struct request_queue *queue)
 	return device_number(ub);
 }
 
-static __always_inline int device_of_file(struct file *file)
+static __always_inline int device_of_rdev(__u32 rdev)
 {
-	const __u32 rdev = file->f_inode->i_rdev;
-
 	if (rdev >> KERNEL_MINOR_BITS != char_major)
 		return -1;
 	return rdev & ((1u << KERNEL_MINOR_BITS) - 1);
+}
+
+static __always_inline int device_of_file(struct file *file)
+{
+	return device_of_rdev(file->f_inode->i_rdev);
 }
 
 static __always_inline struct ublk_uring_cmd_pdu *pdu_of(__u64 kiocb)

@@ -5,14 +5,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <format>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "probes/lib/bpf.hpp"
 #include "probes/lib/completed_ios.hpp"
+#include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
@@ -70,6 +71,37 @@ struct Sums {
   syscalls_task commands{};
 };
 
+struct SyscallsCounts {
+  std::map<std::uint32_t, syscalls_task> tasks;
+  syscalls_totals totals{};
+  std::uint64_t completed_ios = 0;
+  std::uint64_t missed_runs = 0;
+};
+
+syscalls_task minus_task(const syscalls_task& later, const syscalls_task& earlier) {
+  syscalls_task task = later;
+  task.enters -= earlier.enters;
+  task.commands -= earlier.commands;
+  task.command_ns -= earlier.command_ns;
+  task.security_calls -= earlier.security_calls;
+  task.security_ns -= earlier.security_ns;
+  return task;
+}
+
+SyscallsCounts operator-(const SyscallsCounts& later, const SyscallsCounts& earlier) {
+  SyscallsCounts counts{.tasks = later.tasks,
+                        .totals = minus(later.totals, earlier.totals),
+                        .completed_ios = later.completed_ios - earlier.completed_ios,
+                        .missed_runs = later.missed_runs - earlier.missed_runs};
+  for (const auto& [tid, before] : earlier.tasks)
+    if (const auto task = counts.tasks.find(tid); task != counts.tasks.end())
+      task->second = minus_task(task->second, before);
+  std::erase_if(counts.tasks, [](const auto& task) {
+    return task.second.enters == 0 && task.second.commands == 0;
+  });
+  return counts;
+}
+
 class SyscallsProbe final : public Probe {
  public:
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
@@ -93,18 +125,16 @@ class SyscallsProbe final : public Probe {
 
   void look() override { completed_ios_->look(); }
 
-  [[nodiscard]] Result<json> record() const override {
+  Result<> mark(Edge edge) override {
+    edges_.keep(edge, count());
+    return {};
+  }
+
+  [[nodiscard]] Result<json> record(Span span) const override {
+    const SyscallsCounts counts = span == Span::window ? edges_.window() : count();
     json tasks = json::array();
     Sums sums;
-    std::uint32_t tid = 0;
-    const void* previous = nullptr;
-    while (bpf_map__get_next_key(skeleton_->maps.tasks, previous, &tid, sizeof(tid)) == 0) {
-      previous = &tid;
-      syscalls_task task{};
-      if (bpf_map__lookup_elem(skeleton_->maps.tasks, &tid, sizeof(tid), &task, sizeof(task), 0) !=
-              0 ||
-          (task.server == 0 && task.client == 0))
-        continue;
+    for (const auto& [tid, task] : counts.tasks) {
       (task.server != 0 ? sums.server_enters : sums.client_enters) += task.enters;
       sums.commands.commands += task.commands;
       sums.commands.command_ns += task.command_ns;
@@ -112,19 +142,19 @@ class SyscallsProbe final : public Probe {
       sums.commands.security_ns += task.security_ns;
       tasks.push_back(task_json(tid, task));
     }
-    json record = {{"used", hooks_.used()},
-                   {"unavailable", hooks_.unavailable()},
-                   {"completed_ios", completed_ios_->look()},
-                   {"server_enters", sums.server_enters},
-                   {"client_enters", sums.client_enters},
-                   {"tasks", std::move(tasks)},
-                   {"totals",
-                    {{"lost_events", skeleton_->bss->totals.lost_events},
-                     {"missed_runs", missed_runs(skeleton_->obj, links_)}}}};
+    json record = {
+        {"used", hooks_.used()},
+        {"unavailable", hooks_.unavailable()},
+        {"completed_ios", counts.completed_ios},
+        {"server_enters", sums.server_enters},
+        {"client_enters", sums.client_enters},
+        {"tasks", std::move(tasks)},
+        {"totals",
+         {{"lost_events", counts.totals.lost_events}, {"missed_runs", counts.missed_runs}}}};
     if (hooks_.has("io commands")) {
       record["commands"] = sums.commands.commands;
       record["command_ns"] = sums.commands.command_ns;
-      record["command_ns_events"] = command_histogram();
+      record["command_ns_events"] = command_histogram(counts.totals);
     }
     if (hooks_.has("security modules")) {
       record["security_calls"] = sums.commands.security_calls;
@@ -134,40 +164,58 @@ class SyscallsProbe final : public Probe {
   }
 
   [[nodiscard]] std::string text(const json& record) const override {
-    const double ios = record.value("completed_ios", 0.0);
-    const auto per_io = [&](const char* key) {
-      return ios == 0 ? "-" : std::format("{:.3f}", record.value(key, 0.0) / ios);
-    };
-    std::string text = std::format("{} I/Os completed\n", record.value("completed_ios", 0ULL));
-    text += std::format("io_uring_enter() per I/O: server {}, clients {}\n",
-                        per_io("server_enters"), per_io("client_enters"));
-    if (const double commands = record.value("commands", 0.0); commands > 0) {
-      const double time_ns = record.value("command_ns", 0.0);
-      text += std::format("{} io commands, {} each, {} in all", record.value("commands", 0ULL),
-                          format_ns(time_ns / commands), format_ns(time_ns));
-      if (record.contains("security_ns") && time_ns > 0)
-        text += std::format("; security_uring_cmd() {} each, {:.1f} % of it",
-                            format_ns(record.value("security_ns", 0.0) / commands),
-                            100 * record.value("security_ns", 0.0) / time_ns);
-      text += '\n';
-    }
-    text += std::format("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n", "task", "tid", "is", "enters",
-                        "commands", "in commands");
-    for (const json& task : record["tasks"])
-      text += std::format("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n",
-                          task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
-                          task["role"].get<std::string>(), task.value("enters", 0ULL),
-                          task.value("commands", 0ULL), format_ns(task.value("command_ns", 0.0)));
-    ValueCounts counts;
-    if (record.contains("command_ns_events"))
-      for (const json& pair : record["command_ns_events"]) counts[pair[0]] = pair[1];
-    if (!counts.empty())
-      text += std::format("\ntime of an io command in the kernel, in ns\n{}\n",
-                          log2_histogram("command_ns", counts));
-    return text + trouble_text(record["totals"], troubles);
+    const ValueCounts counts = command_times(record);
+    return tables(record) +
+           (counts.empty() ? std::string()
+                           : formatted("\ntime of an io command in the kernel, in ns\n{}\n",
+                                       log2_histogram("command_ns", counts))) +
+           trouble_text(record["totals"], troubles);
+  }
+
+  [[nodiscard]] std::string brief(const json& record) const override {
+    const ValueCounts counts = command_times(record);
+    return tables(record) +
+           (counts.empty()
+                ? std::string()
+                : histogram_titles() + histogram_line("io command", counts, Values::times_log2_ns,
+                                                      record.value("command_ns", 0.0) /
+                                                          record.value("commands", 1.0))) +
+           trouble_text(record["totals"], troubles);
   }
 
  private:
+  static ValueCounts command_times(const json& record) {
+    return counts_from(record.value("command_ns_events", json::array()));
+  }
+
+  static std::string tables(const json& record) {
+    const double ios = record.value("completed_ios", 0.0);
+    const auto per_io = [&](const char* key) {
+      return ios == 0 ? "-" : formatted("{:.3f}", record.value(key, 0.0) / ios);
+    };
+    std::string text = formatted("{} I/Os completed\n", record.value("completed_ios", 0ULL));
+    text += formatted("io_uring_enter() per I/O: server {}, clients {}\n", per_io("server_enters"),
+                      per_io("client_enters"));
+    if (const double commands = record.value("commands", 0.0); commands > 0) {
+      const double time_ns = record.value("command_ns", 0.0);
+      text += formatted("{} io commands, {} each, {} in all", record.value("commands", 0ULL),
+                        format_ns(time_ns / commands), format_ns(time_ns));
+      if (record.contains("security_ns") && time_ns > 0)
+        text += formatted("; security_uring_cmd() {} each, {:.1f} % of it",
+                          format_ns(record.value("security_ns", 0.0) / commands),
+                          100 * record.value("security_ns", 0.0) / time_ns);
+      text += '\n';
+    }
+    text += formatted("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n", "task", "tid", "is", "enters",
+                      "commands", "in commands");
+    for (const json& task : record["tasks"])
+      text += formatted("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n",
+                        task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
+                        task["role"].get<std::string>(), task.value("enters", 0ULL),
+                        task.value("commands", 0ULL), format_ns(task.value("command_ns", 0.0)));
+    return text;
+  }
+
   struct Destroy {
     void operator()(syscalls_bpf* skeleton) const { syscalls_bpf::destroy(skeleton); }
   };
@@ -182,18 +230,31 @@ class SyscallsProbe final : public Probe {
             {"security_ns", task.security_ns}};
   }
 
-  [[nodiscard]] json command_histogram() const {
+  static json command_histogram(const syscalls_totals& totals) {
     json list = json::array();
     for (unsigned slot = 0; slot < SYSCALLS_SLOTS; ++slot)
-      if (const auto events = skeleton_->bss->totals.command_ns_events[slot]; events != 0)
+      if (const auto events = totals.command_ns_events[slot]; events != 0)
         list.push_back({std::uint64_t{1} << slot, events});
     return list;
+  }
+
+  /// Of tasks that are server or client.
+  [[nodiscard]] SyscallsCounts count() const {
+    SyscallsCounts counts{.tasks = elements_of<std::uint32_t, syscalls_task>(skeleton_->maps.tasks),
+                          .totals = skeleton_->bss->totals,
+                          .completed_ios = completed_ios_->look(),
+                          .missed_runs = missed_runs(skeleton_->obj, links_)};
+    std::erase_if(counts.tasks, [](const auto& task) {
+      return task.second.server == 0 && task.second.client == 0;
+    });
+    return counts;
   }
 
   std::unique_ptr<syscalls_bpf, Destroy> skeleton_{syscalls_bpf::open()};
   ChosenHooks hooks_;
   Links links_;
   std::unique_ptr<CompletedIos> completed_ios_;
+  Edges<SyscallsCounts> edges_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -10,20 +11,24 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <format>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <print>
 #include <string>
 #include <vector>
 
 #include "bench/base/atomic_file.hpp"
 #include "bench/base/clock.hpp"
+#include "bench/base/entry.hpp"
 #include "bench/base/fd.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/base/units.hpp"
+#include "bench/cli/help_formatter.hpp"
 #include "bench/record/tool_identity.hpp"
 #include "probes/lib/bpf.hpp"
 #include "probes/probe.hpp"
+#include "probes/probe_document.hpp"
 
 namespace ublkbench::probes {
 namespace {
@@ -43,6 +48,7 @@ struct Arguments {
   unsigned max_tags = 65536;
   unsigned sample = 31;
   int ready_fd = -1;
+  int edges_fd = -1;
   bool general = false;
   bool list = false;
 };
@@ -59,7 +65,7 @@ Needs root and a kernel with BTF (CONFIG_DEBUG_INFO_BTF). Exit codes: 0 done, 2 
 5 this machine cannot do it, 130 ended by Ctrl-C; what was counted is shown then too.)";
 
 int fail(const Error& error) {
-  std::println(stderr, "ublk-probe: {}", error.message());
+  say("ublk-probe: {}", error.message());
   return static_cast<int>(error.exit);
 }
 
@@ -81,14 +87,17 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, std::uint64_t&
 std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
   CLI::App app{"Says what happens inside ublk devices, without any help of their server.",
                "ublk-probe"};
+  app.formatter(std::make_shared<HelpFormatter>());
   app.footer(examples);
   app.set_version_flag("--version", version_text());
   auto* const device = app.add_option("--dev,-d", arguments.device, "Number of a device, or all")
+                           ->type_name("N")
                            ->capture_default_str();
   app.add_option("--pid", arguments.pid, "All devices that this process serves")
       ->check(CLI::PositiveNumber)
       ->excludes(device);
   app.add_option("--probe,-p", arguments.probes, "Which, joined by commas; --list names them")
+      ->type_name("NAME,...")
       ->delimiter(',')
       ->capture_default_str();
   add_duration(app, "--interval,-i", arguments.interval_ns,
@@ -112,13 +121,17 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   app.add_option("--ready-fd", arguments.ready_fd,
                  "Write a byte to this file descriptor once everything is attached")
       ->type_name("FD");
+  app.add_option("--edges-fd", arguments.edges_fd,
+                 "A socket on which b and e mark the begin and the end of a window, each answered "
+                 "by the same byte: what is shown and recorded is then of the window")
+      ->type_name("FD");
   app.add_flag("--list", arguments.list, "List the probes");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {
     return app.exit(wanted);
   } catch (const CLI::ParseError& error) {
-    std::println(stderr, "ublk-probe: {}; see --help", error.what());
+    say("ublk-probe: {}; see --help", error.what());
     return static_cast<int>(ExitCode::usage);
   }
   return {};
@@ -133,7 +146,7 @@ Result<std::vector<const ProbeKind*>> chosen_kinds(const std::vector<std::string
       std::string known;
       for (const ProbeKind& kind : probe_kinds())
         known += (known.empty() ? "" : ", ") + std::string(kind.name);
-      return bad_input(std::format("unknown probe '{}'", name), "there are " + known);
+      return bad_input(formatted("unknown probe '{}'", name), "there are " + known);
     }
     if (std::ranges::find(kinds, &*found) == kinds.end()) kinds.push_back(&*found);
   }
@@ -145,11 +158,11 @@ Result<Subject> subject_of(const Arguments& arguments) {
   if (arguments.device == "all") return all_devices();
   const auto number = parse_count(arguments.device);
   if (!number || *number > 1U << 20)
-    return bad_input(std::format("--dev {}", arguments.device), "a number or 'all'");
+    return bad_input(formatted("--dev {}", arguments.device), "a number or 'all'");
   return one_device(static_cast<int>(*number));
 }
 
-/// SIGINT, SIGTERM and SIGHUP as a file, from before anything is attached.
+/// SIGINT, SIGTERM and SIGHUP as a file.
 Fd signal_file() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -182,7 +195,7 @@ class Session {
   }
 
   void announce() const {
-    std::println(stderr, "ublk-probe: attached to {}", subject_.text());
+    say("ublk-probe: attached to {}", subject_.text());
     if (arguments_.ready_fd < 0) return;
     const char byte = '\n';
     (void)!::write(arguments_.ready_fd, &byte, 1);
@@ -190,14 +203,17 @@ class Session {
   }
 
   /// Until a signal, the end of --duration, or the end of the device.
-  void watch(const Fd& signals) {
+  Result<> watch(const Fd& signals) {
     std::uint64_t next_picture_ns =
         arguments_.interval_ns == 0 ? UINT64_MAX : begin_ns_ + arguments_.interval_ns;
     const std::uint64_t end_ns =
         arguments_.duration_ns == 0 ? UINT64_MAX : begin_ns_ + arguments_.duration_ns;
     for (;;) {
       const std::uint64_t now = now_ns();
-      if (now >= end_ns) return end("duration");
+      if (now >= end_ns) {
+        end("duration");
+        return {};
+      }
       for (const Attached& attached : probes_) attached.probe->look();
       if (now >= next_picture_ns) {
         picture();
@@ -205,14 +221,23 @@ class Session {
         next_picture_ns = std::max(next_picture_ns + arguments_.interval_ns, now);
       }
       if (const auto gone = subject_.vanished()) {
-        std::println(stderr,
-                     "ublk-probe: device {} was removed; what was counted until then:", *gone);
-        return end("device removed");
+        say("ublk-probe: device {} was removed; what was counted until then:", *gone);
+        end("device removed");
+        return {};
       }
       const std::uint64_t wake_ns = std::min({end_ns, next_picture_ns, now + look_interval_ns});
-      pollfd file{.fd = signals.get(), .events = POLLIN, .revents = 0};
-      if (::poll(&file, 1, static_cast<int>((wake_ns - now + 999'999) / 1'000'000)) > 0)
-        return end("interrupted");
+      // poll() leaves a negative file out.
+      pollfd files[] = {{.fd = signals.get(), .events = POLLIN, .revents = 0},
+                        {.fd = arguments_.edges_fd, .events = POLLIN, .revents = 0}};
+      if (edges_over_) files[1].fd = -1;
+      if (::poll(files, 2, static_cast<int>((wake_ns - now + 999'999) / 1'000'000)) <= 0) continue;
+      // An edge that came before the signal is marked before the end.
+      if (files[1].revents != 0)
+        if (auto marked = mark_edge(); !marked) return marked;
+      if (files[1].revents == 0 && files[0].revents != 0) {
+        end("interrupted");
+        return {};
+      }
     }
   }
 
@@ -229,24 +254,41 @@ class Session {
     auto document = record();
     if (!document) return std::unexpected(document.error());
     if (!arguments_.json_file.empty() && arguments_.json_file != "-") {
-      if (auto written = write_file_atomically(arguments_.json_file, document->dump(2) + '\n');
+      if (auto written =
+              write_file_atomically(arguments_.json_file, json_text(*document, 2) + '\n');
           !written)
         return std::unexpected(written.error());
     }
     const std::string text =
-        arguments_.json_file == "-" ? document->dump(2) + '\n' : document->value("text", "");
-    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-      return failed("write", "the result to stdout", errno);
+        arguments_.json_file == "-" ? json_text(*document, 2) + '\n' : document->value("text", "");
+    if (auto written = write_to_stdout(text); !written) return std::unexpected(written.error());
     return ending_ == "interrupted" && arguments_.ready_fd < 0
                ? static_cast<int>(ExitCode::interrupted)
                : 0;
   }
 
  private:
-  struct Attached {
-    std::string name;
-    std::unique_ptr<Probe> probe;
-  };
+  Result<> mark_edge() {
+    char byte = 0;
+    if (::read(arguments_.edges_fd, &byte, 1) != 1) {
+      edges_over_ = true;  // whoever told of them is gone
+      return {};
+    }
+    if (byte != 'b' && byte != 'e')
+      return bad_input(formatted("--edges-fd: byte {}", static_cast<int>(byte)), "b or e");
+    for (const Attached& attached : probes_)
+      if (auto marked = attached.probe->mark(byte == 'b' ? Edge::begin : Edge::end); !marked)
+        return marked;
+    (byte == 'b' ? window_begin_ns_ : window_end_ns_) = now_ns();
+    if (::send(arguments_.edges_fd, &byte, 1, MSG_NOSIGNAL) != 1)
+      return failed("answer on", formatted("--edges-fd {}", arguments_.edges_fd), errno);
+    return {};
+  }
+
+  /// Whether both edges of a window were marked.
+  [[nodiscard]] bool has_window() const {
+    return window_begin_ns_ != 0 && window_end_ns_ > window_begin_ns_;
+  }
 
   void end(const char* why) {
     ending_ = why;
@@ -256,55 +298,32 @@ class Session {
   void picture() const {
     const auto document = record();
     if (!document || arguments_.json_file == "-") return;
-    if (::isatty(STDOUT_FILENO) == 1) std::print("\033[H\033[2J");
-    std::println("{}", document->value("text", ""));
+    if (::isatty(STDOUT_FILENO) == 1) print_part("\033[H\033[2J");
+    print_line("{}", document->value("text", ""));
     std::fflush(stdout);
   }
 
   [[nodiscard]] Result<json> record() const {
     utsname kernel{};
     ::uname(&kernel);
-    json probes = json::object();
-    for (const Attached& attached : probes_) {
-      auto record = attached.probe->record();
-      if (!record) return std::unexpected(record.error());
-      probes[attached.name] = std::move(*record);
-    }
+    auto probes = records_of(probes_, has_window() ? Span::window : Span::attached);
+    if (!probes) return probes;
     json document = {{"schema", "ublkbench.probe/1"},
                      {"tool", tool_json()},
                      {"kernel", kernel.release},
                      {"subject", subject_.to_json()},
                      {"attached_ns", (end_ns_ != 0 ? end_ns_ : now_ns()) - begin_ns_},
                      {"ending", ending_},
-                     {"probes", probes}};
-    document["text"] = text_of(document);
+                     {"probes", std::move(*probes)}};
+    if (has_window()) {
+      auto all = records_of(probes_, Span::attached);
+      if (!all) return all;
+      document["window_ns"] = window_end_ns_ - window_begin_ns_;
+      document["attached"] = without_histograms(std::move(*all));
+    }
+    document["text"] = text_of(probes_, document["probes"], Detail::all);
+    document["brief"] = text_of(probes_, document["probes"], Detail::brief);
     return document;
-  }
-
-  [[nodiscard]] std::string text_of(const json& document) const {
-    std::string text;
-    for (const Attached& attached : probes_) {
-      const json& record = document["probes"][attached.name];
-      if (probes_.size() > 1) text += std::format("== {} ==\n", attached.name);
-      text += attached.probe->text(record) + used_text(record);
-    }
-    return text;
-  }
-
-  static std::string used_text(const json& record) {
-    std::string text;
-    for (const json& used : record["used"]) {
-      std::string hooks;
-      for (const json& hook : used["hooks"])
-        hooks += (hooks.empty() ? "" : ", ") + hook.get<std::string>();
-      text += std::format(
-          "{}: {}{}\n", used["for"].get<std::string>(), hooks,
-          used.contains("remark") ? " (" + used["remark"].get<std::string>() + ")" : "");
-    }
-    for (const json& missing : record["unavailable"])
-      text += std::format("not on this kernel: {}: {}\n", missing["for"].get<std::string>(),
-                          missing["consequence"].get<std::string>());
-    return text;
   }
 
   const Arguments& arguments_;
@@ -312,11 +331,14 @@ class Session {
   std::vector<Attached> probes_;
   std::uint64_t begin_ns_ = 0;
   std::uint64_t end_ns_ = 0;
+  std::uint64_t window_begin_ns_ = 0;
+  std::uint64_t window_end_ns_ = 0;
+  bool edges_over_ = false;
   std::string ending_ = "running";
 };
 
 int list_probes() {
-  for (const ProbeKind& kind : probe_kinds()) std::println("{:<10} {}", kind.name, kind.question);
+  for (const ProbeKind& kind : probe_kinds()) print_line("{:<10} {}", kind.name, kind.question);
   return 0;
 }
 
@@ -327,11 +349,14 @@ int run(const Arguments& arguments) {
   if (!kinds) return fail(kinds.error());
   auto subject = subject_of(arguments);
   if (!subject) return fail(subject.error());
-  const Fd signals = signal_file();
+  // What is attached goes with this process.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+    ::signal(signal, [](int) { ::_exit(static_cast<int>(ExitCode::interrupted)); });
   Session session(arguments, std::move(*subject));
   if (auto attached = session.attach(*kinds); !attached) return fail(attached.error());
+  const Fd signals = signal_file();
   session.announce();
-  session.watch(signals);
+  if (auto watched = session.watch(signals); !watched) return fail(watched.error());
   session.settle();
   const auto code = session.finish();
   return code ? *code : fail(code.error());
@@ -341,7 +366,9 @@ int run(const Arguments& arguments) {
 }  // namespace ublkbench::probes
 
 int main(int argc, char** argv) {
-  ublkbench::probes::Arguments arguments;
-  if (const auto code = ublkbench::probes::parse_arguments(arguments, argc, argv)) return *code;
-  return ublkbench::probes::run(arguments);
+  return ublkbench::enter("ublk-probe", argc, argv, [&] {
+    ublkbench::probes::Arguments arguments;
+    const auto code = ublkbench::probes::parse_arguments(arguments, argc, argv);
+    return code ? *code : ublkbench::probes::run(arguments);
+  });
 }

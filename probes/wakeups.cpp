@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <format>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,10 +13,13 @@
 #include <vector>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "probes/lib/bpf.hpp"
 #include "probes/lib/completed_ios.hpp"
+#include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/task_times.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 #include "wakeups.skel.h"
@@ -44,9 +46,41 @@ constexpr Trouble troubles[] = {
 
 std::string name_of(const char (&comm)[16]) { return {comm, ::strnlen(comm, sizeof(comm))}; }
 
-ValueCounts counts_from(const json& pairs) {
-  ValueCounts counts;
-  for (const json& pair : pairs) counts[pair[0]] = pair[1];
+struct WakeupsCounts {
+  std::map<std::uint32_t, wakeups_task> tasks;
+  std::map<wakeups_waker, std::uint64_t, ByBytes> wakers;
+  std::uint64_t completed_ios = 0;
+  std::uint64_t at_ns = 0;  ///< a duration where it is a difference
+  std::uint64_t lost_events = 0;
+  std::uint64_t missed_runs = 0;
+};
+
+wakeups_task minus_task(const wakeups_task& later, const wakeups_task& earlier) {
+  wakeups_task task = later;
+  task.sleeps -= earlier.sleeps;
+  task.preemptions -= earlier.preemptions;
+  task.wakes -= earlier.wakes;
+  // Two clocks may have told it, see add_running().
+  task.on_cpu_ns -= std::min(task.on_cpu_ns, earlier.on_cpu_ns);
+  task.delay_ns -= earlier.delay_ns;
+  for (unsigned slot = 0; slot < WAKEUPS_SLOTS; ++slot) task.delays[slot] -= earlier.delays[slot];
+  return task;
+}
+
+WakeupsCounts operator-(const WakeupsCounts& later, const WakeupsCounts& earlier) {
+  WakeupsCounts counts{.tasks = {},
+                       .wakers = minus(later.wakers, earlier.wakers),
+                       .completed_ios = later.completed_ios - earlier.completed_ios,
+                       .at_ns = later.at_ns - earlier.at_ns,
+                       .lost_events = later.lost_events - earlier.lost_events,
+                       .missed_runs = later.missed_runs - earlier.missed_runs};
+  for (const auto& [tid, task] : later.tasks) {
+    const auto before = earlier.tasks.find(tid);
+    const wakeups_task rest =
+        before == earlier.tasks.end() ? task : minus_task(task, before->second);
+    if (rest.sleeps + rest.preemptions + rest.wakes + rest.on_cpu_ns != 0)
+      counts.tasks.emplace(tid, rest);
+  }
   return counts;
 }
 
@@ -59,8 +93,8 @@ class WakeupsProbe final : public Probe {
     if (servers.empty())
       return bad_input("probe wakeups", "none of the devices has a server to look at");
     if (servers.size() > WAKEUPS_SERVERS)
-      return bad_input(std::format("probe wakeups: {} servers", servers.size()),
-                       std::format("at most {}; choose a device or --pid", WAKEUPS_SERVERS));
+      return bad_input(formatted("probe wakeups: {} servers", servers.size()),
+                       formatted("at most {}; choose a device or --pid", WAKEUPS_SERVERS));
     auto probe = std::make_unique<WakeupsProbe>();
     if (!probe->skeleton_) return failed("open the BPF object of probe", "wakeups", errno);
     std::ranges::copy(servers, std::begin(probe->skeleton_->rodata->servers));
@@ -71,6 +105,7 @@ class WakeupsProbe final : public Probe {
     if (!links) return std::unexpected(links.error());
     probe->links_ = std::move(*links);
     probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
+    probe->ran_before_ = probe->tasks_of_servers();
     probe->begin_ns_ = now_ns();
     probe->skeleton_->bss->begin_ns = probe->begin_ns_;
     return probe;
@@ -78,58 +113,47 @@ class WakeupsProbe final : public Probe {
 
   void look() override { completed_ios_->look(); }
 
-  [[nodiscard]] Result<json> record() const override {
-    json record = {{"used", hooks_.used()},
-                   {"unavailable", hooks_.unavailable()},
-                   {"completed_ios", completed_ios_->look()},
-                   {"elapsed_ns", now_ns() - begin_ns_}};
+  Result<> mark(Edge edge) override {
+    edges_.keep(edge, count());
+    return {};
+  }
+
+  [[nodiscard]] Result<json> record(Span span) const override {
+    WakeupsCounts counts = span == Span::window ? edges_.window() : count();
+    if (span == Span::attached) counts.at_ns -= begin_ns_;
     json tasks = json::array();
-    const std::uint64_t now = now_ns();
-    std::uint32_t tid = 0;
-    const void* previous = nullptr;
-    while (bpf_map__get_next_key(skeleton_->maps.tasks, previous, &tid, sizeof(tid)) == 0) {
-      previous = &tid;
-      wakeups_task task{};
-      if (bpf_map__lookup_elem(skeleton_->maps.tasks, &tid, sizeof(tid), &task, sizeof(task), 0) ==
-          0)
-        tasks.push_back(task_json(tid, task, now));
-    }
-    record["tasks"] = std::move(tasks);
-    record["wakers"] = wakers();
-    record["totals"] = {{"lost_events", skeleton_->bss->totals.lost_events},
-                        {"missed_runs", missed_runs(skeleton_->obj, links_)}};
-    return record;
+    for (const auto& [tid, task] : counts.tasks) tasks.push_back(task_json(tid, task));
+    return json{
+        {"used", hooks_.used()},
+        {"unavailable", hooks_.unavailable()},
+        {"completed_ios", counts.completed_ios},
+        {"elapsed_ns", counts.at_ns},
+        {"tasks", std::move(tasks)},
+        {"wakers", wakers_json(counts)},
+        {"totals", {{"lost_events", counts.lost_events}, {"missed_runs", counts.missed_runs}}}};
   }
 
   [[nodiscard]] std::string text(const json& record) const override {
-    const double ios = record.value("completed_ios", 0.0);
-    const double elapsed_ns = record.value("elapsed_ns", 1.0);
-    std::string text =
-        std::format("{} I/Os completed\n{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>7}\n",
-                    record.value("completed_ios", std::uint64_t{0}), "task", "tid", "sleeps",
-                    "preemptions", "wakes", "sleeps/IO", "mean delay", "on CPU");
-    ValueCounts delays;
-    for (const json& task : record["tasks"]) {
-      double runs = 0;  // that are known to follow from a wake
-      for (const auto& [delay, events] : counts_from(task["delay_ns_events"])) {
-        delays[delay] += events;
-        runs += static_cast<double>(events);
-      }
-      text += std::format("{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>6.1f}%\n",
-                          task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
-                          task.value("sleeps", 0ULL), task.value("preemptions", 0ULL),
-                          task.value("wakes", 0ULL),
-                          ios == 0 ? "-" : std::format("{:.3f}", task.value("sleeps", 0.0) / ios),
-                          format_ns(runs == 0 ? 0 : task.value("delay_ns", 0.0) / runs),
-                          100 * task.value("on_cpu_ns", 0.0) / elapsed_ns);
-    }
-    for (const json& waker : record["wakers"])
-      text += std::format("woken by {:<16} {:>9} times: {}\n", waker["waker"].get<std::string>(),
-                          waker.value("wakes", 0ULL), waker["task"]["name"].get<std::string>());
-    if (!delays.empty())
-      text += std::format("\nfrom a wake until it ran, in ns\n{}\n",
-                          log2_histogram("run_queue_delay_ns", delays));
-    return text + trouble_text(record["totals"], troubles);
+    const ValueCounts delays = delays_of(record);
+    return task_table(record) +
+           (delays.empty() ? std::string()
+                           : formatted("\nfrom a wake until it ran, in ns\n{}\n",
+                                       log2_histogram("run_queue_delay_ns", delays))) +
+           trouble_text(record["totals"], troubles);
+  }
+
+  [[nodiscard]] std::string brief(const json& record) const override {
+    double delay_ns = 0;
+    double runs = 0;
+    const ValueCounts delays = delays_of(record);
+    for (const json& task : record["tasks"]) delay_ns += task.value("delay_ns", 0.0);
+    for (const auto& [delay, events] : delays) runs += static_cast<double>(events);
+    return task_table(record) +
+           (delays.empty()
+                ? std::string()
+                : histogram_titles() + histogram_line("run_queue_delay", delays,
+                                                      Values::times_log2_ns, delay_ns / runs)) +
+           trouble_text(record["totals"], troubles);
   }
 
  private:
@@ -137,10 +161,80 @@ class WakeupsProbe final : public Probe {
     void operator()(wakeups_bpf* skeleton) const { wakeups_bpf::destroy(skeleton); }
   };
 
-  static json task_json(std::uint32_t tid, const wakeups_task& task, std::uint64_t now) {
-    // What runs now has not been added yet.
-    const std::uint64_t running_ns =
-        task.running_since_ns == 0 ? 0 : now - std::min<std::uint64_t>(now, task.running_since_ns);
+  static ValueCounts delays_of(const json& record) {
+    ValueCounts delays;
+    for (const json& task : record["tasks"])
+      for (const auto& [delay, events] : counts_from(task["delay_ns_events"]))
+        delays[delay] += events;
+    return delays;
+  }
+
+  static std::string task_table(const json& record) {
+    const double ios = record.value("completed_ios", 0.0);
+    const double elapsed_ns = std::max(record.value("elapsed_ns", 1.0), 1.0);
+    std::string text =
+        formatted("{} I/Os completed\n{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>7}\n",
+                  record.value("completed_ios", std::uint64_t{0}), "task", "tid", "sleeps",
+                  "preemptions", "wakes", "sleeps/IO", "mean delay", "on CPU");
+    for (const json& task : record["tasks"]) {
+      double runs = 0;  // that are known to follow from a wake
+      for (const auto& [delay, events] : counts_from(task["delay_ns_events"]))
+        runs += static_cast<double>(events);
+      text += formatted("{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>6.1f}%\n",
+                        task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
+                        task.value("sleeps", 0ULL), task.value("preemptions", 0ULL),
+                        task.value("wakes", 0ULL),
+                        ios == 0 ? "-" : formatted("{:.3f}", task.value("sleeps", 0.0) / ios),
+                        format_ns(runs == 0 ? 0 : task.value("delay_ns", 0.0) / runs),
+                        100 * task.value("on_cpu_ns", 0.0) / elapsed_ns);
+    }
+    for (const json& waker : record["wakers"])
+      text += formatted("woken by {:<16} {:>9} times: {}\n", waker["waker"].get<std::string>(),
+                        waker.value("wakes", 0ULL), waker["task"]["name"].get<std::string>());
+    return text;
+  }
+
+  [[nodiscard]] WakeupsCounts count() const {
+    WakeupsCounts counts;
+    counts.at_ns = now_ns();
+    counts.tasks = elements_of<std::uint32_t, wakeups_task>(skeleton_->maps.tasks);
+    add_running(counts);
+    counts.completed_ios = completed_ios_->look();
+    counts.wakers = elements_of<wakeups_waker, std::uint64_t, ByBytes>(skeleton_->maps.wakers);
+    counts.lost_events = skeleton_->bss->totals.lost_events;
+    counts.missed_runs = missed_runs(skeleton_->obj, links_);
+    return counts;
+  }
+
+  /// What runs now has not been added yet; and a task that has run ever since the probe came was
+  /// never seen to be switched: of that the scheduler's own count tells, to a tick.
+  void add_running(WakeupsCounts& counts) const {
+    for (auto& [tid, task] : counts.tasks)
+      if (task.running_since_ns != 0 && task.running_since_ns < counts.at_ns)
+        task.on_cpu_ns += counts.at_ns - task.running_since_ns;
+    for (const auto& [tid, ran] : tasks_of_servers()) {
+      const auto before = ran_before_.find(tid);
+      const std::uint64_t since_ns =
+          ran.on_cpu_ns - (before == ran_before_.end() ? 0 : before->second.on_cpu_ns);
+      const auto known = counts.tasks.find(tid);
+      const bool switched = known != counts.tasks.end() &&
+                            (known->second.running_since_ns != 0 || known->second.sleeps != 0 ||
+                             known->second.preemptions != 0);
+      if (switched || since_ns == 0) continue;
+      wakeups_task& task = counts.tasks[tid];
+      ran.name.copy(task.comm, sizeof(task.comm) - 1);
+      task.on_cpu_ns = since_ns;
+    }
+  }
+
+  [[nodiscard]] std::map<std::uint32_t, TaskTime> tasks_of_servers() const {
+    std::map<std::uint32_t, TaskTime> all;
+    for (const __u32 server : skeleton_->rodata->servers)
+      if (server != 0) all.merge(task_times(static_cast<pid_t>(server)));
+    return all;
+  }
+
+  static json task_json(std::uint32_t tid, const wakeups_task& task) {
     json delays = json::array();
     for (unsigned slot = 0; slot < WAKEUPS_SLOTS; ++slot)
       if (task.delays[slot] != 0) delays.push_back({std::uint64_t{1} << slot, task.delays[slot]});
@@ -148,23 +242,18 @@ class WakeupsProbe final : public Probe {
             {"sleeps", task.sleeps},
             {"preemptions", task.preemptions},
             {"wakes", task.wakes},
-            {"on_cpu_ns", task.on_cpu_ns + running_ns},
+            {"on_cpu_ns", task.on_cpu_ns},
             {"delay_ns", task.delay_ns},
             {"delay_ns_events", std::move(delays)}};
   }
 
-  [[nodiscard]] json wakers() const {
+  static json wakers_json(const WakeupsCounts& counts) {
     json list = json::array();
-    wakeups_waker key{};
-    const void* previous = nullptr;
-    while (bpf_map__get_next_key(skeleton_->maps.wakers, previous, &key, sizeof(key)) == 0) {
-      previous = &key;
-      std::uint64_t wakes = 0;
-      wakeups_task task{};
-      bpf_map__lookup_elem(skeleton_->maps.wakers, &key, sizeof(key), &wakes, sizeof(wakes), 0);
-      bpf_map__lookup_elem(skeleton_->maps.tasks, &key.tid, sizeof(key.tid), &task, sizeof(task),
-                           0);
-      list.push_back({{"task", {{"tid", key.tid}, {"name", name_of(task.comm)}}},
+    for (const auto& [key, wakes] : counts.wakers) {
+      const auto task = counts.tasks.find(key.tid);
+      list.push_back({{"task",
+                       {{"tid", key.tid},
+                        {"name", task == counts.tasks.end() ? "" : name_of(task->second.comm)}}},
                       {"waker", name_of(key.comm)},
                       {"wakes", wakes}});
     }
@@ -177,7 +266,9 @@ class WakeupsProbe final : public Probe {
   ChosenHooks hooks_;
   Links links_;
   std::unique_ptr<CompletedIos> completed_ios_;
+  std::map<std::uint32_t, TaskTime> ran_before_;  // the probe came
   std::uint64_t begin_ns_ = 0;
+  Edges<WakeupsCounts> edges_;
 };
 
 }  // namespace

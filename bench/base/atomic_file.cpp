@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "bench/base/atomic_file.hpp"
 
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -8,9 +9,13 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <format>
+#include <fstream>
+#include <sstream>
+#include <vector>
 
 #include "bench/base/fd.hpp"
+#include "bench/base/first_line.hpp"
+#include "bench/base/format.hpp"
 
 namespace ublkbench {
 namespace {
@@ -71,8 +76,10 @@ class Temporary {
     if (!path_.empty()) ::unlink(path_.c_str());
   }
 
-  Result<> rename_to(const std::string& path) {
-    if (::rename(path_.c_str(), path.c_str()) != 0) return failed("rename to", path, errno);
+  Result<> rename_to(const std::string& path, unsigned flags) {
+    int ret = ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, path.c_str(), flags);
+    if (ret != 0 && errno == EINVAL && flags != 0) ret = ::rename(path_.c_str(), path.c_str());
+    if (ret != 0) return failed("rename to", path, errno);
     path_.clear();
     return {};
   }
@@ -81,15 +88,41 @@ class Temporary {
   std::string path_;
 };
 
-Result<> replace(const std::string& path, mode_t mode, std::string_view contents) {
+/// Ctrl-C waits until the temporary file is gone.
+class InterruptsHeld {
+ public:
+  InterruptsHeld() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
+  }
+  ~InterruptsHeld() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  InterruptsHeld(const InterruptsHeld&) = delete;
+  InterruptsHeld& operator=(const InterruptsHeld&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+/// Puts `contents` where `path` is, and `lock` on what is there then. A path that was free must
+/// still be: somebody else's new file is not ours to replace.
+Result<> replace(const std::string& path, mode_t mode, std::string_view contents,
+                 Fd* lock = nullptr) {
+  const InterruptsHeld until_it_is_renamed;
   std::string name = path + ".XXXXXX";
-  const Fd fd(::mkostemp(name.data(), O_CLOEXEC));
+  Fd fd(::mkostemp(name.data(), O_CLOEXEC));
   if (!fd.valid()) return failed("write", path, errno);
   Temporary temporary(name);
   if (::fchmod(fd.get(), mode) != 0) return failed("chmod", name, errno);
   if (auto written = write_all(fd.get(), contents, path); !written) return written;
   if (auto synced = sync_file(fd.get(), path); !synced) return synced;
-  if (auto renamed = temporary.rename_to(path); !renamed) return renamed;
+  // A file system without locks has nobody else's either.
+  if (lock != nullptr) (void)::flock(fd.get(), LOCK_EX | LOCK_NB);
+  const bool was_free = lock != nullptr && !lock->valid();
+  if (auto renamed = temporary.rename_to(path, was_free ? RENAME_NOREPLACE : 0); !renamed)
+    return renamed;
+  if (lock != nullptr) *lock = std::move(fd);
   return sync_folder(folder_of(path));
 }
 
@@ -142,8 +175,95 @@ Result<> write_file_atomically(const std::string& path, std::string_view content
   return replace(target, status.st_mode & 07777, contents);
 }
 
+namespace {
+
+std::vector<int>& exclusive_descriptors() {
+  static std::vector<int> descriptors;
+  return descriptors;
+}
+
+/// "process 4711 (ublkbench)", as /proc/locks knows it.
+std::string holder_of(const struct stat& status) {
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, kind, advice, access, place;
+    pid_t pid = 0;
+    if (!(words >> number >> kind >> advice >> access >> pid >> place) || kind != "FLOCK") continue;
+    if (place.substr(place.rfind(':') + 1) != std::to_string(status.st_ino) || pid <= 0) continue;
+    const std::string name = first_line(formatted("/proc/{}/comm", pid));
+    return name.empty() ? formatted("process {}", pid) : formatted("process {} ({})", pid, name);
+  }
+  return "another process";
+}
+
+std::unexpected<Error> in_use(const std::string& path, const struct stat& status) {
+  return bad_input(formatted("{} is being written by {}", path, holder_of(status)),
+                   "wait for its end, or write elsewhere");
+}
+
+}  // namespace
+
+ExclusiveUse::ExclusiveUse(Fd locked) : locked_(std::move(locked)) {
+  exclusive_descriptors().push_back(locked_.get());
+}
+
+ExclusiveUse::~ExclusiveUse() { std::erase(exclusive_descriptors(), locked_.get()); }
+
+ExclusiveUse& ExclusiveUse::operator=(ExclusiveUse&& other) noexcept {
+  if (this == &other) return *this;
+  std::erase(exclusive_descriptors(), locked_.get());
+  locked_ = std::move(other.locked_);
+  return *this;
+}
+
+void ExclusiveUse::let_go_in_child() {
+  for (const int fd : exclusive_descriptors()) ::close(fd);
+  exclusive_descriptors().clear();
+}
+
+Result<ExclusiveUse> ExclusiveUse::take(const std::string& path) {
+  for (;;) {
+    auto fd = open_file(path, O_RDONLY | O_NONBLOCK);
+    if (!fd) return std::unexpected(fd.error());
+    struct stat status{};
+    if (::fstat(fd->get(), &status) != 0) return failed("stat", path, errno);
+    if (::flock(fd->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      return in_use(path, status);
+    // It may have been replaced since it was opened, by somebody who has the new one.
+    struct stat now{};
+    if (::stat(path.c_str(), &now) != 0 && errno != ENOENT) return failed("stat", path, errno);
+    if (now.st_ino == status.st_ino && now.st_dev == status.st_dev)
+      return ExclusiveUse(std::move(*fd));
+  }
+}
+
+Result<OwnedFile> OwnedFile::open(const std::string& path) {
+  OwnedFile file(resolved(path));
+  struct stat status{};
+  if (::stat(file.path_.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return file;
+  auto use = ExclusiveUse::take(file.path_);
+  if (!use) return std::unexpected(use.error());
+  file.use_ = std::move(*use);
+  return file;
+}
+
+Result<> OwnedFile::write(std::string_view contents) {
+  struct stat status{};
+  const bool there = ::stat(path_.c_str(), &status) == 0;
+  if (there && !S_ISREG(status.st_mode)) return write_file_atomically(path_, contents);
+  Fd lock = std::move(use_.locked_);
+  std::erase(exclusive_descriptors(), lock.get());
+  auto written =
+      replace(path_, there ? status.st_mode & 07777 : mode_of_new_files(), contents, &lock);
+  if (lock.valid()) use_ = ExclusiveUse(std::move(lock));
+  if (!written && written.error().errnum == EEXIST && ::stat(path_.c_str(), &status) == 0)
+    return in_use(path_, status);
+  return written;
+}
+
 Result<> append_line(const std::string& path, std::string_view line) {
-  if (line.contains('\n')) return bad_input(std::format("a line for {} has a newline", path));
+  if (line.contains('\n')) return bad_input(formatted("a line for {} has a newline", path));
   const auto fd = open_file(path, O_RDWR | O_APPEND | O_CREAT, 0666);
   if (!fd) return std::unexpected(fd.error());
   struct stat status{};
@@ -153,25 +273,6 @@ Result<> append_line(const std::string& path, std::string_view line) {
   const bool is_new = status.st_size == 0;
   auto appended = append_to_regular(fd->get(), text, path);
   return appended && is_new ? sync_folder(folder_of(path)) : appended;
-}
-
-Result<std::vector<std::string>> read_complete_lines(const std::string& path) {
-  const auto fd = open_file(path, O_RDONLY);
-  if (!fd) return std::unexpected(fd.error());
-  std::vector<std::string> lines;
-  std::string rest;
-  std::array<char, 65536> chunk{};
-  for (;;) {
-    const ssize_t got = ::read(fd->get(), chunk.data(), chunk.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return failed("read", path, errno);
-    if (got == 0) return lines;
-    rest.append(chunk.data(), static_cast<std::size_t>(got));
-    std::size_t from = 0;
-    for (std::size_t to; (to = rest.find('\n', from)) != std::string::npos; from = to + 1)
-      lines.push_back(rest.substr(from, to - from));
-    rest.erase(0, from);
-  }
 }
 
 }  // namespace ublkbench

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/base/result.hpp"
 
 namespace ublkbench {
@@ -73,7 +74,7 @@ class Mapping {
   static Result<Mapping> map(std::size_t bytes, int protection, int flags, int fd = -1,
                              off_t offset = 0) {
     void* address = ::mmap(nullptr, bytes, protection, flags, fd, offset);
-    if (address == MAP_FAILED) return failed("mmap", std::format("{} bytes", bytes), errno);
+    if (address == MAP_FAILED) return failed("mmap", formatted("{} bytes", bytes), errno);
     return Mapping(address, bytes);
   }
 

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 // A histogram of unsigned values on the slots of log_linear.h, in fixed memory (30 kB). Not
 // synchronised: one per thread, merged afterwards. Units are the user's: keys that hold one carry
-// them ("latency_ns": {…}).
+// them ("latency_ns").
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <nlohmann/json_fwd.hpp>
 #include <vector>
 
 #include "bench/base/log_linear.h"
-#include "bench/base/result.hpp"
 
 namespace ublkbench {
 
@@ -43,11 +41,11 @@ class Histogram {
   /// within 0.8 % above; 0 when empty.
   [[nodiscard]] std::uint64_t percentile(double percent) const;
 
-  /// {"sub_buckets_per_power_of_two": 64, "count", "min", "max", "sum", "p50", "p90", "p99",
-  /// "p999", "slots": [[lowest value of the slot, count], …]} with only the slots that have counts.
-  [[nodiscard]] nlohmann::json to_json() const;
-  /// The inverse of to_json(); ExitCode::usage when the shape, a slot or the count is wrong.
-  static Result<Histogram> from_json(const nlohmann::json& json);
+  /// The count of each slot of log_linear.h.
+  [[nodiscard]] const std::vector<std::uint64_t>& slots() const { return slots_; }
+  /// Of what was counted elsewhere: LOG_LINEAR_SLOTS counts, and what they are the counts of.
+  static Histogram of(std::vector<std::uint64_t> slots, std::uint64_t sum, std::uint64_t min,
+                      std::uint64_t max);
 
   bool operator==(const Histogram&) const = default;
 

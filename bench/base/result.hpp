@@ -6,10 +6,11 @@
 #include <cerrno>
 #include <cstring>
 #include <expected>
-#include <format>
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench {
 
@@ -38,7 +39,7 @@ struct Error {
   [[nodiscard]] std::string message() const {
     std::string text = operation;
     if (!object.empty()) text += ' ' + object;
-    if (errnum != 0) text += std::format(": {}", std::strerror(errnum));
+    if (errnum != 0) text += formatted(": {}", std::strerror(errnum));
     if (!hint.empty()) text += "; " + hint;
     return text;
   }

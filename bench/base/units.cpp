@@ -5,8 +5,9 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
-#include <format>
 #include <limits>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench {
 namespace {
@@ -21,9 +22,9 @@ Result<Number> split_number(std::string_view text, std::string_view kind) {
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number.value);
   if (error == std::errc::result_out_of_range)
-    return bad_input(std::format("{} '{}' is too large", kind, text));
+    return bad_input(formatted("{} '{}' is too large", kind, text));
   if (error != std::errc{} || rest == text.data())
-    return bad_input(std::format("'{}' is not a {}", text, kind));
+    return bad_input(formatted("'{}' is not a {}", text, kind));
   for (const char* at = rest; at != end; ++at)
     number.suffix += static_cast<char>(std::tolower(static_cast<unsigned char>(*at)));
   return number;
@@ -31,7 +32,7 @@ Result<Number> split_number(std::string_view text, std::string_view kind) {
 
 Result<std::uint64_t> scaled(const Number& number, std::uint64_t factor, std::string_view text) {
   if (number.value > std::numeric_limits<std::uint64_t>::max() / factor)
-    return bad_input(std::format("'{}' is too large", text));
+    return bad_input(formatted("'{}' is too large", text));
   return number.value * factor;
 }
 
@@ -49,7 +50,7 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   if (suffix.empty()) return number->value;
   const auto unit = suffix.size() == 1 ? units.find(suffix[0]) : std::string_view::npos;
   if (unit == std::string_view::npos)
-    return bad_input(std::format("'{}' is not a size", text), "use bytes or a suffix k, M, G or T");
+    return bad_input(formatted("'{}' is not a size", text), "use bytes or a suffix k, M, G or T");
   return scaled(*number, 1ULL << (10 * (unit + 1)), text);
 }
 
@@ -59,7 +60,7 @@ Result<std::uint64_t> parse_count(std::string_view text) {
   if (number->suffix.empty()) return number->value;
   if (number->suffix == "k") return scaled(*number, 1000, text);
   if (number->suffix == "m") return scaled(*number, 1'000'000, text);
-  return bad_input(std::format("'{}' is not a count", text), "use digits or a suffix k or M");
+  return bad_input(formatted("'{}' is not a count", text), "use digits or a suffix k or M");
 }
 
 Result<std::uint64_t> parse_duration_ns(std::string_view text) {
@@ -78,7 +79,7 @@ Result<std::uint64_t> parse_duration_ns(std::string_view text) {
                              Unit{"min", 60'000'000'000}};
   for (const Unit& unit : units)
     if (unit.name == number->suffix) return scaled(*number, unit.ns, text);
-  return bad_input(std::format("'{}' is not a duration", text), "use a suffix ns, us, ms, s or m");
+  return bad_input(formatted("'{}' is not a duration", text), "use a suffix ns, us, ms, s or m");
 }
 
 std::vector<std::string> split(std::string_view text, char separator) {
@@ -107,7 +108,7 @@ std::string format_size(std::uint64_t bytes) {
     bytes /= 1024;
     ++unit;
   }
-  return std::format("{}{}", bytes, units[unit]);
+  return formatted("{}{}", bytes, units[unit]);
 }
 
 std::string format_ns(double ns) {
@@ -118,13 +119,13 @@ std::string format_ns(double ns) {
     ++unit;
   }
   const int decimals = std::fabs(ns) >= 100 || unit == 0 ? 0 : std::fabs(ns) >= 10 ? 1 : 2;
-  return std::format("{:.{}f} {}", ns, decimals, units[unit]);
+  return formatted("{:.{}f} {}", ns, decimals, units[unit]);
 }
 
 std::string format_count(double count) {
-  if (std::fabs(count) >= 1e6) return std::format("{:.2f}M", count / 1e6);
-  if (std::fabs(count) >= 1e3) return std::format("{:.1f}k", count / 1e3);
-  return std::format("{:.0f}", count);
+  if (std::fabs(count) >= 1e6) return formatted("{:.2f}M", count / 1e6);
+  if (std::fabs(count) >= 1e3) return formatted("{:.1f}k", count / 1e3);
+  return formatted("{:.0f}", count);
 }
 
 }  // namespace ublkbench

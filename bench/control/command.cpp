@@ -2,23 +2,19 @@
 #include "bench/control/command.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstring>
+#include <string>
 #include <vector>
 
-#include "bench/base/clock.hpp"
 #include "bench/base/fd.hpp"
+#include "bench/base/format.hpp"
+#include "bench/control/driver_advice.hpp"
+#include "bench/process/child.hpp"
+#include "bench/process/wait.hpp"
 #include "bench/ring/ring.hpp"
 
 namespace ublkbench::control {
-namespace {
-
-constexpr const char* control_path = "/dev/ublk-control";
-
 Result<Fd> open_control() {
   auto fd = open_file(control_path, O_RDWR);
   if (fd) return fd;
@@ -26,9 +22,7 @@ Result<Fd> open_control() {
     case ENOENT:
     case ENODEV:
     case ENXIO:
-      return std::unexpected(fd.error().with_hint(
-          "no ublk driver: try 'modprobe ublk_drv' (Linux 6.0 or later), or use scripts/vm, which "
-          "boots a kernel that has it"));
+      return std::unexpected(fd.error().with_hint(missing_driver_advice()));
     case EACCES:
     case EPERM:
       return std::unexpected(fd.error().with_hint(
@@ -37,6 +31,10 @@ Result<Fd> open_control() {
       return fd;
   }
 }
+
+namespace {
+
+constexpr std::uint64_t stuck_child_ns = 100'000'000;
 
 /// What the driver reads and writes: the payload, behind the device's path where it wants one.
 class Message {
@@ -105,36 +103,46 @@ struct Answer {
   int setup_errnum;  // the command was never sent: why
 };
 
-/// Runs in the child; writes the answer and the payload, and never returns.
-[[noreturn]] void child_main(const Command& command, int pipe_fd) {
+/// In the child: what the driver answered, and the payload behind it.
+std::string ask(const Command& command) {
   Answer answer{};
   if (auto result = submit_and_wait(command, RingKind::plain)) {
     answer.result = *result;
   } else {
     answer.setup_errnum = result.error().errnum != 0 ? result.error().errnum : EIO;
   }
-  std::vector<std::byte> message(sizeof(answer) + command.payload.size());
+  std::string message(sizeof(answer) + command.payload.size(), '\0');
   std::memcpy(message.data(), &answer, sizeof(answer));
   if (!command.payload.empty())
     std::memcpy(message.data() + sizeof(answer), command.payload.data(), command.payload.size());
-  const ssize_t written = ::write(pipe_fd, message.data(), message.size());
-  ::_exit(written == static_cast<ssize_t>(message.size()) ? 0 : 1);
+  return message;
 }
 
-/// Reads until `message` is full, the writer is gone (false) or the deadline passed (ETIMEDOUT).
-Result<bool> read_fully(int fd, std::span<std::byte> message, std::uint64_t deadline_ns) {
-  std::size_t have = 0;
-  while (have < message.size()) {
-    const std::uint64_t now = now_ns();
-    if (now >= deadline_ns) return failed("wait", {}, ETIMEDOUT);
-    pollfd poller{.fd = fd, .events = POLLIN, .revents = 0};
-    const int ready = ::poll(&poller, 1, static_cast<int>((deadline_ns - now) / 1'000'000 + 1));
-    if (ready <= 0) continue;
-    const ssize_t got = ::read(fd, message.data() + have, message.size() - have);
-    if (got == 0) return false;
-    if (got > 0) have += static_cast<std::size_t>(got);
+/// What a command waits for in the driver. All but ADD_DEV and DEL_DEV hold ub->mutex while they
+/// do, these two ublk_ctl_mutex.
+std::string_view wait_of(std::uint32_t op) {
+  switch (op) {
+    case UBLK_U_CMD_START_DEV:
+    case UBLK_U_CMD_END_USER_RECOVERY:
+      return "its server has not handed all io commands to the driver";
+    case UBLK_U_CMD_STOP_DEV:
+    case UBLK_U_CMD_TRY_STOP_DEV:
+    case UBLK_U_CMD_DEL_DEV:
+    case UBLK_U_CMD_DEL_DEV_ASYNC:
+      return "the disk goes away when the I/O is completed that its server holds; ending the "
+             "server process does that";
+    default:
+      return "another control command is in its way, which waits for a server; 'ublk-dump' says "
+             "which";
   }
-  return true;
+}
+
+std::unexpected<Error> unanswered(const Command& command, std::uint64_t timeout_ns) {
+  const auto id = static_cast<int>(command.header.dev_id);
+  return failed(command.name, id < 0 ? "of a new ublk device" : formatted("on ublk device {}", id),
+                ETIMEDOUT,
+                formatted("the driver gave no answer in {} s: {}", timeout_ns / 1'000'000'000,
+                          wait_of(command.op)));
 }
 
 }  // namespace
@@ -146,33 +154,25 @@ Result<int> issue_inline(const Command& command, RingKind kind) {
 Result<int> issue_bounded(const Command& command, std::uint64_t timeout_ns) {
   // Opened here only to name a missing driver or permission before a child is made.
   if (auto fd = open_control(); !fd) return std::unexpected(fd.error());
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return failed("pipe", {}, errno);
-  Fd reader(ends[0]);
-  Fd writer(ends[1]);
+  const std::string what = formatted("the driver's answer to {}", command.name);
+  auto pipe = process::make_pipe(what);
+  if (!pipe) return std::unexpected(pipe.error());
+  auto child = process::Child::start({.what = what, .keep = {pipe->writer.get()}}, [&] {
+    return process::write_fully(pipe->writer.get(), ask(command)) ? 0 : 1;
+  });
+  if (!child) return std::unexpected(child.error());
+  pipe->writer.reset();
 
-  const pid_t child = ::fork();
-  if (child < 0) return failed("fork", "for " + command.name, errno);
-  if (child == 0) {
-    reader.reset();
-    child_main(command, writer.get());
-  }
-  writer.reset();
-
-  std::vector<std::byte> message(sizeof(Answer) + command.payload.size());
-  const auto complete = read_fully(reader.get(), message, now_ns() + timeout_ns);
-  if (!complete) {
-    ::kill(child, SIGKILL);  // ends waits that can be ended; a child in D state stays behind
-    ::usleep(100'000);
-    ::waitpid(child, nullptr, WNOHANG);
-    return failed(command.name, std::format("on ublk device {}", command.header.dev_id), ETIMEDOUT,
-                  std::format("the driver gave no answer in {} s: it waits for I/O that the server "
-                              "holds, or for someone who has the device open",
-                              timeout_ns / 1'000'000'000));
-  }
-  ::waitpid(child, nullptr, 0);
-  if (!*complete) return failed(command.name, "child process died", EIO);
+  std::string message;
+  const auto heard =
+      process::read_to_end(pipe->reader.get(), message, what, process::deadline_after(timeout_ns));
+  // Ends waits that can be ended; a child that sleeps in the driver stays behind.
+  (void)child->kill(stuck_child_ns);
+  if (!heard && heard.error().errnum == ETIMEDOUT) return unanswered(command, timeout_ns);
+  if (!heard) return std::unexpected(heard.error());
   Answer answer{};
+  if (message.size() != sizeof(answer) + command.payload.size())
+    return failed(command.name, "child process died", EIO);
   std::memcpy(&answer, message.data(), sizeof(answer));
   if (answer.setup_errnum != 0)
     return failed(command.name, "could not be sent", answer.setup_errnum);

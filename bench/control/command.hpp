@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "bench/base/fd.hpp"
 #include "bench/base/result.hpp"
 
 namespace ublkbench::control {
@@ -22,6 +23,11 @@ struct Command {
   /// may send the command (ublk_ctrl_uring_cmd_permission). Empty for all other devices.
   std::string device_path;
 };
+
+inline constexpr const char* control_path = "/dev/ublk-control";
+
+/// The driver's control node; the error names a missing driver or permission.
+Result<Fd> open_control();
 
 /// Which ring a command goes through; `polling` for a ring with IORING_SETUP_IOPOLL.
 enum class RingKind : std::uint8_t { plain, polling };

@@ -1,30 +1,29 @@
 // SPDX-License-Identifier: MIT
 #include "bench/control/control.hpp"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
-#include <format>
-#include <fstream>
 
+#include "bench/base/format.hpp"
 #include "bench/control/command.hpp"
+#include "bench/control/device_limit.hpp"
 #include "bench/control/features.hpp"
+#include "bench/control/maker.hpp"
+#include "bench/control/removal.hpp"
+#include "bench/process/interrupt.hpp"
 
 namespace ublkbench::control {
 namespace {
 
-// "ublkbench's device": the upper half of ublksrv_flags; the lower half is the owner's pid.
-constexpr std::uint64_t owner_magic = 0x75626e63ULL << 32;
-constexpr std::uint64_t owner_magic_mask = 0xffffffffULL << 32;
+/// DEL_DEV waits in the driver until nobody has the device open.
+constexpr std::uint64_t longest_del_wait_ns = 10'000'000'000;
 
-std::string char_path(int id) { return std::format("/dev/ublkc{}", id); }
+std::string char_path(int id) { return formatted("/dev/ublkc{}", id); }
 
-std::string device_name(int id) { return std::format("ublk device {}", id); }
+std::string device_name(int id) { return formatted("ublk device {}", id); }
 
 Command command_for(int id, std::uint32_t op, std::string name) {
   Command command{.op = op, .name = std::move(name)};
@@ -94,11 +93,20 @@ Result<> done(Result<int> answer) {
 }
 
 Error refused_add(const DeviceSpec& spec, Error error) {
+  if (error.errnum == EACCES)
+    if (const auto limit = device_limit(); limit && limit->may_be_reached())
+      return error.with_hint(
+          formatted("{}: remove a device, or as root write a larger number to {}", limit->text(),
+                    device_limit_path));
   if (error.errnum == EEXIST)
     return error
-        .with_hint(std::format("device id {} is in use: choose another id, or remove it with "
-                               "'ublk-server del -n {}'",
-                               spec.id, spec.id))
+        .with_hint(is_going(spec.id)
+                       ? formatted("device {} was deleted, but its number is taken until it is "
+                                   "closed: {}",
+                                   spec.id, who_keeps(spec.id))
+                       : formatted("device id {} is in use: choose another id, or remove it with "
+                                   "'ublk-server del -n {}'",
+                                   spec.id, spec.id))
         .with_exit(ExitCode::usage);
   if (error.errnum == ENOMEM)
     return error.with_hint("not enough memory for the tags: use a smaller depth or fewer queues");
@@ -107,40 +115,36 @@ Error refused_add(const DeviceSpec& spec, Error error) {
     return error.with_hint("batch delivery needs a queue depth of 2 or more")
         .with_exit(ExitCode::usage);
   if (error.errnum == EINVAL)
-    return error.with_hint(std::format("the driver refuses {} queues of depth {} with {}",
-                                       spec.queues, spec.depth, feature_names(spec.flags)));
+    return error.with_hint(formatted("the driver refuses {} queues of depth {} with {}",
+                                     spec.queues, spec.depth, feature_names(spec.flags)));
   return error;
 }
 
 /// What was asked for and not granted; empty when all was.
 std::string ungranted(const DeviceSpec& spec, const ublksrv_ctrl_dev_info& granted) {
   const std::uint64_t missing = spec.flags & ~granted.flags;
+  // ublk_ctrl_add_dev() takes the flag from a caller who has CAP_SYS_ADMIN.
+  if (missing == UBLK_F_UNPRIVILEGED_DEV)
+    return "an unprivileged device to a caller with CAP_SYS_ADMIN: run it as the user who shall "
+           "own "
+           "it, or leave --unprivileged out";
   if (missing != 0) {
     std::string first;
     for (const Feature& known : all_features())
       if ((known.flag & missing) != 0) first = known.first_kernel;
-    return std::format("{} (first in Linux {})", feature_names(missing), first);
+    return formatted("{} (first in Linux {})", feature_names(missing), first);
   }
   if (granted.nr_hw_queues != spec.queues)
-    return std::format("{} queues: the driver gives at most one per CPU, here {}", spec.queues,
-                       granted.nr_hw_queues);
+    return formatted("{} queues: the driver gives at most one per CPU, here {}", spec.queues,
+                     granted.nr_hw_queues);
   if (spec.io_desc_bytes != 0 && granted.io_desc_size != spec.io_desc_bytes)
-    return std::format("{} bytes per io descriptor (granted {})", spec.io_desc_bytes,
-                       granted.io_desc_size);
+    return formatted("{} bytes per io descriptor (granted {})", spec.io_desc_bytes,
+                     granted.io_desc_size);
   if (granted.queue_depth != spec.depth)
-    return std::format("depth {} (granted {})", spec.depth, granted.queue_depth);
+    return formatted("depth {} (granted {})", spec.depth, granted.queue_depth);
   if (granted.max_io_buf_bytes != spec.max_io_bytes)
-    return std::format("{} bytes per I/O (granted {})", spec.max_io_bytes,
-                       granted.max_io_buf_bytes);
+    return formatted("{} bytes per I/O (granted {})", spec.max_io_bytes, granted.max_io_buf_bytes);
   return {};
-}
-
-bool process_alive(pid_t pid) {
-  // A pid that came round again must not make an orphan look owned: our programs' names all start
-  // with "ublk".
-  std::ifstream comm(std::format("/proc/{}/comm", pid));
-  std::string name;
-  return std::getline(comm, name) && name.starts_with("ublk");
 }
 
 }  // namespace
@@ -187,8 +191,10 @@ Result<ublksrv_ctrl_dev_info> add(const DeviceSpec& spec) {
   info.max_io_buf_bytes = spec.max_io_bytes;
   info.io_desc_size = spec.io_desc_bytes;
   info.flags = spec.flags | UBLK_F_CMD_IOCTL_ENCODE;
-  info.ublksrv_flags = owner_magic | static_cast<std::uint32_t>(::getpid());
+  info.ublksrv_flags = encode(own_stamp(spec.kept));
 
+  // Given up halfway, there would be a device that nobody knows the number of.
+  const process::Uninterrupted until_it_is_known;
   auto command = command_for(spec.id, UBLK_U_CMD_ADD_DEV, "ADD_DEV");
   command.payload = payload_of(info);
   if (auto answer = bounded(command); !answer)
@@ -249,12 +255,16 @@ Result<> try_stop(int id, std::uint64_t timeout_ns) {
   return stopped;
 }
 
-Result<> remove(int id, std::uint64_t timeout_ns) {
-  return done(bounded(command_for(id, UBLK_U_CMD_DEL_DEV, "DEL_DEV"), timeout_ns));
-}
-
-Result<> remove_async(int id, std::uint64_t timeout_ns) {
-  return done(bounded(command_for(id, UBLK_U_CMD_DEL_DEV_ASYNC, "DEL_DEV_ASYNC"), timeout_ns));
+Result<> delete_once(int id, std::uint64_t timeout_ns) {
+  auto deleted =
+      done(bounded(command_for(id, UBLK_U_CMD_DEL_DEV_ASYNC, "DEL_DEV_ASYNC"), timeout_ns));
+  // Of an unprivileged device the driver takes DEL_DEV only (ublk_ctrl_uring_cmd_permission()).
+  const bool known =
+      deleted || (deleted.error().errnum != EOPNOTSUPP && deleted.error().errnum != EINVAL);
+  if (known) return deleted;
+  deleted = done(bounded(command_for(id, UBLK_U_CMD_DEL_DEV, "DEL_DEV"),
+                         std::min(timeout_ns, longest_del_wait_ns)));
+  return is_going(id) ? Result<>{} : deleted;
 }
 
 Result<> resize(int id, std::uint64_t bytes) {
@@ -344,25 +354,8 @@ std::vector<int> device_ids() {
 }
 
 std::optional<pid_t> owner(const ublksrv_ctrl_dev_info& info) {
-  if ((info.ublksrv_flags & owner_magic_mask) != owner_magic) return std::nullopt;
-  return static_cast<pid_t>(info.ublksrv_flags & 0xffffffffU);
-}
-
-std::vector<int> orphans() {
-  std::vector<int> found;
-  for (const int id : device_ids()) {
-    const auto device = info(id);
-    if (!device) continue;
-    const auto pid = owner(*device);
-    if (!pid || process_alive(*pid)) continue;
-    // The owner of a recovered device is the process that made it, long gone.
-    const bool served = device->state == UBLK_S_DEV_LIVE && device->ublksrv_pid > 0;
-    // One that outlives its server waits for another, or is about to: it is LIVE without a process
-    // until ublk_ch_release_work_fn() ran.
-    const bool waits = recoverable(*device) && device->state != UBLK_S_DEV_DEAD;
-    if (!served && !waits) found.push_back(id);
-  }
-  return found;
+  if (const auto stamp = decode(info.ublksrv_flags)) return stamp->pid;
+  return earlier_stamp(info.ublksrv_flags);
 }
 
 std::string state_name(unsigned state) {
@@ -376,7 +369,7 @@ std::string state_name(unsigned state) {
     case UBLK_S_DEV_FAIL_IO:
       return "FAIL_IO";
     default:
-      return std::format("state {}", state);
+      return formatted("state {}", state);
   }
 }
 

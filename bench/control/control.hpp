@@ -44,6 +44,7 @@ struct DeviceSpec {
   std::uint32_t max_io_bytes = 1U << 20;
   std::uint64_t flags = 0;          ///< UBLK_F_* requested
   std::uint16_t io_desc_bytes = 0;  ///< with UBLK_F_IO_DESC_SIZE
+  bool kept = false;                ///< the device stays on purpose when its server ended
 };
 
 /// Creates the device. Requested flags, queues and depth are compared with what was granted; a
@@ -67,11 +68,9 @@ Result<> stop(int id, std::uint64_t timeout_ns = default_timeout_ns);
 /// As stop(), unless somebody has the block device open: then EBUSY, and nothing changes.
 Result<> try_stop(int id, std::uint64_t timeout_ns = default_timeout_ns);
 
-/// Removes the device; waits until its number is free again.
-Result<> remove(int id, std::uint64_t timeout_ns = default_timeout_ns);
-
-/// Removes the device as soon as its last user lets go of it, and does not wait for that.
-Result<> remove_async(int id, std::uint64_t timeout_ns = default_timeout_ns);
+/// One DEL_DEV_ASYNC, before Linux 6.9 DEL_DEV: what waits for the device's users is not in the
+/// driver then, see removal.hpp.
+Result<> delete_once(int id, std::uint64_t timeout_ns);
 
 /// The block device has `bytes` from now on; what the server stores is not this command's business.
 Result<> resize(int id, std::uint64_t bytes);
@@ -106,11 +105,8 @@ std::vector<int> device_ids();
 
 /// The process that made the device with this suite, alive or dead; nothing for others' devices.
 /// Kept in the device itself (ublksrv_flags, which the driver stores and never reads), so that a
-/// crash cannot lose it.
+/// crash cannot lose it. Its number is that of its own PID namespace: see maker.hpp.
 std::optional<pid_t> owner(const ublksrv_ctrl_dev_info& info);
-
-/// Devices of this suite whose owner is dead, that no process serves and that await none.
-std::vector<int> orphans();
 
 /// "LIVE", "DEAD", "QUIESCED", "FAIL_IO" or "state 7".
 std::string state_name(unsigned state);

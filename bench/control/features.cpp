@@ -2,7 +2,8 @@
 #include "bench/control/features.hpp"
 
 #include <array>
-#include <format>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench {
 namespace {
@@ -49,7 +50,7 @@ std::vector<std::string> feature_list(std::uint64_t flags) {
     const std::uint64_t flag = 1ULL << bit;
     if ((flags & flag) == 0) continue;
     const Feature known = feature(flag);
-    names.push_back(known.name.empty() ? std::format("bit{}", bit) : std::string(known.name));
+    names.push_back(known.name.empty() ? formatted("bit{}", bit) : std::string(known.name));
   }
   return names;
 }

@@ -14,7 +14,8 @@ struct Quiesced {
   std::uint64_t took_ns = 0;
 };
 
-/// Returns when the server is gone and the device waits for another one. On a timeout the device's
+/// Under the device's lock, or a server that takes over loses its io commands. Returns when the
+/// server is gone and the device waits for another one. On a timeout the device's
 /// I/O waits, but for its old server; the error says what can be done.
 Result<Quiesced> quiesce(int id, std::uint64_t timeout_ns);
 

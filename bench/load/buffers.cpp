@@ -2,14 +2,16 @@
 #include "bench/load/buffers.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
 #include <cstring>
-#include <format>
 #include <mutex>
 #include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/load/offsets.hpp"
 
 namespace ublkbench::load {
@@ -28,11 +30,22 @@ Result<std::uint64_t> mapping_unit(int fd, const std::string& file) {
 Result<> allocate(int fd, const std::string& file, std::uint64_t begin, std::uint64_t bytes) {
   const int error = ::posix_fallocate(fd, static_cast<off_t>(begin), static_cast<off_t>(bytes));
   if (error == 0) return {};
-  return failed("allocate", std::format("{} bytes of {}", bytes, file), error,
+  return failed("allocate", formatted("{} bytes of {}", bytes, file), error,
                 "is its file system full, or out of huge pages?");
 }
 
 }  // namespace
+
+Result<> check_buffer_file(const std::string& file, bool destructive) {
+  struct stat status{};
+  struct statfs system{};
+  if (file.empty() || destructive || ::stat(file.c_str(), &status) != 0 || status.st_size == 0)
+    return {};
+  if (::statfs(file.c_str(), &system) != 0) return failed("statfs", file, errno);
+  if (system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC) return {};
+  return bad_input(formatted("the load's data would overwrite {}", file),
+                   "name a new file, or allow it with --destructive");
+}
 
 Result<Buffers> Buffers::create(unsigned slots, std::uint64_t bytes, const std::string& file,
                                 std::uint64_t first) {

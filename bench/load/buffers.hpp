@@ -15,6 +15,10 @@
 
 namespace ublkbench::load {
 
+/// Refuses a file that has data already, unless it is memory (tmpfs, hugetlbfs) or may be
+/// overwritten: all that is read and written goes through it.
+Result<> check_buffer_file(const std::string& file, bool destructive);
+
 class Buffers {
  public:
   /// `slots` buffers of `bytes` each. With a `file` they are slots `first` .. of that file, which

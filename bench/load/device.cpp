@@ -9,7 +9,11 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
+
+#include "bench/base/file_use.hpp"
+#include "bench/base/format.hpp"
 
 namespace ublkbench::load {
 namespace {
@@ -25,7 +29,7 @@ std::uint64_t read_number(const fs::path& path) {
 
 /// A partition has no queue of its own in sysfs: its disk is the directory above.
 fs::path queue_of(dev_t device) {
-  const fs::path node = std::format("/sys/dev/block/{}:{}", major(device), minor(device));
+  const fs::path node = formatted("/sys/dev/block/{}:{}", major(device), minor(device));
   std::error_code error;
   if (fs::exists(node / "queue", error)) return node / "queue";
   return node / ".." / "queue";
@@ -50,7 +54,7 @@ Result<DeviceFacts> block_facts(int fd, const std::string& path, dev_t device) {
 /// whole disk already fails while a partition is claimed (block/bdev.c, bd_prepare_to_claim); swap
 /// files and loop devices on a partition do not always claim it, so holders are looked up as well.
 std::string busy_partition(dev_t device) {
-  const fs::path node = std::format("/sys/dev/block/{}:{}", major(device), minor(device));
+  const fs::path node = formatted("/sys/dev/block/{}:{}", major(device), minor(device));
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(node, error)) {
     if (!fs::exists(entry.path() / "partition", error)) continue;
@@ -69,9 +73,24 @@ Result<Fd> open_without_atime(const std::string& path, int flags) {
   return fd;
 }
 
+/// Why it must not be written: who uses it. Nothing when nobody does.
+std::optional<std::string> use_of(int fd, const struct stat& status) {
+  const FileId id = file_id(status);
+  if (auto use = kernel_use(id, true)) return use;
+  if (!S_ISBLK(status.st_mode) && is_held(fd, true)) return users_of(id);
+  if (S_ISBLK(status.st_mode))
+    if (const std::string partition = busy_partition(status.st_rdev); !partition.empty())
+      return formatted("partition {} is in use", partition);
+  return std::nullopt;
+}
+
+std::unexpected<Error> in_use(const std::string& path, const std::string& by_whom) {
+  auto error =
+      failed("open", path, EBUSY, by_whom + "; writing to it would destroy its user's data");
+  return std::unexpected(error.error().with_exit(ExitCode::usage));
+}
+
 std::string_view hint_for(int errnum) {
-  if (errnum == EBUSY)
-    return "it is mounted, swapped on, or held by another device: writing would destroy data";
   if (errnum == EACCES) return "run as root";
   if (errnum == ENOENT) return "give the path of a block device or of a regular file";
   if (errnum == EINVAL) return "this file system may not do O_DIRECT: try without direct I/O";
@@ -96,13 +115,13 @@ Result<Device> open_device(const std::string& path, Access access, bool direct) 
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     fd = open_without_atime(path, flags);
   }
+  if (!fd && fd.error().errnum == EBUSY) return in_use(path, users_of(file_id(status)));
   if (!fd) return std::unexpected(fd.error().with_hint(std::string(hint_for(fd.error().errnum))));
+  if (access == Access::write)
+    if (const auto use = use_of(fd->get(), status)) return in_use(path, *use);
   if (!is_block)
     return Device{std::move(*fd),
                   {.path = path, .bytes = static_cast<std::uint64_t>(status.st_size)}};
-  if (access == Access::write)
-    if (const std::string partition = busy_partition(status.st_rdev); !partition.empty())
-      return bad_input(std::format("{}: partition {} is in use", path, partition));
   auto facts = block_facts(fd->get(), path, status.st_rdev);
   if (!facts) return std::unexpected(facts.error());
   return Device{std::move(*fd), std::move(*facts)};

@@ -32,9 +32,10 @@ struct Device {
   DeviceFacts facts;
 };
 
-/// Opens `path`. A block device that is to be written is opened exclusively, which the kernel
-/// refuses while it is mounted or has a holder (device mapper, md, another exclusive opener); a
-/// whole disk with a partition in use is refused too.
+/// Opens `path`. What is to be written must not be in use: a block device is opened exclusively,
+/// which the kernel refuses while it is mounted or has a holder (device mapper, md, another
+/// exclusive opener); what a loop device or swap is on, a whole disk with a partition in use, and a
+/// file that a server of ours holds are refused too.
 Result<Device> open_device(const std::string& path, Access access, bool direct);
 
 }  // namespace ublkbench::load

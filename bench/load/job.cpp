@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "bench/base/format.hpp"
 #include "bench/load/job_loop.hpp"
 
 namespace ublkbench::load {
@@ -92,7 +93,7 @@ Result<> Job::pin_to_cpu() const {
   CPU_ZERO(&set);
   if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(static_cast<unsigned>(cpu), &set);
   if (::sched_setaffinity(0, sizeof set, &set) != 0)
-    return failed("pin a job to CPU", std::format("{}", cpu), errno, "is this CPU online?");
+    return failed("pin a job to CPU", formatted("{}", cpu), errno, "is this CPU online?");
   return {};
 }
 
@@ -167,7 +168,7 @@ void Job::enter_failed(int ret) {
   // I/O is due.
   if (ret == -EINTR || ret == -EAGAIN || ret == -EBUSY || ret == -ETIME) return;
   failure_ = Error{.operation = "io_uring_enter",
-                   .object = std::format("of job {}", index_),
+                   .object = formatted("of job {}", index_),
                    .errnum = -ret,
                    .hint = {},
                    .exit = ExitCode::io};
@@ -189,7 +190,7 @@ bool Job::odd_completion(std::uint32_t slot, std::int32_t result, bool counted) 
   }
   if (!first_error_)
     first_error_ =
-        IoError{.io = {.job = index_, .offset = sqe.off, .write = write}, .errnum = -result};
+        IoError{{.job = index_, .offset = sqe.off, .operation = operation_of(write)}, -result};
   if (run_->errors.fetch_add(1) + 1 == options().max_errors) {
     run_->too_many_errors = true;
     cursor_.closed_window |= window_.close();
@@ -197,7 +198,7 @@ bool Job::odd_completion(std::uint32_t slot, std::int32_t result, bool counted) 
   return false;
 }
 
-void Job::add_to(LoadReport& report) const {
+void Job::add_to(LoadReport& report, Counts& counts) const {
   const std::uint64_t done = claimed_ - measured_errors_;
   std::uint64_t written = 0;
   if (is_mixed(options().pattern))
@@ -212,10 +213,10 @@ void Job::add_to(LoadReport& report) const {
   report.errors += errors_;
   report.short_ios += short_ios_;
   if (!report.first_error) report.first_error = first_error_;
-  report.read_latency_ns.merge(read_latency_ns_);
-  report.write_latency_ns.merge(write_latency_ns_);
-  report.submit_batch.merge(from_counts(submit_counts_));
-  report.complete_batch.merge(from_counts(complete_counts_));
+  counts.read_latency_ns.merge(read_latency_ns_);
+  counts.write_latency_ns.merge(write_latency_ns_);
+  counts.submit_batch.merge(from_counts(submit_counts_));
+  counts.complete_batch.merge(from_counts(complete_counts_));
   report.enters += enters_;
   if (report.usage_per_job.empty())
     report.usage = usage_;
@@ -233,8 +234,8 @@ std::vector<StuckIo> Job::outstanding(std::uint64_t quiet_ns) const {
     if (is_free[slot]) continue;
     const io_uring_sqe& sqe = templates_[slot];
     const bool write = sqe.opcode == IORING_OP_WRITE_FIXED || sqe.opcode == IORING_OP_WRITE;
-    stuck.push_back({.io = {.job = index_, .offset = sqe.off, .write = write},
-                     .age_ns = start_ns_[slot] != 0 ? now - start_ns_[slot] : quiet_ns});
+    stuck.push_back({{.job = index_, .offset = sqe.off, .operation = operation_of(write)},
+                     start_ns_[slot] != 0 ? now - start_ns_[slot] : quiet_ns});
   }
   return stuck;
 }

@@ -57,7 +57,7 @@ class Job {
 
   // For the supervisor after the job's thread has ended.
   /// Adds this job's figures to the report of the run.
-  void add_to(LoadReport& report) const;
+  void add_to(LoadReport& report, Counts& counts) const;
   /// I/Os still in the kernel's hands; their age is `quiet_ns` unless their start is known.
   [[nodiscard]] std::vector<StuckIo> outstanding(std::uint64_t quiet_ns) const;
   /// Keeps ring and buffers alive until the process ends, because the kernel still uses them.

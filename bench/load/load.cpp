@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "bench/base/clock.hpp"
+#include "bench/load/buffers.hpp"
 #include "bench/load/job.hpp"
 
 namespace ublkbench::load {
@@ -24,7 +25,7 @@ namespace {
 using std::chrono::nanoseconds;
 
 constexpr std::uint64_t tick_ns = 100'000'000;  // how often stop, hang and deadlines are looked at
-constexpr std::uint64_t stop_grace_ns = 5'000'000'000;  // to drain after a stop
+constexpr std::uint64_t stop_grace_ns = 1'000'000'000;  // to drain after a stop
 constexpr std::uint64_t kill_grace_ns = 2'000'000'000;  // for threads to return after giving up
 
 /// A signal that does nothing but end a blocked io_uring_enter() with EINTR. SIGURG is ignored by
@@ -183,6 +184,7 @@ void Supervisor::look() {
     stopped_early_ = window().phase() != Phase::ending;
   }
   if (options().runtime_ns != 0) keep_time(now);
+  if (window().waits_to_be_opened()) window().open_slowly();
   look_for_hang(now);
   // close() refuses while the window is just being opened, so this is tried until it is done.
   const bool over = stopped_ns_ != 0 || abandoned_ns_ != 0 || crew_->run->too_many_errors;
@@ -196,7 +198,7 @@ void Supervisor::keep_time(std::uint64_t now) {
   const std::uint64_t third = options().runtime_ns / 3;
   if (opened_ns_ == 0) {
     if (now - started_ns_ < options().warmup_ns) return;
-    window().open();
+    window().open_slowly();
     opened_ns_ = window().opened() ? window().begin_ns() : 0;
     return;
   }
@@ -252,14 +254,15 @@ void Supervisor::join() {
 
 LoadReport Supervisor::report() {
   LoadReport report;
-  report.latency_recorded = options().record_latency;
   report.remarks = remarks(options(), crew_->run->device.facts);
   if (window().opened()) {
     report.window_begin_ns = window().begin_ns();
     report.window_ns = window().end_ns() - window().begin_ns();
   }
+  Counts counts;
   for (std::size_t i = 0; i < crew_->jobs.size(); ++i)
-    if (joined_[i]) crew_->jobs[i]->add_to(report);
+    if (joined_[i]) crew_->jobs[i]->add_to(report, counts);
+  add_counts(counts, options().record_latency, report);
   add_thirds(report);
   add_hang(report);
   if (report.hang)
@@ -275,8 +278,8 @@ void Supervisor::add_thirds(LoadReport& report) {
   if (report.ending != Ending::completed || report.measured_ios == 0) return;
   if (options().runtime_ns == 0) {
     if (window().third_ns(1) == 0 || window().third_ns(2) == 0) return;
-    report.first_third_ns = window().third_ns(1) - window().begin_ns();
-    report.last_third_ns = window().end_ns() - window().third_ns(2);
+    report.steady.first_ns = window().third_ns(1) - window().begin_ns();
+    report.steady.last_ns = window().end_ns() - window().third_ns(2);
     return;
   }
   if (sampled_ns_[0] == 0 || sampled_ns_[1] == 0) return;
@@ -286,8 +289,8 @@ void Supervisor::add_thirds(LoadReport& report) {
                     : static_cast<std::uint64_t>(static_cast<double>(ns) * third /
                                                  static_cast<double>(ios));
   };
-  report.first_third_ns = scaled(sampled_ns_[0] - window().begin_ns(), counted_thirds_[0]);
-  report.last_third_ns =
+  report.steady.first_ns = scaled(sampled_ns_[0] - window().begin_ns(), counted_thirds_[0]);
+  report.steady.last_ns =
       scaled(window().end_ns() - sampled_ns_[1], window().counted() - counted_thirds_[1]);
 }
 
@@ -303,13 +306,18 @@ void Supervisor::add_hang(LoadReport& report) {
     hang.outstanding.insert(hang.outstanding.end(), stuck.begin(), stuck.end());
   }
   // Everything may have come back after all, while it was being given up.
-  if (!hang.outstanding.empty() || hang.unreachable_jobs != 0) report.hang = std::move(hang);
+  // What a user who wants to go did not wait for is no hang.
+  const bool impatient = stopped_ns_ != 0 && quiet_ns_ < options().hang_timeout_ns;
+  if (!impatient && (!hang.outstanding.empty() || hang.unreachable_jobs != 0))
+    report.hang = std::move(hang);
 }
 
 }  // namespace
 
 Result<LoadReport> run_load(const LoadOptions& options, WindowObserver observer) {
   if (auto valid = validate(options); !valid) return std::unexpected(valid.error());
+  if (auto safe = check_buffer_file(options.buffer_file, options.destructive); !safe)
+    return std::unexpected(safe.error());
   const Access access = writes(options.pattern) ? Access::write : Access::read;
   auto device = open_device(options.device, access, options.direct);
   if (!device) return std::unexpected(device.error());

@@ -76,10 +76,12 @@ struct LoadOptions {
   const std::atomic<bool>* stop = nullptr;         ///< true ends the run soon; may be null
 
   static constexpr std::uint64_t default_warmup = ~std::uint64_t{0};
+  static constexpr std::uint64_t default_warmup_bytes = 256ULL << 20;
 
   [[nodiscard]] unsigned effective_submit_batch() const;
   [[nodiscard]] unsigned effective_complete_batch() const;
-  /// max(4 * depth * jobs, 2000) unless given.
+  /// Unless given max(4 * depth * jobs, 2000), but no more than 256M in so many blocks, once each
+  /// tag had one, and no more than two seconds of an open loop.
   [[nodiscard]] std::uint64_t effective_warmup_ios() const;
 };
 

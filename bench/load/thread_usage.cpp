@@ -28,28 +28,6 @@ std::optional<std::uint64_t> read_counter(const Fd& counter) {
 
 }  // namespace
 
-ThreadUsage& ThreadUsage::operator+=(const ThreadUsage& other) {
-  cpu_ns += other.cpu_ns;
-  voluntary_switches += other.voluntary_switches;
-  involuntary_switches += other.involuntary_switches;
-  if (instructions && other.instructions)
-    *instructions += *other.instructions;
-  else
-    instructions.reset();  // a sum that lacks a thread would be a wrong figure
-  return *this;
-}
-
-ThreadUsage operator-(const ThreadUsage& later, const ThreadUsage& earlier) {
-  ThreadUsage difference{
-      .cpu_ns = later.cpu_ns - earlier.cpu_ns,
-      .voluntary_switches = later.voluntary_switches - earlier.voluntary_switches,
-      .involuntary_switches = later.involuntary_switches - earlier.involuntary_switches,
-      .instructions = {}};
-  if (later.instructions && earlier.instructions)
-    difference.instructions = *later.instructions - *earlier.instructions;
-  return difference;
-}
-
 ThreadMeter::ThreadMeter() : instructions_(open_instruction_counter()) {}
 
 ThreadUsage ThreadMeter::read() const {

@@ -17,7 +17,7 @@ namespace ublkbench::load {
 namespace {
 
 constexpr std::uint64_t tick_ns = 100'000'000;  // how often stop and hang are looked at
-constexpr std::uint64_t stop_grace_ns = 5'000'000'000;
+constexpr std::uint64_t stop_grace_ns = 1'000'000'000;
 
 enum class Op { write, read, flush };
 
@@ -83,6 +83,7 @@ class Verifier {
   std::deque<Io> follow_ups_;  // reads of what was just written
   std::uint64_t progress_ns_ = 0;
   std::uint64_t stopped_ns_ = 0;
+  bool gave_up_ = false;  // ring and buffers are the kernel's
   VerifyReport report_;
 };
 
@@ -194,7 +195,7 @@ void Verifier::set_busy(const Io& io, bool busy) {
 
 template <class Next>
 Result<> Verifier::pump(Next&& next) {
-  for (;;) {
+  while (!gave_up_) {
     bool exhausted = false;
     while (!free_.empty() && !exhausted && !ended()) {
       if (!follow_ups_.empty()) {
@@ -211,8 +212,8 @@ Result<> Verifier::pump(Next&& next) {
       continue;
     }
     if (auto waited = wait(); !waited) return waited;
-    if (report_.hang) return {};
   }
+  return {};
 }
 
 void Verifier::start(Io io) {
@@ -265,9 +266,10 @@ void Verifier::complete(std::uint32_t slot, std::int32_t result) {
   if (result != wanted) {
     ++report_.errors;
     if (!report_.first_error)
-      report_.first_error = IoError{
-          .io = {.job = 0, .offset = model_.offset_of(io.first), .write = io.op != Op::read},
-          .errnum = result < 0 ? -result : 0};
+      report_.first_error = IoError{{.job = 0,
+                                     .offset = model_.offset_of(io.first),
+                                     .operation = operation_of(io.op != Op::read)},
+                                    result < 0 ? -result : 0};
     if (io.op == Op::write) model_.fail(io.write);
     return;
   }
@@ -307,12 +309,16 @@ void Verifier::give_up(std::uint64_t quiet_ns) {
   HangReport hang{.quiet_ns = quiet_ns, .outstanding = {}, .unreachable_jobs = 0};
   for (std::size_t slot = 0; slot < slots_.size(); ++slot)
     if (!is_idle[slot])
-      hang.outstanding.push_back({.io = {.job = 0,
-                                         .offset = model_.offset_of(slots_[slot].first),
-                                         .write = slots_[slot].op != Op::read},
-                                  .age_ns = quiet_ns});
-  report_.hang = std::move(hang);
-  report_.ending = Ending::hang;
+      hang.outstanding.push_back({{.job = 0,
+                                   .offset = model_.offset_of(slots_[slot].first),
+                                   .operation = operation_of(slots_[slot].op != Op::read)},
+                                  quiet_ns});
+  // What a user who wants to go did not wait for is no hang.
+  if (stopped_ns_ == 0 || quiet_ns >= options_.hang_timeout_ns) {
+    report_.hang = std::move(hang);
+    report_.ending = Ending::hang;
+  }
+  gave_up_ = true;
   keep_for_ever(std::move(*ring_), std::move(*buffers_));
 }
 

@@ -10,7 +10,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,9 +64,24 @@ struct VerifyReport {
 
   [[nodiscard]] std::uint64_t bad_blocks() const;
   [[nodiscard]] bool passed() const;
+  /// More is wrong than right: as of a device that stores nothing.
+  [[nodiscard]] bool kept_hardly_anything() const;
   /// ExitCode::ok, io, hang or interrupted.
   [[nodiscard]] ExitCode exit_code() const;
-  [[nodiscard]] nlohmann::json to_json() const;
+  /// Blocks by fault.
+  [[nodiscard]] std::map<std::string, std::uint64_t> fault_counts() const;
+
+  static constexpr auto fields() {
+    using R = VerifyReport;
+    return std::tuple(derived("passed", &R::passed), field("ending", &R::ending),
+                      field("range_bytes", &R::range_bytes), field("block_bytes", &R::block_bytes),
+                      field("writes", &R::writes), field("written_bytes", &R::written_bytes),
+                      field("reads", &R::reads), field("read_bytes", &R::read_bytes),
+                      field("checked_blocks", &R::checked_blocks),
+                      field("duration_ns", &R::duration_ns), field("errors", &R::errors),
+                      derived("faults", &R::fault_counts), field("failures", &R::failures),
+                      field("first_error", &R::first_error), field("hang", &R::hang));
+  }
 };
 
 /// Faults of the device are part of the report; an Error means that verification could not run.

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <span>
 
+#include "bench/record/fields.hpp"
+
 namespace ublkbench::load {
 
 /// CRC-32C (Castagnoli) of `bytes`, continuing from `crc`; SSE 4.2 where the CPU has it.
@@ -28,11 +30,17 @@ struct BlockIdentity {
   std::uint32_t length = 0;      ///< how many blocks that write had
 
   bool operator==(const BlockIdentity&) const = default;
+
+  static constexpr auto fields() {
+    using B = BlockIdentity;
+    return std::tuple(field("device", &B::device), field("offset_bytes", &B::offset),
+                      field("run", &B::run), field("write", &B::write),
+                      field("generation", &B::generation), field("position", &B::position),
+                      field("length", &B::length));
+  }
 };
 
-inline constexpr std::size_t block_bytes_min = 512;
-
-/// Makes `block` (at least block_bytes_min, a multiple of 8) the block that `identity` says.
+/// Makes `block` (at least 512 bytes, a multiple of 8) the block that `identity` says.
 void fill_block(std::span<std::byte> block, const BlockIdentity& identity);
 
 enum class BlockState {

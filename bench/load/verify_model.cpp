@@ -2,15 +2,10 @@
 #include "bench/load/verify_model.hpp"
 
 #include <algorithm>
-#include <format>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench::load {
-
-std::string_view name_of(Fault fault) {
-  constexpr std::array<std::string_view, fault_count> names{"lost",      "stale",   "torn",
-                                                            "misplaced", "corrupt", "zeroed"};
-  return names[static_cast<std::size_t>(fault)];
-}
 
 VerifyModel::VerifyModel(const Geometry& geometry)
     : geometry_(geometry), granules_(geometry.granules), writes_(1) {}
@@ -80,12 +75,12 @@ void VerifyModel::check_granule(std::uint32_t granule, std::span<const std::byte
       return add(Fault::zeroed, granule, {}, "holds nothing but zeroes");
     case BlockState::torn:
       return add(Fault::torn, granule, view.found,
-                 std::format("begins with write {} and holds another from its byte {} on",
-                             view.found.write, view.first_bad_byte));
+                 formatted("begins with write {} and holds another from its byte {} on",
+                           view.found.write, view.first_bad_byte));
     case BlockState::corrupt:
       return add(Fault::corrupt, granule, view.found,
-                 std::format("has the header of write {} but wrong bytes, the first at {}",
-                             view.found.write, view.first_bad_byte));
+                 formatted("has the header of write {} but wrong bytes, the first at {}",
+                           view.found.write, view.first_bad_byte));
     case BlockState::headerless:
       return add(Fault::corrupt, granule, {},
                  std::ranges::count(block, untouched) == std::ssize(block)
@@ -103,30 +98,30 @@ void VerifyModel::check_intact(std::uint32_t granule, const BlockIdentity& found
   }
   if (found.device != wanted.device)
     return add(Fault::misplaced, granule, found,
-               std::format("holds a block of another device (its byte {})", found.offset));
+               formatted("holds a block of another device (its byte {})", found.offset));
   if (found.offset != wanted.offset)
     return add(Fault::misplaced, granule, found,
-               std::format("holds the block that belongs to byte {}", found.offset));
+               formatted("holds the block that belongs to byte {}", found.offset));
   if (found.run != wanted.run)
     return add(Fault::stale, granule, found, "holds a block of an earlier run");
   if (state.uncertain && found.generation == wanted.generation + 1) return;
   if (found.generation >= wanted.generation)
     return add(Fault::corrupt, granule, found,
-               std::format("claims write {} (generation {}), which was not made here", found.write,
-                           found.generation));
+               formatted("claims write {} (generation {}), which was not made here", found.write,
+                         found.generation));
   if (found.generation < state.seen)
     return add(Fault::stale, granule, found,
-               std::format("went back to write {} (generation {}) after a read had returned "
-                           "generation {}",
-                           found.write, found.generation, state.seen));
+               formatted("went back to write {} (generation {}) after a read had returned "
+                         "generation {}",
+                         found.write, found.generation, state.seen));
   if (found.generation + 1 < wanted.generation)
     return add(Fault::stale, granule, found,
-               std::format("holds write {} (generation {}), {} writes ago", found.write,
-                           found.generation, wanted.generation - found.generation));
+               formatted("holds write {} (generation {}), {} writes ago", found.write,
+                         found.generation, wanted.generation - found.generation));
   lost_.push_back(granule);
   add(Fault::lost, granule, found,
-      std::format("still holds write {}: the newer one was acknowledged but is not there",
-                  found.write));
+      formatted("still holds write {}: the newer one was acknowledged but is not there",
+                found.write));
 }
 
 void VerifyModel::add(Fault fault, std::uint32_t granule, std::optional<BlockIdentity> found,
@@ -140,8 +135,8 @@ void VerifyModel::add(Fault fault, std::uint32_t granule, std::optional<BlockIde
        .expected = wanted,
        .found = found,
        .sentence =
-           std::format("byte {}: {}: the block {} (expected write {}, generation {})",
-                       wanted.offset, name_of(fault), sentence, wanted.write, wanted.generation)});
+           formatted("byte {}: {}: the block {} (expected write {}, generation {})", wanted.offset,
+                     name_of(fault), sentence, wanted.write, wanted.generation)});
 }
 
 /// Did another block of the write that `granule` misses reach the device, and was it read since?
@@ -166,7 +161,7 @@ void VerifyModel::finish() {
     if (failure == failures_.end()) continue;
     failure->fault = Fault::torn;
     const BlockIdentity& wanted = failure->expected;
-    failure->sentence = std::format(
+    failure->sentence = formatted(
         "byte {}: torn: the block still holds write {} while other blocks of write {} ({} blocks) "
         "arrived",
         failure->offset, failure->found->write, wanted.write, wanted.length);

@@ -28,16 +28,26 @@
 
 namespace ublkbench::load {
 
-enum class Fault { lost, stale, torn, misplaced, corrupt, zeroed };
-inline constexpr std::size_t fault_count = 6;
-std::string_view name_of(Fault fault);
+using ublkbench::name_of;
 
+enum class Fault : std::uint8_t { lost, stale, torn, misplaced, corrupt, zeroed };
+inline constexpr std::size_t fault_count = 6;
+constexpr auto names_of(Fault /*type*/) {
+  return std::array<std::string_view, fault_count>{"lost",      "stale",   "torn",
+                                                   "misplaced", "corrupt", "zeroed"};
+}
 struct Failure {
   Fault fault;
   std::uint64_t offset = 0;  ///< of the block, in bytes
   BlockIdentity expected;
   std::optional<BlockIdentity> found;  ///< empty when the block says nothing credible
   std::string sentence;                ///< the same for people
+
+  static constexpr auto fields() {
+    return std::tuple(field("fault", &Failure::fault), field("offset_bytes", &Failure::offset),
+                      field("expected", &Failure::expected), field("found", &Failure::found),
+                      field("sentence", &Failure::sentence));
+  }
 };
 
 /// The part of the device that is verified, in blocks ("granules").

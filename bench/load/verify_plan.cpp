@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/load/offsets.hpp"
 
@@ -34,30 +35,30 @@ std::uint64_t run_id() {
 Result<> validate(const VerifyOptions& options) {
   if (options.device.empty()) return bad_input("no device given");
   if (!options.destructive)
-    return bad_input(std::format("verification overwrites {}", options.device),
+    return bad_input(formatted("verification overwrites {}", options.device),
                      "allow it with --destructive");
   if (options.depth == 0 || options.depth > depth_max)
-    return bad_input(std::format("depth {} is out of range", options.depth), "1 to 4096");
+    return bad_input(formatted("depth {} is out of range", options.depth), "1 to 4096");
   if (options.sizes.empty()) return bad_input("no I/O size given");
   for (const std::uint64_t size : options.sizes)
     if (size == 0 || size > (16 << 20))
-      return bad_input(std::format("I/O size {} is out of range", size), "512 to 16M");
+      return bad_input(formatted("I/O size {} is out of range", size), "512 to 16M");
   return {};
 }
 
 Result<VerifyPlan> make_verify_plan(const VerifyOptions& options, const DeviceFacts& facts) {
   const std::uint32_t granule = std::max(facts.logical_block_bytes, 512U);
   if (options.offset % granule != 0)
-    return bad_input(std::format("offset {} is no multiple of the logical block size {}",
-                                 options.offset, granule));
+    return bad_input(formatted("offset {} is no multiple of the logical block size {}",
+                               options.offset, granule));
   if (options.offset >= facts.bytes)
-    return bad_input(std::format("offset {} is beyond the end of {}", options.offset, facts.path));
+    return bad_input(formatted("offset {} is beyond the end of {}", options.offset, facts.path));
   std::uint64_t bytes = facts.bytes - options.offset;
   if (options.range != 0) bytes = std::min(bytes, options.range);
   const std::uint64_t granules = bytes / granule;
   if (granules == 0) return bad_input("the range to verify is below one logical block");
   if (granules > std::numeric_limits<std::uint32_t>::max() / 2)
-    return bad_input(std::format("a range of {} is too much to verify", format_size(bytes)),
+    return bad_input(formatted("a range of {} is too much to verify", format_size(bytes)),
                      "give a smaller one");
   VerifyPlan plan{
       .geometry = {.device = hash_of(std::filesystem::path(facts.path).lexically_normal()),

@@ -16,7 +16,12 @@ Window::Window(std::uint64_t target_ios, unsigned jobs, WindowObserver observer)
 }
 
 void Window::job_is_warm() {
-  if (cold_jobs_.fetch_sub(1, std::memory_order_acq_rel) == 1) open();
+  if (cold_jobs_.fetch_sub(1, std::memory_order_acq_rel) == 1 && !slow_to_open()) open();
+}
+
+void Window::open_slowly() {
+  if (observer_.before) observer_.before();
+  open();
 }
 
 void Window::open() {

@@ -16,7 +16,11 @@ namespace ublkbench::load {
 /// supervisor. That job issues nothing meanwhile, so keep both short. `begin` runs just after the
 /// window's first instant, `end` just after its last. When a run ends before it is warm neither is
 /// called.
+///
+/// `before` is for what takes longer: called once by the supervisor when all jobs are warm, just
+/// before the window opens. The jobs go on at full load meanwhile, so that it costs no I/O.
 struct WindowObserver {
+  std::function<void()> before = {};
   std::function<void()> begin;
   std::function<void()> end;
 };
@@ -30,8 +34,15 @@ class Window {
 
   [[nodiscard]] Phase phase() const { return phase_.load(std::memory_order_acquire); }
 
-  /// Said once by each job; the last one opens the window.
+  /// Said once by each job; the last one opens the window, or leaves it to the supervisor to call
+  /// open_slowly().
   void job_is_warm();
+  [[nodiscard]] bool waits_to_be_opened() const {
+    return slow_to_open() && cold_jobs_.load(std::memory_order_acquire) == 0 &&
+           phase() == Phase::warming;
+  }
+  /// Calls `before`, and opens the window if the run has not ended meanwhile.
+  void open_slowly();
   /// Opens the window if it still waits to be opened, and calls the observer.
   void open();
 
@@ -78,6 +89,7 @@ class Window {
   static constexpr std::uint64_t closed = 1ULL << 62;
   static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
 
+  [[nodiscard]] bool slow_to_open() const { return static_cast<bool>(observer_.before); }
   std::uint64_t claim_at_mark(std::uint64_t before, std::uint64_t completions, Cursor& cursor);
 
   // Written once per batch by every job; the rest is read-mostly and must not share its line.

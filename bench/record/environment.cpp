@@ -10,16 +10,21 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
-#include <format>
 #include <set>
 #include <sstream>
 
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/record/block_queue.hpp"
 #include "bench/record/system_files.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/record/write_fields.hpp"
 
 namespace ublkbench {
 namespace {
 
+using json_writing::json_of;
+using json_writing::number_or_text;
 using nlohmann::json;
 namespace fs = std::filesystem;
 
@@ -43,8 +48,8 @@ json of_every_cpu(const SystemFiles& files, std::string_view below) {
   for (const auto& entry : fs::directory_iterator(files.path("/sys/devices/system/cpu"), error)) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with("cpu") || name.find_first_of("0123456789") != 3) continue;
-    const json value = files.text(std::format("/sys/devices/system/cpu/{}/{}", name, below));
-    if (!value.is_null()) values.insert(value.get<std::string>());
+    if (auto value = files.text(formatted("/sys/devices/system/cpu/{}/{}", name, below)))
+      values.insert(std::move(*value));
   }
   std::string joined;
   for (const std::string& value : values) joined += (joined.empty() ? "" : " ") + value;
@@ -53,25 +58,24 @@ json of_every_cpu(const SystemFiles& files, std::string_view below) {
 
 json kernel_fields(const SystemFiles& files) {
   json config = nullptr;
-  const json release = files.text("/proc/sys/kernel/osrelease");
+  const auto release = files.text("/proc/sys/kernel/osrelease");
   for (const std::string& path :
-       {std::string("/proc/config.gz"),
-        "/boot/config-" + (release.is_null() ? std::string() : release.get<std::string>())}) {
+       {std::string("/proc/config.gz"), "/boot/config-" + release.value_or("")}) {
     if (const std::string contents = files.contents(path); config.is_null() && !contents.empty())
-      config = std::format("{:016x}", fnv1a(contents));
+      config = formatted("{:016x}", fnv1a(contents));
   }
-  return {{"release", release},
-          {"version", files.text("/proc/sys/kernel/version")},
+  return {{"release", json_of(release)},
+          {"version", json_of(files.text("/proc/sys/kernel/version"))},
           {"build_id", null_if_empty(build_id_of_notes(files.contents("/sys/kernel/notes")))},
           {"config_digest", config},
-          {"preempt", files.chosen("/sys/kernel/debug/sched/preempt")},
+          {"preempt", json_of(files.chosen("/sys/kernel/debug/sched/preempt"))},
           {"cmdline", comparable_cmdline(files.contents("/proc/cmdline"))}};
 }
 
 json ublk_driver_fields(const SystemFiles& files) {
   const std::string module = "/sys/module/ublk_drv";
   return {{"loaded", files.exists(module)},
-          {"srcversion", files.text(module + "/srcversion")},
+          {"srcversion", json_of(files.text(module + "/srcversion"))},
           {"build_id",
            null_if_empty(build_id_of_notes(files.contents(module + "/notes/.note.gnu.build-id")))}};
 }
@@ -81,32 +85,30 @@ json cpu_fields(const SystemFiles& files) {
   for (const char* name :
        {"vendor_id", "cpu family", "model", "model name", "stepping", "microcode",
         "CPU implementer", "CPU part", "CPU variant", "CPU revision"})
-    if (json value = files.field("/proc/cpuinfo", name); !value.is_null()) fields[name] = value;
+    if (const auto value = files.field("/proc/cpuinfo", name)) fields[name] = *value;
   // What decides how the kernel copies: arch/x86/lib/copy_user_64.S, memcpy_64.S.
-  const json flags = files.field("/proc/cpuinfo", "flags");
-  std::istringstream words(flags.is_null() ? "" : flags.get<std::string>());
+  std::istringstream words(files.field("/proc/cpuinfo", "flags").value_or(""));
   const std::set<std::string> known{std::istream_iterator<std::string>(words), {}};
   json copying = json::object();
   for (const char* flag : {"erms", "fsrm", "rep_good"}) copying[flag] = known.contains(flag);
   fields["copy_flags"] = copying;
-  fields["online"] = files.text("/sys/devices/system/cpu/online");
-  fields["smt"] = files.text("/sys/devices/system/cpu/smt/control");
+  fields["online"] = json_of(files.text("/sys/devices/system/cpu/online"));
+  fields["smt"] = json_of(files.text("/sys/devices/system/cpu/smt/control"));
   fields["governor"] = of_every_cpu(files, "cpufreq/scaling_governor");
   fields["frequency_driver"] = of_every_cpu(files, "cpufreq/scaling_driver");
-  fields["no_turbo"] = files.value("/sys/devices/system/cpu/intel_pstate/no_turbo");
-  fields["boost"] = files.value("/sys/devices/system/cpu/cpufreq/boost");
+  fields["no_turbo"] = number_or_text(files.text("/sys/devices/system/cpu/intel_pstate/no_turbo"));
+  fields["boost"] = number_or_text(files.text("/sys/devices/system/cpu/cpufreq/boost"));
   return fields;
 }
 
 bool has_hypervisor_flag(const SystemFiles& files) {
-  const json flags = files.field("/proc/cpuinfo", "flags");
-  return flags.is_string() &&
-         std::format(" {} ", flags.get<std::string>()).contains(" hypervisor ");
+  const std::string flags = files.field("/proc/cpuinfo", "flags").value_or("");
+  return formatted(" {} ", flags).contains(" hypervisor ");
 }
 
 json accelerator(const SystemFiles& files) {
   if (json named = environment_variable("UBLKBENCH_ACCEL"); !named.is_null()) return named;
-  if (json xen = files.text("/sys/hypervisor/type"); !xen.is_null()) return xen;
+  if (const auto xen = files.text("/sys/hypervisor/type")) return *xen;
   return has_hypervisor_flag(files) ? "unknown hypervisor" : "none";
 }
 
@@ -117,8 +119,8 @@ bool counts_instructions() { return !environment_variable("UBLKBENCH_ICOUNT_SHIF
 
 json machine_fields(const SystemFiles& files) {
   return {{"accelerator", accelerator(files)},
-          {"vendor", files.text("/sys/class/dmi/id/sys_vendor")},
-          {"product", files.text("/sys/class/dmi/id/product_name")},
+          {"vendor", json_of(files.text("/sys/class/dmi/id/sys_vendor"))},
+          {"product", json_of(files.text("/sys/class/dmi/id/product_name"))},
           {"qemu_version", environment_variable("UBLKBENCH_QEMU_VERSION")},
           {"qemu_cpu", environment_variable("UBLKBENCH_QEMU_CPU")},
           {"icount_shift", environment_variable("UBLKBENCH_ICOUNT_SHIFT")},
@@ -131,7 +133,7 @@ json vulnerability_fields(const SystemFiles& files) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.path(folder), error)) {
     const std::string name = entry.path().filename().string();
-    fields[name] = files.text(std::format("{}/{}", folder, name));
+    fields[name] = json_of(files.text(formatted("{}/{}", folder, name)));
   }
   return fields;
 }
@@ -145,16 +147,17 @@ json build_fields() {
 json key_fields(const SystemFiles& files, const std::string& block_device) {
   utsname names{};
   ::uname(&names);
-  json fields = {{"arch", names.machine},
-                 {"kernel", kernel_fields(files)},
-                 {"ublk_driver", ublk_driver_fields(files)},
-                 {"cpu", cpu_fields(files)},
-                 {"machine", machine_fields(files)},
-                 {"vulnerabilities", vulnerability_fields(files)},
-                 {"clocksource",
-                  files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource")},
-                 {"build", build_fields()}};
-  if (!block_device.empty()) fields["queue"] = queue_limits(block_device, files.path(""));
+  json fields = {
+      {"arch", names.machine},
+      {"kernel", kernel_fields(files)},
+      {"ublk_driver", ublk_driver_fields(files)},
+      {"cpu", cpu_fields(files)},
+      {"machine", machine_fields(files)},
+      {"vulnerabilities", vulnerability_fields(files)},
+      {"clocksource",
+       json_of(files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource"))},
+      {"build", build_fields()}};
+  if (!block_device.empty()) fields["queue"] = json_of(queue_limits(block_device, files.path("")));
   return fields;
 }
 
@@ -172,32 +175,32 @@ json temperatures(const SystemFiles& files) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.path("/sys/class/thermal"), error)) {
     const std::string name = entry.path().filename().string();
-    const json value = files.value(std::format("/sys/class/thermal/{}/temp", name));
+    const json value = number_or_text(files.text(formatted("/sys/class/thermal/{}/temp", name)));
     if (name.starts_with("thermal_zone") && !value.is_null()) zones[name] = value;
   }
   return zones;
 }
 
 json memory_bytes(const SystemFiles& files, std::string_view field) {
-  const json text = files.field("/proc/meminfo", field);  // "4028032 kB"
-  if (text.is_null()) return text;
-  return std::strtoull(text.get_ref<const std::string&>().c_str(), nullptr, 10) * 1024;
+  const auto text = files.field("/proc/meminfo", field);  // "4028032 kB"
+  return text ? json(std::strtoull(text->c_str(), nullptr, 10) * 1024) : json();
 }
 
 json noted_fields(const SystemFiles& files) {
-  return {{"hostname", files.text("/proc/sys/kernel/hostname")},
+  return {{"hostname", json_of(files.text("/proc/sys/kernel/hostname"))},
           {"host_cpu", environment_variable(host_cpu_variable)},
           {"captured_unix_s", std::time(nullptr)},
-          {"load_average", files.text("/proc/loadavg")},
-          {"uptime", files.text("/proc/uptime")},
+          {"load_average", json_of(files.text("/proc/loadavg"))},
+          {"uptime", json_of(files.text("/proc/uptime"))},
           {"stolen_ticks", stolen_ticks(files)},
           {"memory_total_bytes", memory_bytes(files, "MemTotal")},
           {"memory_available_bytes", memory_bytes(files, "MemAvailable")},
           {"frequency_khz", of_every_cpu(files, "cpufreq/scaling_cur_freq")},
           {"temperature_millicelsius", temperatures(files)},
-          {"transparent_hugepages", files.chosen("/sys/kernel/mm/transparent_hugepage/enabled")},
-          {"default_irq_affinity", files.text("/proc/irq/default_smp_affinity")},
-          {"ublk_driver_refcnt", files.value("/sys/module/ublk_drv/refcnt")}};
+          {"transparent_hugepages",
+           json_of(files.chosen("/sys/kernel/mm/transparent_hugepage/enabled"))},
+          {"default_irq_affinity", json_of(files.text("/proc/irq/default_smp_affinity"))},
+          {"ublk_driver_refcnt", number_or_text(files.text("/sys/module/ublk_drv/refcnt"))}};
 }
 
 /// Command line words that do not change what is measured. The prefix ends with '=' where only the
@@ -242,7 +245,7 @@ std::string build_id_of_notes(std::string_view notes) {
     if (header.type == build_id_type && name == std::string_view("GNU\0", 4)) {
       std::string hex;
       for (const char byte : notes.substr(name_bytes, header.descriptor_bytes))
-        hex += std::format("{:02x}", static_cast<unsigned char>(byte));
+        hex += formatted("{:02x}", static_cast<unsigned char>(byte));
       return hex;
     }
     notes.remove_prefix(std::min(notes.size(), name_bytes + descriptor_bytes));
@@ -251,54 +254,7 @@ std::string build_id_of_notes(std::string_view notes) {
 }
 
 std::string environment_key(const json& key_fields) {
-  return std::format("{:016x}", fnv1a(key_fields.dump()));
-}
-
-json queue_limits(const std::string& block_device, const std::string& root) {
-  const SystemFiles files(root);
-  std::error_code error;
-  const auto node = fs::canonical(
-      block_device.contains('/') ? files.path(block_device) : files.path("/dev/" + block_device),
-      error);
-  const std::string name = (error ? fs::path(block_device) : node).filename().string();
-  std::string folder = "/sys/class/block/" + name;
-  if (!files.exists(folder)) return nullptr;
-  if (files.exists(folder + "/partition")) {
-    const auto disk = fs::canonical(files.path(folder), error).parent_path().filename().string();
-    folder = "/sys/class/block/" + disk;
-  }
-  json limits = {{"scheduler", files.chosen(folder + "/queue/scheduler")}};
-  for (const char* setting : {"nomerges",
-                              "rq_affinity",
-                              "iostats",
-                              "wbt_lat_usec",
-                              "nr_requests",
-                              "max_sectors_kb",
-                              "max_hw_sectors_kb",
-                              "max_segments",
-                              "max_segment_size",
-                              "max_discard_segments",
-                              "logical_block_size",
-                              "physical_block_size",
-                              "minimum_io_size",
-                              "optimal_io_size",
-                              "discard_granularity",
-                              "discard_max_bytes",
-                              "write_zeroes_max_bytes",
-                              "write_cache",
-                              "fua",
-                              "rotational",
-                              "add_random",
-                              "io_poll",
-                              "dma_alignment",
-                              "virt_boundary_mask",
-                              "zoned"})
-    limits[setting] = files.value(std::format("{}/queue/{}", folder, setting));
-  std::uint64_t hardware_queues = 0;
-  for (const auto& entry : fs::directory_iterator(files.path(folder + "/mq"), error))
-    hardware_queues += entry.is_directory() ? 1 : 0;
-  limits["hardware_queues"] = hardware_queues;
-  return limits;
+  return formatted("{:016x}", fnv1a(json_text(key_fields)));
 }
 
 json capture_environment(const std::string& block_device, const std::string& root) {

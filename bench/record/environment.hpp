@@ -17,10 +17,6 @@ namespace ublkbench {
 nlohmann::json capture_environment(const std::string& block_device = {},
                                    const std::string& root = {});
 
-/// Settings and limits from /sys/block/X/queue of "ublkb0", "/dev/ublkb0" or a link to it; a
-/// partition gives its disk's; null if there is no such block device.
-nlohmann::json queue_limits(const std::string& block_device, const std::string& root = {});
-
 /// The hash that names a set of key fields; the same for equal JSON on every machine.
 std::string environment_key(const nlohmann::json& key_fields);
 

@@ -2,10 +2,10 @@
 #include "bench/record/system_files.hpp"
 
 #include <charconv>
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 namespace ublkbench {
 
@@ -14,6 +14,13 @@ std::string_view trimmed(std::string_view text) {
   const auto from = text.find_first_not_of(blank);
   if (from == std::string_view::npos) return {};
   return text.substr(from, text.find_last_not_of(blank) - from + 1);
+}
+
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
 bool SystemFiles::exists(std::string_view path) const {
@@ -28,36 +35,29 @@ std::string SystemFiles::contents(std::string_view path) const {
   return std::move(all).str();
 }
 
-nlohmann::json SystemFiles::text(std::string_view path) const {
+std::optional<std::string> SystemFiles::text(std::string_view path) const {
   const std::string all = contents(path);
   const std::string_view text = trimmed(all);
-  return text.empty() ? nlohmann::json() : nlohmann::json(std::string(text));
+  return text.empty() ? std::nullopt : std::optional(std::string(text));
 }
 
-nlohmann::json SystemFiles::value(std::string_view path) const {
-  nlohmann::json found = text(path);
-  if (found.is_null()) return found;
-  const auto& word = found.get_ref<const std::string&>();
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-  if (error != std::errc{} || end != word.data() + word.size()) return found;
-  return number;
+std::optional<std::int64_t> SystemFiles::number(std::string_view path) const {
+  return whole_number(text(path).value_or(""));
 }
 
-nlohmann::json SystemFiles::chosen(std::string_view path) const {
-  nlohmann::json found = text(path);
-  if (found.is_null()) return found;
-  const auto& words = found.get_ref<const std::string&>();
+std::optional<std::string> SystemFiles::chosen(std::string_view path) const {
+  const auto words = text(path);
+  if (!words) return words;
   for (const auto& [open, close] : {std::pair{'[', ']'}, std::pair{'(', ')'}}) {
-    const auto from = words.find(open);
-    const auto to = words.find(close, from);
+    const auto from = words->find(open);
+    const auto to = words->find(close, from);
     if (from != std::string::npos && to != std::string::npos)
-      return words.substr(from + 1, to - from - 1);
+      return words->substr(from + 1, to - from - 1);
   }
-  return found;
+  return words;
 }
 
-nlohmann::json SystemFiles::field(std::string_view path, std::string_view name) const {
+std::optional<std::string> SystemFiles::field(std::string_view path, std::string_view name) const {
   std::istringstream lines(contents(path));
   for (std::string line; std::getline(lines, line);) {
     const auto colon = line.find(':');
@@ -65,7 +65,7 @@ nlohmann::json SystemFiles::field(std::string_view path, std::string_view name) 
       continue;
     return std::string(trimmed(std::string_view(line).substr(colon + 1)));
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 }  // namespace ublkbench

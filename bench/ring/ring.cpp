@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "bench/base/format.hpp"
+
 namespace ublkbench {
 namespace {
 
@@ -49,7 +51,7 @@ Result<Ring> Ring::create(const RingOptions& options) {
     ret = io_uring_queue_init_params(options.sq_entries, &ring.ring_, &params);
   }
   if (ret < 0)
-    return failed("io_uring_setup", std::format("of {} entries", options.sq_entries), -ret,
+    return failed("io_uring_setup", formatted("of {} entries", options.sq_entries), -ret,
                   hint_for(-ret));
   ring.live_ = true;
   ring.sqe_shift_ = options.sqe128 ? 1 : 0;
@@ -130,7 +132,7 @@ int Ring::submit_timeout(unsigned wait_for, std::uint64_t timeout_ns) {
 
 Result<> Ring::register_files(const int* fds, unsigned count) {
   const int ret = io_uring_register_files(&ring_, fds, count);
-  if (ret < 0) return failed("io_uring_register files", std::format("({})", count), -ret);
+  if (ret < 0) return failed("io_uring_register files", formatted("({})", count), -ret);
   has_files_ = true;
   return {};
 }
@@ -143,7 +145,7 @@ void Ring::forget_file(unsigned index) {
 Result<> Ring::register_sparse_buffers(unsigned count) {
   const int ret = io_uring_register_buffers_sparse(&ring_, count);
   if (ret < 0)
-    return failed("io_uring_register sparse buffer table", std::format("of {} slots", count), -ret,
+    return failed("io_uring_register sparse buffer table", formatted("of {} slots", count), -ret,
                   ret == -ENOMEM ? memlock_hint : "");
   return {};
 }
@@ -151,7 +153,7 @@ Result<> Ring::register_sparse_buffers(unsigned count) {
 Result<> Ring::register_buffers(const iovec* buffers, unsigned count) {
   const int ret = io_uring_register_buffers(&ring_, buffers, count);
   if (ret < 0)
-    return failed("io_uring_register buffers", std::format("({})", count), -ret,
+    return failed("io_uring_register buffers", formatted("({})", count), -ret,
                   ret == -ENOMEM ? memlock_hint : "");
   return {};
 }

@@ -18,7 +18,6 @@ enum class Owner : std::uint8_t {
   batch_fetch,     ///< FETCH_IO_CMDS
   batch_commit,    ///< COMMIT_IO_CMDS
   batch_prep,      ///< PREP_IO_CMDS
-  load_io,         ///< an I/O of the load generator
   target,          ///< an SQE of a target's lane that belongs to no request
   quiet,           ///< posts a completion only when it failed (IOSQE_CQE_SKIP_SUCCESS)
   wake,            ///< another task has something for this one

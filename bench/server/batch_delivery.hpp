@@ -11,13 +11,13 @@
 
 #include <bit>
 #include <cstdint>
-#include <format>
 #include <functional>
 #include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "bench/base/format.hpp"
 #include "bench/base/result.hpp"
 #include "bench/server/batch_element.hpp"
 #include "bench/server/commands.hpp"
@@ -158,7 +158,7 @@ class BatchDelivery {
     queue.filling.clear();
     queue.preparing = false;
     if (cqe.res == 0) return {};
-    return failed("PREP_IO_CMDS of", std::format("queue {}", queue.view.id), -cqe.res);
+    return failed("PREP_IO_CMDS of", formatted("queue {}", queue.view.id), -cqe.res);
   }
 
   Result<> commit_done(const io_uring_cqe& cqe, const UserData& data) {
@@ -167,7 +167,7 @@ class BatchDelivery {
     --commits_;
     queue.committing = false;
     if (cqe.res <= 0 || static_cast<std::size_t>(cqe.res) > buffer.bytes())
-      return failed("COMMIT_IO_CMDS of", std::format("queue {}", queue.view.id), -cqe.res);
+      return failed("COMMIT_IO_CMDS of", formatted("queue {}", queue.view.id), -cqe.res);
     const auto taken = static_cast<unsigned>(cqe.res) / bytes_per_element;
     counters_.committed_ios.add(taken);
     queue.uncommitted -= taken;
@@ -217,7 +217,7 @@ class BatchDelivery {
       return {};
     }
     if (cqe.res < 0 && cqe.res != -ENOBUFS)
-      return failed("FETCH_IO_CMDS of", std::format("queue {}", queue.view.id), -cqe.res);
+      return failed("FETCH_IO_CMDS of", formatted("queue {}", queue.view.id), -cqe.res);
     counters_.fetch_rearmed.add(1);
     queue_fetch(index);
     return {};

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "bench/server/channel.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include "bench/base/clock.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/process/wait.hpp"
 
 namespace ublkbench {
 namespace {
@@ -37,7 +36,7 @@ void ChannelWriter::line(const std::string& text) {
 
 void ChannelWriter::ready() { line(R"({"ready":true})"); }
 
-void ChannelWriter::released(int id) { line(nlohmann::json{{"released", id}}.dump()); }
+void ChannelWriter::released(int id) { line(json_text({{"released", id}})); }
 
 void ChannelWriter::error(const Error& error) {
   const nlohmann::json message = {{"error",
@@ -46,25 +45,21 @@ void ChannelWriter::error(const Error& error) {
                                     {"errno", error.errnum},
                                     {"hint", error.hint},
                                     {"exit", static_cast<int>(error.exit)}}}};
-  line(message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  line(json_text(message));
 }
 
 Result<Message> ChannelReader::next(std::uint64_t timeout_ns) {
-  const std::uint64_t deadline_ns = now_ns() + timeout_ns;
+  const std::uint64_t deadline_ns = process::deadline_after(timeout_ns);
   for (;;) {
     if (const auto end = pending_.find('\n'); end != std::string::npos) {
       const std::string text = pending_.substr(0, end);
       pending_.erase(0, end + 1);
       return parse_message(text);
     }
-    const std::uint64_t now = now_ns();
-    const std::uint64_t left_ns = deadline_ns - std::min(now, deadline_ns);
-    const std::uint64_t left_ms = (left_ns + 999'999) / 1'000'000;
-    pollfd poller{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&poller, 1, static_cast<int>(std::min<std::uint64_t>(left_ms, 60'000))) <= 0) {
-      if (left_ns == 0) return failed("wait for the server process", "to be ready", ETIMEDOUT);
-      continue;
-    }
+    if (auto said =
+            process::wait_readable(fd_.get(), "the server process to be ready", deadline_ns);
+        !said)
+      return std::unexpected(said.error());
     char buffer[4096];
     const ssize_t got = ::read(fd_.get(), buffer, sizeof(buffer));
     if (got == 0) return failed("server process", "ended unexpectedly", ECHILD);
@@ -73,9 +68,10 @@ Result<Message> ChannelReader::next(std::uint64_t timeout_ns) {
 }
 
 Result<Channel> make_channel() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return failed("pipe", {}, errno);
-  return Channel{.reader = ChannelReader(Fd(ends[0])), .writer = ChannelWriter(Fd(ends[1]))};
+  auto pipe = process::make_pipe("for the server process");
+  if (!pipe) return std::unexpected(pipe.error());
+  return Channel{.reader = ChannelReader(std::move(pipe->reader)),
+                 .writer = ChannelWriter(std::move(pipe->writer))};
 }
 
 }  // namespace ublkbench

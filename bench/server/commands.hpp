@@ -24,6 +24,12 @@ constexpr CommandWord command_word(unsigned file, std::uint8_t sqe_flags = 0) {
                      static_cast<std::uint64_t>(file) << 32};
 }
 
+/// The same with a file descriptor, for a file that must not be in the ring's table.
+constexpr CommandWord plain_command_word(int file) {
+  return CommandWord{static_cast<std::uint64_t>(IORING_OP_URING_CMD) |
+                     static_cast<std::uint64_t>(static_cast<std::uint32_t>(file)) << 32};
+}
+
 namespace detail {
 
 inline std::uint64_t* words(io_uring_sqe* sqe) { return reinterpret_cast<std::uint64_t*>(sqe); }

@@ -7,8 +7,6 @@
 #include <atomic>
 #include <cstdint>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "bench/base/counter.hpp"
 #include "bench/targets/target.hpp"
 

@@ -2,25 +2,29 @@
 #include "bench/server/daemon.hpp"
 
 #include <algorithm>
-#include <format>
 #include <iterator>
 #include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/server/queue_daemon.hpp"
 
 namespace ublkbench {
 
-std::vector<IoSlot> make_slots(std::vector<QueueView>& queues) {
+std::vector<IoSlot> make_slots(DaemonSetup& setup) {
+  std::vector<QueueView>& queues = setup.queues;
   std::vector<IoSlot> slots;
   for (std::size_t index = 0; index < queues.size(); ++index) {
     QueueView& queue = queues[index];
     queue.first_slot = static_cast<std::uint32_t>(slots.size());
+    const CommandWord command = setup.plain_files
+                                    ? plain_command_word(setup.devices[queue.device].char_device)
+                                    : command_word(queue.device);
     for (unsigned tag = queue.first_tag; tag < queue.depth; tag += queue.tag_step)
       slots.push_back({.descriptor = reinterpret_cast<const ublksrv_io_desc*>(
                            queue.descriptors + tag * queue.descriptor_bytes),
                        .buffer = queue.buffers + tag * queue.buffer_bytes,
                        .chain = {},
-                       .command = command_word(queue.device),
+                       .command = command,
                        .queue_id = queue.id,
                        .tag = static_cast<std::uint16_t>(tag),
                        .queue = static_cast<std::uint16_t>(index)});
@@ -30,7 +34,8 @@ std::vector<IoSlot> make_slots(std::vector<QueueView>& queues) {
 
 std::vector<int> ring_files(const DaemonSetup& setup) {
   std::vector<int> files;
-  for (const DeviceView& device : setup.devices) files.push_back(device.char_device);
+  for (const DeviceView& device : setup.devices)
+    files.push_back(setup.plain_files ? -1 : device.char_device);
   for (const DeviceView& device : setup.devices)
     std::ranges::copy(device.target->files(), std::back_inserter(files));
   return files;
@@ -73,37 +78,24 @@ Result<> Lanes::open(const DaemonSetup& setup, DaemonRings& rings, std::span<IoS
 
 Error buffer_command_error(const IoSlot& slot, std::int32_t result) {
   return failed("REGISTER_IO_BUF or UNREGISTER_IO_BUF of",
-                std::format("queue {} tag {}", slot.queue_id, slot.tag), -result,
+                formatted("queue {} tag {}", slot.queue_id, slot.tag), -result,
                 "the request's pages could not be put into, or taken out of, the ring's table")
       .error();
 }
 
-bool needs_buffers(const Mode& mode) {
-  return mode.buffer != BufferMode::zc && mode.buffer != BufferMode::auto_zc;
-}
+bool needs_buffers(const Mode& mode) { return mode.buffers().own_buffers; }
 
 Data::Place data_place(const Mode& mode) {
-  switch (mode.buffer) {
-    case BufferMode::zc:
-    case BufferMode::auto_zc:
-    case BufferMode::mixed:
-      return Data::Place::registered;
-    case BufferMode::copy:
-    case BufferMode::get_data:
-    case BufferMode::user_copy:
-    case BufferMode::shmem_zc:
-      return Data::Place::memory;
-  }
-  std::unreachable();
+  return mode.buffers().registered ? Data::Place::registered : Data::Place::memory;
 }
 
 Result<std::unique_ptr<Daemon>> make_daemon(const Mode& mode, DaemonSetup setup) {
   if (const auto why = unserved(mode))
-    return unsupported(std::format("mode '{}': {}", mode.name(), *why));
+    return unsupported(formatted("mode '{}': {}", mode.name(), *why));
   if (setup.devices.front().target->shape().zone_bytes != 0)
     return make_zoned_daemon(mode, std::move(setup));
-  return mode.delivery == DeliveryMode::batch ? make_batch_daemon(mode, std::move(setup))
-                                              : make_per_io_daemon(mode, std::move(setup));
+  return mode.delivers().batch ? make_batch_daemon(mode, std::move(setup))
+                               : make_per_io_daemon(mode, std::move(setup));
 }
 
 }  // namespace ublkbench

@@ -23,6 +23,9 @@ struct DaemonSetup {
   /// Called by the daemon that goes on with others when it has let go of one of its `devices`,
   /// whose io commands the driver took back. May be empty.
   std::function<void(const DeviceView&)> released;
+  /// The devices' files stay out of the rings' tables, which would keep them: see
+  /// frees_removed_files().
+  bool plain_files = false;
   DaemonCounters* counters = nullptr;
   DaemonCounters* worker_counters = nullptr;  ///< with placement offload
   std::uint32_t max_io_bytes = 0;

@@ -7,7 +7,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <format>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench {
 namespace {
@@ -44,29 +45,29 @@ Result<std::unique_ptr<Ring>> make_ring(const RingSpec& spec, const RingNeeds& n
 
 }  // namespace
 
-Result<DaemonRings> DaemonRings::create(ReapMode reaping, const RingNeeds& needs) {
+Result<DaemonRings> DaemonRings::create(const ReapTraits& reaping, const RingNeeds& needs) {
   if (needs.buffer_slots > max_registered_buffers)
-    return bad_input(std::format("{} registered buffers of one daemon", needs.buffer_slots),
-                     std::format("a ring's buffer table has at most {} slots: use more daemons or "
-                                 "a smaller depth",
-                                 max_registered_buffers));
+    return bad_input(formatted("{} registered buffers of one daemon", needs.buffer_slots),
+                     formatted("a ring's buffer table has at most {} slots: use more daemons or "
+                               "a smaller depth",
+                               max_registered_buffers));
   // Its REGISTER and UNREGISTER go to one ring and its commits to another, which must not be
   // submitted first because it is full.
-  if (reaping == ReapMode::iopoll_split && needs.buffer_slots > max_sq_entries / 2)
+  if (reaping.polls_apart && needs.buffer_slots > max_sq_entries / 2)
     return bad_input(
-        std::format("{} registered buffers of one daemon with iopoll_split", needs.buffer_slots),
-        std::format("at most {} fit: use more daemons or a smaller depth", max_sq_entries / 2));
-  const bool split = reaping == ReapMode::iopoll_split;
+        formatted("{} registered buffers of one daemon with iopoll_split", needs.buffer_slots),
+        formatted("at most {} fit: use more daemons or a smaller depth", max_sq_entries / 2));
+  const bool split = reaping.polls_apart;
   DaemonRings rings;
   auto first = make_ring({.entries = needs.commands + needs.steps,
-                          .iopoll = reaping == ReapMode::iopoll,
+                          .iopoll = reaping.polls && !split,
                           .buffer_table = !split,
-                          .say_task_work = reaping != ReapMode::interrupt},
+                          .say_task_work = reaping.polls},
                          needs);
   if (!first) return std::unexpected(first.error());
   rings.first_ = std::move(*first);
   rings.commands_ = rings.first_.get();
-  if (reaping == ReapMode::interrupt) return rings;
+  if (!reaping.polls) return rings;
 
   auto second = make_ring(
       {.entries = needs.steps, .iopoll = split, .buffer_table = split, .say_task_work = true},

@@ -26,7 +26,7 @@ struct RingNeeds {
 ///   iopoll_split  the target's I/O on one that polls; all else on another
 class DaemonRings {
  public:
-  static Result<DaemonRings> create(ReapMode reaping, const RingNeeds& needs);
+  static Result<DaemonRings> create(const ReapTraits& reaping, const RingNeeds& needs);
 
   /// For io commands.
   [[nodiscard]] Ring& commands() { return *commands_; }

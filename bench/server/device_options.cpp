@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <format>
 #include <string_view>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 
 namespace ublkbench {
@@ -40,9 +40,9 @@ Result<> check_powers(const DeviceOptions& options) {
   for (const PowerOfTwo& power : all)
     if (power.value && (!std::has_single_bit(*power.value) || *power.value < power.least ||
                         *power.value > power.most))
-      return bad_input(std::format("{} of {}", power.name, format_size(*power.value)),
-                       std::format("the driver takes a power of two from {} to {}",
-                                   format_size(power.least), format_size(power.most)));
+      return bad_input(formatted("{} of {}", power.name, format_size(*power.value)),
+                       formatted("the driver takes a power of two from {} to {}",
+                                 format_size(power.least), format_size(power.most)));
   return {};
 }
 
@@ -52,16 +52,16 @@ Result<> check_blocks(const DeviceOptions& options, const DeviceShape& shape) {
   const std::uint64_t physical = options.physical_block_bytes.value_or(
       std::max(logical, std::uint64_t{1} << shape.physical_block_shift));
   if (logical < target_logical)
-    return bad_input(std::format("logical blocks of {}", logical),
-                     std::format("the target takes no I/O below {}", target_logical));
+    return bad_input(formatted("logical blocks of {}", logical),
+                     formatted("the target takes no I/O below {}", target_logical));
   if (physical < logical)
-    return bad_input(std::format("physical blocks of {} with logical ones of {}",
-                                 format_size(physical), logical),
-                     "a physical block holds one or more logical ones");
+    return bad_input(
+        formatted("physical blocks of {} with logical ones of {}", format_size(physical), logical),
+        "a physical block holds one or more logical ones");
   if (options.bytes &&
       (*options.bytes > shape.bytes || *options.bytes % logical != 0 || *options.bytes == 0))
-    return bad_input(std::format("a device of {} bytes", *options.bytes),
-                     std::format("the target has {}, in blocks of {}", shape.bytes, logical));
+    return bad_input(formatted("a device of {} bytes", *options.bytes),
+                     formatted("the target has {}, in blocks of {}", shape.bytes, logical));
   return {};
 }
 
@@ -69,12 +69,12 @@ Result<> check_requests(const DeviceOptions& options, std::uint32_t max_io_bytes
   if (options.max_request_bytes &&
       (*options.max_request_bytes < page_bytes || *options.max_request_bytes > max_io_bytes ||
        *options.max_request_bytes % sector_bytes != 0))
-    return bad_input(std::format("--max-request {}", format_size(*options.max_request_bytes)),
-                     std::format("give {} to --max-io, {}", page_bytes, format_size(max_io_bytes)));
+    return bad_input(formatted("--max-request {}", format_size(*options.max_request_bytes)),
+                     formatted("give {} to --max-io, {}", page_bytes, format_size(max_io_bytes)));
   if (options.max_segment_bytes && *options.max_segment_bytes < page_bytes)
     return bad_input("--max-segment below 4k", "the driver takes no less");
   if (options.max_segments && (*options.max_segments == 0 || *options.max_segments > UINT16_MAX))
-    return bad_input(std::format("--max-segments {}", *options.max_segments), "give 1 to 65535");
+    return bad_input(formatted("--max-segments {}", *options.max_segments), "give 1 to 65535");
   if (options.max_discard_bytes.value_or(0) > 1ULL << 30 ||
       options.max_write_zeroes_bytes.value_or(0) > 1ULL << 30)
     return bad_input("--max-discard or --max-write-zeroes above 1G",
@@ -86,9 +86,9 @@ Result<> check_requests(const DeviceOptions& options, std::uint32_t max_io_bytes
   if (options.io_desc_bytes &&
       (*options.io_desc_bytes < sizeof(ublksrv_io_desc) || *options.io_desc_bytes % 8 != 0 ||
        *options.io_desc_bytes > largest_io_desc_bytes))
-    return bad_input(std::format("--io-desc-size {}", *options.io_desc_bytes),
-                     std::format("the driver takes {} to {}, a multiple of 8",
-                                 sizeof(ublksrv_io_desc), largest_io_desc_bytes));
+    return bad_input(formatted("--io-desc-size {}", *options.io_desc_bytes),
+                     formatted("the driver takes {} to {}, a multiple of 8",
+                               sizeof(ublksrv_io_desc), largest_io_desc_bytes));
   return {};
 }
 
@@ -111,8 +111,8 @@ Result<> check_metadata(const MetadataOptions& metadata) {
   }
   if (metadata.tuple_offset + tuple_bytes(metadata.checksum) > metadata.bytes)
     return bad_input(
-        std::format("a protection tuple of {} bytes at offset {} of {} metadata bytes",
-                    tuple_bytes(metadata.checksum), metadata.tuple_offset, metadata.bytes),
+        formatted("a protection tuple of {} bytes at offset {} of {} metadata bytes",
+                  tuple_bytes(metadata.checksum), metadata.tuple_offset, metadata.bytes),
         "it must fit");
   if (metadata.reference_tag && metadata.checksum == MetadataOptions::Checksum::none)
     return bad_input("--metadata-reference-tag without --metadata-checksum");

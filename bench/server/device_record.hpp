@@ -22,12 +22,14 @@ namespace ublkbench {
 
 struct DeviceRecord {
   int id = -1;
-  pid_t owner = -1;                ///< control::owner(): tells this device from a later namesake
+  pid_t owner = -1;                ///< control::owner()
+  std::uint64_t stamp = 0;         ///< ublksrv_flags: tells this device from a later namesake
   std::string folder;              ///< that relative paths in `words` start from
   std::vector<std::string> words;  ///< options of `ublk-server add`
   std::string target;
   std::vector<std::string> files;  ///< file_identities() of the target
   std::uint64_t target_bytes = 0;
+  bool read_only = false;  ///< the target is only read
   /// How large the device can be with the metadata that it has; 0 without, and in a record of an
   /// earlier version.
   std::uint64_t metadata_room_bytes = 0;
@@ -49,6 +51,10 @@ bool same_files(const std::vector<std::string>& recorded, const std::vector<std:
 
 /// What the driver was told of the memory that a client shares.
 std::string region_identity(const ServeOptions& options, int file);
+
+/// Refuses what is the data of another device that there is, served or waiting for a server, unless
+/// both only read it. `own` is the number of the device that asks; -1 if it has none.
+Result<> refuse_shared(const std::vector<std::string>& files, bool read_only, int own);
 
 /// Whether such a line is of the metadata, not of the target.
 bool is_metadata(const std::string& identity);

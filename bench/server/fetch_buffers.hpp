@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "bench/base/format.hpp"
 #include "bench/base/result.hpp"
 #include "bench/ring/ring.hpp"
 #include "bench/server/waiting.hpp"
@@ -31,7 +32,7 @@ class FetchBuffers {
     int errnum = 0;
     buffers.shared_ = io_uring_setup_buf_ring(ring.raw(), buffers.count_, group, 0, &errnum);
     if (buffers.shared_ == nullptr)
-      return failed("io_uring_register buffer ring", std::format("of {}", buffers.count_), -errnum);
+      return failed("io_uring_register buffer ring", formatted("of {}", buffers.count_), -errnum);
     for (unsigned buffer = 0; buffer < buffers.count_; ++buffer)
       buffers.add(static_cast<std::uint16_t>(buffer), static_cast<int>(buffer));
     io_uring_buf_ring_advance(buffers.shared_, static_cast<int>(buffers.count_));

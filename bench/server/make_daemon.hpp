@@ -18,7 +18,7 @@ namespace ublkbench::composition {
 
 template <template <DataPath> class DeliveryOf, DataPath Path>
 Result<std::unique_ptr<Daemon>> make_with_path(const Mode& mode, DaemonSetup setup, Path path) {
-  std::vector<IoSlot> slots = make_slots(setup.queues);
+  std::vector<IoSlot> slots = make_slots(setup);
   const auto count = static_cast<unsigned>(slots.size());
   const unsigned commands = DeliveryOf<Path>::commands(setup.queues, count, setup.batch);
   // Besides the target's steps: REGISTER and UNREGISTER, which a data path may queue.
@@ -28,21 +28,21 @@ Result<std::unique_ptr<Daemon>> make_with_path(const Mode& mode, DaemonSetup set
                   .steps = steps,
                   .buffer_slots = Path::table_slots * count};
   if (mode.placement != PlacementMode::offload) {
-    auto rings = DaemonRings::create(mode.reaping, needs);
+    auto rings = DaemonRings::create(mode.reaps(), needs);
     if (!rings) return std::unexpected(rings.error());
     return std::make_unique<QueueDaemon<DeliveryOf, Path>>(std::move(*rings), std::move(setup),
                                                            std::move(slots), path);
   }
-  auto rings = DaemonRings::create(ReapMode::interrupt,
-                                   {.files = ring_files(setup), .commands = commands + 8});
+  auto rings =
+      DaemonRings::create(ReapTraits(), {.files = ring_files(setup), .commands = commands + 8});
   if (!rings) return std::unexpected(rings.error());
   needs.commands = 8;  // the wakeup's
   return std::make_unique<OffloadDaemon<DeliveryOf, Path>>(std::move(*rings), std::move(setup),
                                                            std::move(slots), path, needs);
 }
 
-inline RotatingAutoZeroCopyPath rotating_path(std::vector<QueueView> queues) {
-  return RotatingAutoZeroCopyPath(static_cast<std::uint32_t>(make_slots(queues).size()));
+inline RotatingAutoZeroCopyPath rotating_path(DaemonSetup& setup) {
+  return RotatingAutoZeroCopyPath(static_cast<std::uint32_t>(make_slots(setup).size()));
 }
 
 template <template <DataPath> class DeliveryOf>
@@ -67,8 +67,10 @@ Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
     case BufferMode::mixed:
       return make_with_path<DeliveryOf>(mode, std::move(setup), MixedPath(mode.mixed_bytes));
     case BufferMode::auto_zc: {
-      if (setup.rotate_buffers)
-        return make_with_path<DeliveryOf>(mode, std::move(setup), rotating_path(setup.queues));
+      if (setup.rotate_buffers) {
+        const RotatingAutoZeroCopyPath path = rotating_path(setup);
+        return make_with_path<DeliveryOf>(mode, std::move(setup), path);
+      }
       if (!setup.auto_zc_fallback)
         return make_with_path<DeliveryOf>(mode, std::move(setup), AutoZeroCopyPath{});
       AutoZeroCopyFallbackPath path;

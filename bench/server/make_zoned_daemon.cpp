@@ -14,7 +14,7 @@ Result<std::unique_ptr<Daemon>> make_over(const Mode& mode, DaemonSetup setup, c
   for (const QueueView& queue : setup.queues) slots += queue.depth;
   setup.append_sectors = std::make_shared<std::uint64_t[]>(slots);
   const ZonedPath<Base> path(base, setup.append_sectors.get());
-  return mode.delivery == DeliveryMode::batch
+  return mode.delivers().batch
              ? composition::make_with_path<BatchDelivery>(mode, std::move(setup), path)
              : composition::make_with_path<PerIoDelivery>(mode, std::move(setup), path);
 }

@@ -11,7 +11,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <format>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench {
 namespace {
@@ -57,7 +58,7 @@ Result<MetadataStore> MetadataStore::open(const MetadataOptions& options, const 
   if (::fstat(store.file_.get(), &status) != 0) return failed("stat", options.file, errno);
   // A block device says that its size is 0: all that it held would be filled again.
   if (!S_ISREG(status.st_mode))
-    return bad_input(std::format("metadata file {}", options.file), "it must be a regular file");
+    return bad_input(formatted("metadata file {}", options.file), "it must be a regular file");
   return store;
 }
 

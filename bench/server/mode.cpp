@@ -3,72 +3,82 @@
 
 #include <algorithm>
 #include <array>
-#include <format>
+#include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/control/features.hpp"
 
 namespace ublkbench {
 namespace {
 
-template <class T>
-struct Word {
-  std::string_view name;
-  T value;
-  std::uint64_t flags;
-};
+// In the order of the enumerations.
+constexpr std::array<BufferTraits, 7> buffer_rows{{
+    {.name = "copy", .flags = 0, .own_buffers = true, .unprivileged = true},
+    {.name = "get_data", .flags = UBLK_F_NEED_GET_DATA, .own_buffers = true, .unprivileged = true},
+    {.name = "user_copy",
+     .flags = UBLK_F_USER_COPY,
+     .own_buffers = true,
+     .metadata = true,
+     .zoned = true,
+     .zoned_in_driver = true},
+    {.name = "zc",
+     .flags = UBLK_F_SUPPORT_ZERO_COPY,
+     .registered = true,
+     .zoned = true,
+     .zoned_in_driver = true},
+    {.name = "auto_zc",
+     .flags = UBLK_F_AUTO_BUF_REG,
+     .registered = true,
+     .registered_by_driver = true,
+     .zoned_in_driver = true,
+     .falls_back = true},
+    {.name = "shmem_zc", .flags = UBLK_F_SHMEM_ZC, .own_buffers = true, .shared = true},
+    {.name = "mixed",
+     .flags = UBLK_F_USER_COPY | UBLK_F_AUTO_BUF_REG,
+     .registered = true,
+     .registered_by_driver = true,
+     .own_buffers = true,
+     .zoned_in_driver = true,
+     .sized = true},
+}};
+constexpr std::array<DeliveryTraits, 2> delivery_rows{{
+    {.name = "per_io", .flags = 0},
+    {.name = "batch", .flags = UBLK_F_BATCH_IO, .batch = true},
+}};
+constexpr std::array<ReapTraits, 3> reap_rows{{
+    {.name = "interrupt", .flags = 0},
+    {.name = "iopoll", .flags = 0, .polls = true},
+    {.name = "iopoll_split", .flags = 0, .polls = true, .polls_apart = true},
+}};
+constexpr std::array<PlacementTraits, 3> placement_rows{{
+    {.name = "per_queue", .flags = 0},
+    {.name = "per_io_daemon", .flags = UBLK_F_PER_IO_DAEMON, .spreads_tags = true},
+    {.name = "offload", .flags = 0, .worker = true},
+}};
 
-// First row of each value is its canonical name.
-constexpr std::array buffer_words{
-    Word{"copy", BufferMode::copy, 0},
-    Word{"get_data", BufferMode::get_data, UBLK_F_NEED_GET_DATA},
-    Word{"user_copy", BufferMode::user_copy, UBLK_F_USER_COPY},
-    Word{"zc", BufferMode::zc, UBLK_F_SUPPORT_ZERO_COPY},
-    Word{"auto_zc", BufferMode::auto_zc, UBLK_F_AUTO_BUF_REG},
-    Word{"shmem_zc", BufferMode::shmem_zc, UBLK_F_SHMEM_ZC},
-    Word{"mixed", BufferMode::mixed, UBLK_F_USER_COPY | UBLK_F_AUTO_BUF_REG},
-    Word{"zero_copy", BufferMode::zc, UBLK_F_SUPPORT_ZERO_COPY},
-    Word{"auto_reg", BufferMode::auto_zc, UBLK_F_AUTO_BUF_REG},
-    Word{"auto_buf_reg", BufferMode::auto_zc, UBLK_F_AUTO_BUF_REG},
-};
-constexpr std::array delivery_words{
-    Word{"per_io", DeliveryMode::per_io, 0},
-    Word{"batch", DeliveryMode::batch, UBLK_F_BATCH_IO},
-};
-constexpr std::array reap_words{
-    Word{"interrupt", ReapMode::interrupt, 0},
-    Word{"iopoll", ReapMode::iopoll, 0},
-    Word{"iopoll_split", ReapMode::iopoll_split, 0},
-};
-constexpr std::array placement_words{
-    Word{"per_queue", PlacementMode::per_queue, 0},
-    Word{"per_io_daemon", PlacementMode::per_io_daemon, UBLK_F_PER_IO_DAEMON},
-    Word{"offload", PlacementMode::offload, 0},
-};
+/// Other words for some.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> aliases{
+    {{"zero_copy", "zc"}, {"auto_reg", "auto_zc"}, {"auto_buf_reg", "auto_zc"}}};
 
 constexpr std::uint32_t default_mixed_bytes = 64 << 10;
 
-template <class Table, class T>
-const auto& row_of(const Table& table, T value) {
-  return *std::ranges::find(table, value, [](const auto& word) { return word.value; });
-}
-
-/// Whether `word` is the first row of its value.
-template <class Table, class T>
-bool canonical(const Table& table, const Word<T>& word) {
-  return &row_of(table, word.value) == &word;
+template <class Table, class Word>
+const auto& row_of(const Table& table, Word word) {
+  return table[static_cast<std::size_t>(word)];
 }
 
 /// Sets `field` when `name` is in `table`. A second word of the same axis is an error.
-template <class Table, class T>
-Result<bool> take(const Table& table, std::string_view name, T& field, bool& taken,
+template <class Table, class Word>
+Result<bool> take(const Table& table, std::string_view name, Word& field, bool& taken,
                   std::string_view axis) {
-  const auto found = std::ranges::find(table, name, [](const auto& word) { return word.name; });
+  const auto found = std::ranges::find(table, name, [](const auto& row) { return row.name; });
   if (found == table.end()) return false;
-  if (taken && field != found->value)
-    return bad_input(std::format("mode words '{}' and '{}' exclude each other: both say {}",
-                                 row_of(table, field).name, name, axis));
-  field = found->value;
+  const auto value = static_cast<Word>(found - table.begin());
+  if (taken && field != value)
+    return bad_input(formatted("mode words '{}' and '{}' exclude each other: both say {}",
+                               row_of(table, field).name, name, axis));
+  field = value;
   taken = true;
   return true;
 }
@@ -76,16 +86,14 @@ Result<bool> take(const Table& table, std::string_view name, T& field, bool& tak
 /// The words that a user may say, aliases and what a silent axis means aside.
 std::string vocabulary() {
   std::string words;
-  const auto add = [&words](const auto& table, const auto& word) {
-    if (!canonical(table, word)) return;
+  const auto add = [&words](std::string_view name) {
     if (!words.empty()) words += ", ";
-    words += word.name;
-    if (word.name == "mixed") words += ":SIZE";
+    words += name;
   };
-  for (const auto& word : buffer_words) add(buffer_words, word);
-  for (const auto& word : delivery_words) add(delivery_words, word);
-  for (const auto& word : reap_words) add(reap_words, word);
-  for (const auto& word : placement_words) add(placement_words, word);
+  for (const auto& row : buffer_rows) add(std::string(row.name) + (row.sized ? ":SIZE" : ""));
+  for (const auto& row : delivery_rows) add(row.name);
+  for (const auto& row : reap_rows) add(row.name);
+  for (const auto& row : placement_rows) add(row.name);
   return words;
 }
 
@@ -103,14 +111,16 @@ struct Parser {
     } else if (name == "mixed") {
       mode.mixed_bytes = default_mixed_bytes;
     }
-    auto known = take(buffer_words, name, mode.buffer, buffer, "where the data is");
-    if (known && !*known) known = take(delivery_words, name, mode.delivery, delivery, "delivery");
-    if (known && !*known) known = take(reap_words, name, mode.reaping, reaping, "reaping");
+    for (const auto& [alias, meant] : aliases)
+      if (name == alias) name = meant;
+    auto known = take(buffer_rows, name, mode.buffer, buffer, "where the data is");
+    if (known && !*known) known = take(delivery_rows, name, mode.delivery, delivery, "delivery");
+    if (known && !*known) known = take(reap_rows, name, mode.reaping, reaping, "reaping");
     if (known && !*known)
-      known = take(placement_words, name, mode.placement, placement, "daemon placement");
+      known = take(placement_rows, name, mode.placement, placement, "daemon placement");
     if (!known) return std::unexpected(known.error());
     if (!*known)
-      return bad_input(std::format("unknown mode word '{}'", name),
+      return bad_input(formatted("unknown mode word '{}'", name),
                        "'ublkbench modes' lists them: " + vocabulary());
     return {};
   }
@@ -124,22 +134,29 @@ std::string Mode::name() const {
     if (!words.empty()) words += ',';
     words += word;
   };
-  if (delivery != DeliveryMode::per_io) add(row_of(delivery_words, delivery).name);
-  if (reaping != ReapMode::interrupt) add(row_of(reap_words, reaping).name);
-  if (placement != PlacementMode::per_queue) add(row_of(placement_words, placement).name);
-  if (buffer == BufferMode::mixed)
-    add("mixed:" + format_size(mixed_bytes));
+  if (delivery != DeliveryMode::per_io) add(delivers().name);
+  if (reaping != ReapMode::interrupt) add(reaps().name);
+  if (placement != PlacementMode::per_queue) add(places().name);
+  if (buffers().sized)
+    add(formatted("{}:{}", buffers().name, format_size(mixed_bytes)));
   else if (buffer != BufferMode::copy || words.empty())
-    add(row_of(buffer_words, buffer).name);
+    add(buffers().name);
   return words;
 }
 
 std::uint64_t Mode::flags() const {
   // A worker registers buffers that another task fetched.
-  const bool off_daemon = buffer == BufferMode::zc && placement == PlacementMode::offload;
-  return (off_daemon ? UBLK_F_BUF_REG_OFF_DAEMON : 0) | row_of(buffer_words, buffer).flags |
-         row_of(delivery_words, delivery).flags | row_of(reap_words, reaping).flags |
-         row_of(placement_words, placement).flags;
+  const bool off_daemon = buffer == BufferMode::zc && places().worker;
+  return (off_daemon ? UBLK_F_BUF_REG_OFF_DAEMON : 0) | buffers().flags | delivers().flags |
+         reaps().flags | places().flags;
+}
+
+const BufferTraits& Mode::buffers() const { return row_of(buffer_rows, buffer); }
+const DeliveryTraits& Mode::delivers() const { return row_of(delivery_rows, delivery); }
+const ReapTraits& Mode::reaps() const { return row_of(reap_rows, reaping); }
+const PlacementTraits& Mode::places() const { return row_of(placement_rows, placement); }
+bool Mode::plain() const {
+  return reaping == ReapMode::interrupt && placement == PlacementMode::per_queue;
 }
 
 Result<Mode> parse_mode(std::string_view words) {
@@ -151,27 +168,26 @@ Result<Mode> parse_mode(std::string_view words) {
 }
 
 std::optional<std::string> refusal(const Mode& mode) {
-  const bool batch = mode.delivery == DeliveryMode::batch;
+  const bool batch = mode.delivers().batch;
   // ublk_drv.c, ublk_ctrl_add_dev: the flag is cleared without an error.
   if (batch && mode.buffer == BufferMode::get_data)
     return "the driver drops UBLK_F_NEED_GET_DATA when UBLK_F_BATCH_IO is set";
-  if (batch && mode.placement == PlacementMode::per_io_daemon)
+  if (batch && mode.places().spreads_tags)
     return "the driver drops UBLK_F_PER_IO_DAEMON when UBLK_F_BATCH_IO is set; batch commands are "
            "not bound to a task anyway";
   // io_buffer_register_request(): into the table of the ring that the io command came from.
-  const bool registered_for_us =
-      mode.buffer == BufferMode::auto_zc || mode.buffer == BufferMode::mixed;
-  if (registered_for_us && mode.placement == PlacementMode::offload)
+  const bool registered_for_us = mode.buffers().registered_by_driver;
+  if (registered_for_us && mode.places().worker)
     return "the driver registers buffers with the ring that fetches, which the task that does the "
            "I/O cannot use; zc registers with any ring";
-  if (registered_for_us && mode.reaping == ReapMode::iopoll_split)
+  if (registered_for_us && mode.reaps().polls_apart)
     return "the driver registers buffers with the ring that fetches, and the ring that polls is "
            "another; zc registers with any ring";
   return std::nullopt;
 }
 
 std::optional<std::string> unserved(const Mode& mode) {
-  if (mode.placement == PlacementMode::offload && mode.reaping != ReapMode::interrupt)
+  if (mode.places().worker && mode.reaps().polls)
     return "the worker of offload sleeps in its ring until it is woken, and a ring that polls "
            "never sleeps";
   return std::nullopt;
@@ -182,38 +198,35 @@ std::string missing(const Mode& mode, const control::KernelAbilities& kernel) {
   for (const Feature& known : all_features()) {
     if ((mode.flags() & ~kernel.features & known.flag) == 0) continue;
     if (!features.empty()) features += ", ";
-    features += std::format("{} (first in Linux {})", known.name, known.first_kernel);
+    features += formatted("{} (first in Linux {})", known.name, known.first_kernel);
   }
   if (!features.empty()) return "this kernel does not grant " + features;
-  if (mode.reaping == ReapMode::iopoll && !kernel.commands_on_polling_rings)
+  if (mode.reaps().polls && !mode.reaps().polls_apart && !kernel.commands_on_polling_rings)
     return "this kernel takes no io commands on a ring that polls (Linux 7.3 does)";
   return {};
 }
 
 Result<> usable(const Mode& mode, const control::KernelAbilities& kernel) {
   if (const auto why = refusal(mode))
-    return bad_input(std::format("mode '{}' is not possible: {}", mode.name(), *why));
+    return bad_input(formatted("mode '{}' is not possible: {}", mode.name(), *why));
   if (const auto why = unserved(mode))
-    return unsupported(std::format("mode '{}' is not available: {}", mode.name(), *why));
+    return unsupported(formatted("mode '{}' is not available: {}", mode.name(), *why));
   if (const std::string why = missing(mode, kernel); !why.empty())
-    return unsupported(std::format("mode '{}' is not available: {}", mode.name(), why));
+    return unsupported(formatted("mode '{}' is not available: {}", mode.name(), why));
   return {};
 }
 
 std::vector<Mode> all_modes() {
   std::vector<Mode> modes;
-  for (const auto& placement : placement_words)
-    for (const auto& reaping : reap_words)
-      for (const auto& delivery : delivery_words)
-        for (const auto& buffer : buffer_words) {
-          if (!canonical(buffer_words, buffer)) continue;
-          const bool mixed = buffer.value == BufferMode::mixed;
-          modes.push_back({.buffer = buffer.value,
-                           .delivery = delivery.value,
-                           .reaping = reaping.value,
-                           .placement = placement.value,
-                           .mixed_bytes = mixed ? default_mixed_bytes : 0});
-        }
+  for (std::size_t placement = 0; placement < placement_rows.size(); ++placement)
+    for (std::size_t reaping = 0; reaping < reap_rows.size(); ++reaping)
+      for (std::size_t delivery = 0; delivery < delivery_rows.size(); ++delivery)
+        for (std::size_t buffer = 0; buffer < buffer_rows.size(); ++buffer)
+          modes.push_back({.buffer = static_cast<BufferMode>(buffer),
+                           .delivery = static_cast<DeliveryMode>(delivery),
+                           .reaping = static_cast<ReapMode>(reaping),
+                           .placement = static_cast<PlacementMode>(placement),
+                           .mixed_bytes = buffer_rows[buffer].sized ? default_mixed_bytes : 0});
   return modes;
 }
 

@@ -7,12 +7,12 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <format>
 #include <future>
 #include <optional>
 #include <thread>
 #include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/server/handover.hpp"
 #include "bench/server/queue_daemon.hpp"
 
@@ -78,10 +78,10 @@ class OffloadWorker {
   }
 
   void main(const RingNeeds& needs) {
-    ::prctl(PR_SET_NAME, std::format("ublk-w{}", setup_.index).c_str());
+    ::prctl(PR_SET_NAME, formatted("ublk-w{}", setup_.index).c_str());
     ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
     counters_.task_id = ::gettid();
-    auto rings = DaemonRings::create(ReapMode::interrupt, needs);
+    auto rings = DaemonRings::create(ReapTraits(), needs);
     if (!rings) return ready_.set_value(std::unexpected(rings.error()));
     Executor<Path, Answer> executor(slots_, path_, counters_, Answer{this});
     Lanes lanes;

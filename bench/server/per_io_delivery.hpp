@@ -5,12 +5,12 @@
 
 #include <concepts>
 #include <cstdint>
-#include <format>
 #include <functional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "bench/base/format.hpp"
 #include "bench/base/result.hpp"
 #include "bench/server/commands.hpp"
 #include "bench/server/data_paths/get_data.hpp"
@@ -67,7 +67,7 @@ class PerIoDelivery {
         return {};
       }
     }
-    return failed("FETCH or COMMIT of", std::format("queue {} tag {}", slot.queue_id, slot.tag),
+    return failed("FETCH or COMMIT of", formatted("queue {} tag {}", slot.queue_id, slot.tag),
                   -cqe.res, "the driver refused the io command");
   }
 

@@ -13,7 +13,7 @@
 namespace ublkbench {
 
 /// Slots of a daemon's io commands, queue by queue; sets each QueueView's first_slot.
-std::vector<IoSlot> make_slots(std::vector<QueueView>& queues);
+std::vector<IoSlot> make_slots(DaemonSetup& setup);
 
 /// The files of a daemon's rings: its devices' own, then their targets'.
 std::vector<int> ring_files(const DaemonSetup& setup);

@@ -48,6 +48,8 @@ struct ServeOptions {
   /// The user's own words for all this, to be remembered for a server that takes over; empty for a
   /// device that nobody takes over.
   std::vector<std::string> words;
+  /// The device stays on purpose when its server ended, see control::Stamp.
+  bool keep = false;
   /// Recovery: serve whatever data the target holds, even if it is not what the device had.
   bool accept_other_data = false;
   /// For tests: the server process kills itself when some of its io commands are with the driver.
@@ -60,7 +62,7 @@ struct ServeOptions {
   [[nodiscard]] std::string target_of(unsigned number) const;
   /// Threads that serve: daemons, and with placement offload a worker for each.
   [[nodiscard]] unsigned task_count() const {
-    return daemon_count() * (mode.placement == PlacementMode::offload ? 2 : 1);
+    return daemon_count() * (mode.places().worker ? 2 : 1);
   }
   /// Of one io command's buffer.
   [[nodiscard]] std::size_t buffer_bytes() const;

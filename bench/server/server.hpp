@@ -3,7 +3,7 @@
 //
 // The supervisor sends the control commands and stays small and single-threaded; the daemons run
 // in a child. So a server that crashes or hangs leaves somebody who can remove the device, and
-// fork() for a bounded control command never copies the daemons' memory.
+// a child for a bounded control command never copies the daemons' memory.
 #pragma once
 
 #include <optional>
@@ -12,6 +12,9 @@
 #include <vector>
 
 #include "bench/base/fd.hpp"
+#include "bench/control/device_lock.hpp"
+#include "bench/process/child.hpp"
+#include "bench/process/program.hpp"
 #include "bench/server/channel.hpp"
 #include "bench/server/counters.hpp"
 #include "bench/server/device_record.hpp"
@@ -21,8 +24,9 @@
 namespace ublkbench {
 
 /// Makes the target, after all that can be said of the options before there is a device; of several
-/// devices that of device `number`.
-Result<std::unique_ptr<Target>> open_target(const ServeOptions& options, unsigned number = 0);
+/// devices that of device `number`. It holds its files unless `holds` is false.
+Result<std::unique_ptr<Target>> open_target(const ServeOptions& options, unsigned number = 0,
+                                            bool holds = true);
 
 /// What the start of the devices took, each phase for all of them.
 struct StartTimes {
@@ -43,8 +47,10 @@ class Server {
 
   /// Serves a device that waits for a server, or will within `timeout_ns`. Refuses a target that is
   /// not what the device had. Whatever fails, the device goes on waiting.
+  /// `lock` is the device's, if the caller has it already.
   static Result<Server> recover(const ServeOptions& options,
-                                std::uint64_t timeout_ns = control::default_timeout_ns);
+                                std::uint64_t timeout_ns = control::default_timeout_ns,
+                                std::optional<control::DeviceLock> lock = std::nullopt);
 
   Server(Server&&) noexcept;
   Server& operator=(Server&&) noexcept;
@@ -75,7 +81,7 @@ class Server {
   [[nodiscard]] std::span<const int> ids() const { return ids_; }
   [[nodiscard]] const StartTimes& times() const { return times_; }
   [[nodiscard]] std::string block_path() const;
-  [[nodiscard]] pid_t process() const { return process_; }
+  [[nodiscard]] pid_t process() const { return process_.pid(); }
   [[nodiscard]] const ublksrv_ctrl_dev_info& device() const { return device_; }
   [[nodiscard]] std::span<const DaemonCounters> counters() const { return counters_; }
   /// shmem_zc: the file whose mapping a client must do its I/O in; empty in other modes. It is open
@@ -87,9 +93,14 @@ class Server {
  private:
   Server() = default;
   [[nodiscard]] bool owns(int id) const;
+  /// Takes the locks of all devices that there are; stays without one past the bound.
+  Result<> lock_all(std::uint64_t timeout_ns);
   void drop_foreign_numbers();
   Result<> open_metadata(const ServeOptions& options, const ublk_params& params,
                          MetadataStore::Missing missing);
+  Result<> set_up(const ServeOptions& options, std::vector<std::unique_ptr<Target>> targets);
+  /// Takes back what set_up() did before it failed; says so if something stays.
+  Error undone(Error why);
   Result<ServedDevice> add_device(const ServeOptions& options, std::unique_ptr<Target> target,
                                   unsigned number);
   [[nodiscard]] DeviceRecord record(const ServeOptions& options, const ServedDevice& served,
@@ -106,16 +117,21 @@ class Server {
   Result<> explained(Result<> failed_command);
   Result<> end(Result<Message> last);
   void remove_released(int id);
-  /// Waits for the end of the process; its status, unless somebody else took that.
+  /// Waits for the end of the process; its status.
   Result<int> reap(std::uint64_t timeout_ns);
+  /// To our own stderr, once the process is gone; while it lived it held none of our caller's.
+  void pass_on_what_it_said();
   Result<> remove_all(std::uint64_t timeout_ns);
 
+  control::DeviceWatch watch_;              ///< the server process has it, too
+  std::vector<control::DeviceLock> locks_;  ///< while something is done to the devices
   ublksrv_ctrl_dev_info device_{};
   std::vector<int> ids_;  ///< of the devices that there still are
   StartTimes times_;
-  pid_t process_ = -1;
-  Mapping shared_;         ///< the counters
-  Fd shared_memory_file_;  ///< shmem_zc
+  process::Child process_;
+  std::optional<process::OutputFile> said_;  ///< what the process wrote to stderr
+  Mapping shared_;                           ///< the counters
+  Fd shared_memory_file_;                    ///< shmem_zc
   Mapping shared_memory_;
   std::optional<MetadataStore> metadata_;
   std::span<DaemonCounters> counters_;

@@ -5,12 +5,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <format>
-
+#include "bench/base/format.hpp"
 #include "bench/server/device_record.hpp"
 #include "bench/server/server.hpp"
 
 namespace ublkbench {
+
+namespace {
+
+/// A file of another size is somebody's, and would be cut off or grown.
+Result<> check_size(int file, const ServeOptions& options) {
+  struct stat status{};
+  if (::fstat(file, &status) != 0) return failed("stat", options.shared_memory_file, errno);
+  const auto bytes = static_cast<std::uint64_t>(status.st_size);
+  if (bytes == 0 || bytes == options.shared_memory_bytes) return {};
+  return bad_input(formatted("shared memory file {} has {} bytes, not {}",
+                             options.shared_memory_file, bytes, options.shared_memory_bytes),
+                   "name a new file, or give its size as --shared-memory-size");
+}
+
+}  // namespace
 
 Result<> Server::share_memory(const ServeOptions& options) {
   const std::string& name = options.shared_memory_file;
@@ -20,6 +34,7 @@ Result<> Server::share_memory(const ServeOptions& options) {
   } else {
     auto file = open_file(name, O_RDWR | O_CREAT);
     if (!file) return std::unexpected(file.error().with_exit(ExitCode::usage));
+    if (auto fits = check_size(file->get(), options); !fits) return fits;
     shared_memory_file_ = std::move(*file);
   }
   if (::ftruncate(shared_memory_file_.get(), static_cast<off_t>(options.shared_memory_bytes)) != 0)
@@ -30,7 +45,7 @@ Result<> Server::share_memory(const ServeOptions& options) {
                                                options.shared_memory_read_only);
   if (!index) return std::unexpected(index.error());
   // SharedMemoryPath knows one region; a device that is new has no other.
-  if (*index != 0) return failed("REG_BUF", std::format("gave index {}", *index), EPROTO);
+  if (*index != 0) return failed("REG_BUF", formatted("gave index {}", *index), EPROTO);
   return {};
 }
 
@@ -47,7 +62,7 @@ Result<> Server::map_shared_memory(const ServeOptions& options) {
 
 std::string Server::shared_memory_path() const {
   if (!shared_memory_file_.valid()) return {};
-  return std::format("/proc/{}/fd/{}", ::getpid(), shared_memory_file_.get());
+  return formatted("/proc/{}/fd/{}", ::getpid(), shared_memory_file_.get());
 }
 
 /// The driver holds the pages of a region until the device is removed and names requests' data by
@@ -62,11 +77,10 @@ Result<> Server::find_shared_memory(const ServeOptions& options) {
   const bool known = record && record->shared_memory;
   if (static_cast<std::uint64_t>(status.st_size) < options.shared_memory_bytes ||
       (known && *record->shared_memory != region_identity(options, file->get())))
-    return bad_input(
-        std::format("shared memory {} is not what device {} was added with", name, id()),
-        std::format(
-            "{}; the driver holds the pages of that file",
-            known ? *record->shared_memory : std::format("{} bytes", options.shared_memory_bytes)));
+    return bad_input(formatted("shared memory {} is not what device {} was added with", name, id()),
+                     formatted("{}; the driver holds the pages of that file",
+                               known ? *record->shared_memory
+                                     : formatted("{} bytes", options.shared_memory_bytes)));
   shared_memory_file_ = std::move(*file);
   return map_shared_memory(options);
 }

@@ -9,16 +9,19 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
-#include <format>
 #include <latch>
 #include <mutex>
 #include <thread>
 
-#include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
+#include "bench/process/wait.hpp"
 #include "bench/server/daemon.hpp"
+#include "bench/server/removed_files.hpp"
 
 namespace ublkbench {
 namespace {
+
+constexpr std::uint64_t node_limit_ns = 5'000'000'000;
 
 std::size_t page_align(std::size_t bytes) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -27,14 +30,13 @@ std::size_t page_align(std::size_t bytes) {
 
 /// The node appears when udev or devtmpfs gets to it, its permissions a moment later.
 Result<Fd> open_char_device(int id) {
-  const std::string path = std::format("/dev/ublkc{}", id);
-  const std::uint64_t deadline_ns = now_ns() + 5'000'000'000;
-  for (;;) {
-    auto fd = open_file(path, O_RDWR);
-    if (fd || now_ns() > deadline_ns) return fd;
-    if (fd.error().errnum != ENOENT && fd.error().errnum != EACCES) return fd;
-    ::usleep(1000);
-  }
+  const std::string path = formatted("/dev/ublkc{}", id);
+  Result<Fd> fd;
+  (void)process::wait_until(path, process::deadline_after(node_limit_ns), [&] {
+    fd = open_file(path, O_RDWR);
+    return fd || (fd.error().errnum != ENOENT && fd.error().errnum != EACCES);
+  });
+  return fd;
 }
 
 /// Memory of one hardware queue that all of its daemons share.
@@ -99,7 +101,7 @@ Result<> pin(const ServeOptions& options, unsigned index,
   if (::sched_setaffinity(0, sizeof(set), &set) != 0) {
     const int errnum = errno;
     if (options.pinning == Pinning::list)
-      return std::unexpected(failed("pin daemon", std::format("{} to CPU {}", index, cpus.front()),
+      return std::unexpected(failed("pin daemon", formatted("{} to CPU {}", index, cpus.front()),
                                     errnum, "no such CPU, or it is not ours to use")
                                  .error()
                                  .with_exit(ExitCode::usage));
@@ -228,6 +230,7 @@ class ServerProcess {
                                .char_device = devices_[number].char_device.get(),
                                .target = devices_[number].target,
                                .block_shift = devices_[number].block_shift});
+    setup.plain_files = devices_.size() > 1 && !frees_removed_files();
     if (devices_.size() > 1)
       setup.released = [this](const DeviceView& device) { released(device.number); };
     for (const std::uint16_t queue : queues_of_daemon(options_, index)) {
@@ -262,7 +265,7 @@ class ServerProcess {
   }
 
   Result<std::unique_ptr<Daemon>> make_armed(unsigned index) {
-    ::prctl(PR_SET_NAME, std::format("ublk-d{}", index).c_str());
+    ::prctl(PR_SET_NAME, formatted("ublk-d{}", index).c_str());
     // Serving a file of a file system whose writeback needs this device must not wait for that
     // writeback (PR_SET_IO_FLUSHER; fails without CAP_SYS_RESOURCE, which is no error).
     ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);

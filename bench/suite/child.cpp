@@ -1,138 +1,105 @@
 // SPDX-License-Identifier: MIT
 #include "bench/suite/child.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <atomic>
-#include <format>
+#include <optional>
 #include <string>
+#include <utility>
 
-#include "bench/base/clock.hpp"
-#include "bench/base/fd.hpp"
+#include "bench/process/child.hpp"
+#include "bench/process/interrupt.hpp"
+#include "bench/process/wait.hpp"
+#include "bench/record/record_codec.hpp"
 
 namespace ublkbench {
 namespace {
 
-// Lock-free atomics are what a signal handler may touch.
-std::atomic<bool> interrupt_flag = false;
-static_assert(std::atomic<bool>::is_always_lock_free);
+// What an interrupted load may take to say what it measured so far.
+constexpr std::uint64_t interrupted_grace_ns = 500'000'000;
+constexpr std::uint64_t stuck_ns = 2'000'000'000;
 
-void on_interrupt(int) { interrupt_flag = true; }
+/// What a child says: its work's text, or an error.
+struct Answer {
+  std::optional<std::string> text;
+  std::string operation;
+  std::string object;
+  int errnum = 0;
+  std::string hint;
+  int exit = 0;
 
-void install(int signal, void (*handler)(int)) {
-  struct sigaction action{};
-  action.sa_handler = handler;  // no SA_RESTART: waits are to end
-  ::sigaction(signal, &action, nullptr);
-}
-
-nlohmann::json to_json(const Error& error) {
-  return {{"operation", error.operation},
-          {"object", error.object},
-          {"errno", error.errnum},
-          {"hint", error.hint},
-          {"exit", static_cast<int>(error.exit)}};
-}
-
-Error error_from(const nlohmann::json& json) {
-  return {.operation = json.value("operation", ""),
-          .object = json.value("object", ""),
-          .errnum = json.value("errno", 0),
-          .hint = json.value("hint", ""),
-          .exit = static_cast<ExitCode>(json.value("exit", 5))};
-}
-
-[[noreturn]] void child_main(
-    const std::function<Result<nlohmann::json>(const std::atomic<bool>&)>& work, int fd,
-    pid_t parent) {
-  // Ctrl-C reaches the whole group; only the parent acts on it, and says so with SIGTERM.
-  install(SIGINT, SIG_IGN);
-  install(SIGHUP, SIG_IGN);
-  install(SIGTERM, on_interrupt);
-  interrupt_flag = false;
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(1);
-  const auto result = work(interrupt_flag);
-  const nlohmann::json message = result ? nlohmann::json{{"result", *result}}
-                                        : nlohmann::json{{"error", to_json(result.error())}};
-  const std::string text = message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  for (std::size_t sent = 0; sent < text.size();) {
-    const ssize_t count = ::write(fd, text.data() + sent, text.size() - sent);
-    if (count < 0 && errno != EINTR) ::_exit(1);
-    if (count > 0) sent += static_cast<std::size_t>(count);
+  static constexpr auto fields() {
+    using M = Answer;
+    return std::tuple(field("text", &M::text), field("operation", &M::operation),
+                      field("object", &M::object), field("errno", &M::errnum),
+                      field("hint", &M::hint), field("exit", &M::exit));
   }
-  // Not exit(): a stuck load leaves rings that only the end of the process can give up.
-  ::_exit(0);
+};
+
+Answer answer_of(const Result<std::string>& result) {
+  if (result)
+    return {.text = *result, .operation = {}, .object = {}, .errnum = 0, .hint = {}, .exit = 0};
+  const Error& error = result.error();
+  return {.text = {},
+          .operation = error.operation,
+          .object = error.object,
+          .errnum = error.errnum,
+          .hint = error.hint,
+          .exit = static_cast<int>(error.exit)};
 }
 
-/// Everything that the child writes until it closes the pipe.
-Result<std::string> read_all(int fd, pid_t child, std::uint64_t timeout_ns) {
+Result<std::string> result_of(Answer answer) {
+  if (answer.text) return std::move(*answer.text);
+  return std::unexpected(Error{.operation = std::move(answer.operation),
+                               .object = std::move(answer.object),
+                               .errnum = answer.errnum,
+                               .hint = std::move(answer.hint),
+                               .exit = static_cast<ExitCode>(answer.exit)});
+}
+
+/// Everything that the child says. One that was interrupted is told to stop and has a moment to say
+/// how far it came.
+Result<std::string> hear(const process::Child& child, int fd, std::uint64_t timeout_ns) {
   std::string text;
-  std::uint64_t deadline_ns = now_ns() + timeout_ns;
-  bool told_to_stop = false;
-  for (;;) {
-    if (interrupted() && !told_to_stop) {
-      ::kill(child, SIGTERM);
-      told_to_stop = true;
-      deadline_ns = std::min(deadline_ns, now_ns() + 10'000'000'000);
-    }
-    if (now_ns() >= deadline_ns)
-      return std::unexpected(
-          failed("load process", "gave no answer", ETIMEDOUT).error().with_exit(ExitCode::hang));
-    pollfd poller{.fd = fd, .events = POLLIN, .revents = 0};
-    if (::poll(&poller, 1, 200) <= 0) continue;
-    char buffer[65536];
-    const ssize_t count = ::read(fd, buffer, sizeof(buffer));
-    if (count == 0) return text;
-    if (count > 0) text.append(buffer, static_cast<std::size_t>(count));
+  auto heard =
+      process::read_to_end(fd, text, "the load process", process::deadline_after(timeout_ns));
+  if (!heard && heard.error().exit == ExitCode::interrupted) {
+    const process::Uninterrupted while_it_stops;
+    child.signal(SIGTERM);
+    if (process::read_to_end(fd, text, "the load process",
+                             process::deadline_after(interrupted_grace_ns)))
+      return text;
   }
-}
-
-/// A killed process that is stuck in the kernel is left behind rather than waited for.
-void reap(pid_t child, bool kill_first) {
-  if (kill_first) ::kill(child, SIGKILL);
-  for (int tries = 0; tries < 2000; ++tries) {
-    if (::waitpid(child, nullptr, WNOHANG) != 0) return;
-    ::usleep(1000);
-  }
+  if (heard) return text;
+  if (heard.error().errnum == ETIMEDOUT)
+    heard = std::unexpected(heard.error().with_exit(ExitCode::hang));
+  return std::unexpected(heard.error());
 }
 
 }  // namespace
 
-bool interrupted() { return interrupt_flag; }
-
-void handle_interrupts() {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) install(signal, on_interrupt);
-  install(SIGPIPE, SIG_IGN);
-}
-
-Result<nlohmann::json> run_in_child(
-    const std::function<Result<nlohmann::json>(const std::atomic<bool>&)>& work,
+Result<std::string> text_of_child(
+    const std::function<Result<std::string>(const std::atomic<bool>&)>& work,
     std::uint64_t timeout_ns) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return failed("pipe", {}, errno);
-  Fd reader(ends[0]);
-  Fd writer(ends[1]);
-  const pid_t parent = ::getpid();
-  const pid_t child = ::fork();
-  if (child < 0) return failed("fork", "load process", errno);
-  if (child == 0) {
-    reader.reset();
-    child_main(work, writer.get(), parent);
+  auto pipe = process::make_pipe("for the load process");
+  if (!pipe) return std::unexpected(pipe.error());
+  auto child = process::Child::start(
+      {.what = "the load process",
+       .keep_all = true,
+       .signals = process::Signals::sigterm_interrupts},
+      [&] {
+        const std::string message = record_text(answer_of(work(process::interrupt_flag())));
+        return process::write_fully(pipe->writer.get(), message) ? 0 : 1;
+      });
+  if (!child) return std::unexpected(child.error());
+  pipe->writer.reset();
+  const auto text = hear(*child, pipe->reader.get(), timeout_ns);
+  if (!text) {
+    // It may hang in I/O that ends with the server, which is ended next.
+    (void)child->kill(text.error().exit == ExitCode::interrupted ? 0 : stuck_ns);
+    return std::unexpected(text.error());
   }
-  writer.reset();
-  const auto text = read_all(reader.get(), child, timeout_ns);
-  reap(child, !text);
-  if (!text) return std::unexpected(text.error());
-  const auto message = nlohmann::json::parse(*text, nullptr, false);
-  if (message.is_discarded()) return failed("load process", "died", ECHILD);
-  if (message.contains("error")) return std::unexpected(error_from(message["error"]));
-  return message["result"];
+  auto message = record_of_text<Answer>(*text, "the load process");
+  if (!message) return failed("load process", "died", ECHILD);
+  return result_of(std::move(*message));
 }
 
 }  // namespace ublkbench

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "bench/base/result.hpp"
+#include "bench/record/sample_record.hpp"
 
 namespace ublkbench {
 
@@ -19,10 +19,9 @@ struct HangDumpOptions {
 /// Whether the program that was named can be run at all.
 Result<> check_hang_dump(const HangDumpOptions& options);
 
-/// {"status": "taken", "verdict", "recording", "dump": what --json prints} or {"status": "none",
-/// "reason"}. Requests of the age `stuck_ns` are stuck, or of 2 s if that is less. Bounded; never
+/// Requests of the age `stuck_ns` are stuck, or of 2 s if that is less. Bounded; never
 /// fails as a call, because a hang without a dump is still a hang.
-nlohmann::json dump_hang(const HangDumpOptions& options, int device, std::uint64_t stuck_ns);
+HangDump dump_hang(const HangDumpOptions& options, int device, std::uint64_t stuck_ns);
 
 /// The number of the ublk device behind a path; -1 if it is none.
 int ublk_number(const std::string& block_device);

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "bench/suite/null_block.hpp"
 
-#include <signal.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <filesystem>
-#include <format>
 #include <fstream>
+#include <optional>
 #include <utility>
 
-#include "bench/base/clock.hpp"
 #include "bench/base/fd.hpp"
+#include "bench/base/format.hpp"
+#include "bench/control/maker.hpp"
+#include "bench/process/program.hpp"
+#include "bench/process/wait.hpp"
 
 namespace ublkbench {
 namespace {
@@ -23,46 +24,58 @@ namespace fs = std::filesystem;
 constexpr const char* config_root = "/sys/kernel/config";
 constexpr const char* null_root = "/sys/kernel/config/nullb";
 constexpr std::string_view folder_prefix = "ublkbench-";
+constexpr std::uint64_t module_limit_ns = 30'000'000'000;
+constexpr std::uint64_t node_limit_ns = 5'000'000'000;
+
+bool exists(const char* path) { return ::access(path, F_OK) == 0; }
 
 Result<> write_attribute(const std::string& folder, std::string_view name, std::uint64_t value) {
-  const std::string path = std::format("{}/{}", folder, name);
+  const std::string path = formatted("{}/{}", folder, name);
   auto file = open_file(path, O_WRONLY);
   if (!file) return std::unexpected(file.error());
-  const std::string text = std::format("{}\n", value);
+  const std::string text = formatted("{}\n", value);
   if (::write(file->get(), text.data(), text.size()) < 0)
-    return failed("write", std::format("{} to {}", value, path), errno);
+    return failed("write", formatted("{} to {}", value, path), errno);
   return {};
 }
 
 /// Runs modprobe; nr_devices=0, because the module would make a /dev/nullb0 of its own.
 void load_module() {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::execlp("modprobe", "modprobe", "-q", "null_blk", "nr_devices=0", nullptr);
-    ::_exit(127);
-  }
-  if (child > 0) ::waitpid(child, nullptr, 0);
+  // Where a user's $PATH has no sbin.
+  std::string modprobe = process::find_program("modprobe");
+  if (modprobe.empty()) modprobe = "/sbin/modprobe";
+  (void)process::run_program({modprobe, "-q", "null_blk", "nr_devices=0"}, module_limit_ns);
 }
 
 Result<> make_available() {
-  if (!fs::exists(null_root)) load_module();
-  if (!fs::exists(null_root) && fs::exists(config_root))
+  if (!exists(null_root)) load_module();
+  if (!exists(null_root) && exists(config_root))
     ::mount("configfs", config_root, "configfs", 0, nullptr);
-  if (fs::exists(null_root)) return {};
+  if (exists(null_root)) return {};
   return unsupported("null_blk cannot be loaded",
                      "run as root on a kernel with CONFIG_BLK_DEV_NULL_BLK, or use --control none");
 }
 
-/// The first free "ublkbench-PID-N" folder.
+/// The first free "ublkbench-STAMP-N" folder. configfs is every container's, so the name says who
+/// made it as a ublk device's stamp does; a disk's name has room for 31 characters.
 Result<std::string> make_folder() {
+  const std::uint64_t stamp = control::encode(control::own_stamp());
   for (unsigned number = 0; number < 1000; ++number) {
     const std::string folder =
-        std::format("{}/{}{}-{}", null_root, folder_prefix, ::getpid(), number);
+        formatted("{}/{}{:016x}-{}", null_root, folder_prefix, stamp, number);
     std::error_code error;
     if (fs::create_directory(folder, error)) return folder;
     if (error) return failed("mkdir", folder, error.value());
   }
   return failed("mkdir", null_root, EEXIST);
+}
+
+std::optional<control::Stamp> maker_of(const std::string& name) {
+  std::uint64_t stamp = 0;
+  const char* const begin = name.data() + folder_prefix.size();
+  const auto [end, error] = std::from_chars(begin, name.data() + name.size(), stamp, 16);
+  if (error != std::errc{} || end != begin + 16) return std::nullopt;
+  return control::decode(stamp);
 }
 
 void remove_folder(const std::string& folder) {
@@ -75,17 +88,18 @@ Result<std::string> device_path(const std::string& folder) {
   std::ifstream file(folder + "/index");
   unsigned index = 0;
   if (!(file >> index)) return failed("read", folder + "/index", EIO);
-  const std::string path = std::format("/dev/nullb{}", index);
+  const std::string path = formatted("/dev/nullb{}", index);
   // A configfs device is called by its folder (null_blk/main.c, null_add_dev); older kernels
   // number.
   const std::string by_name = "/dev/" + fs::path(folder).filename().string();
-  const std::uint64_t deadline_ns = now_ns() + 5'000'000'000;
-  while (now_ns() < deadline_ns) {
-    if (fs::exists(by_name)) return by_name;
-    if (fs::exists(path)) return path;
-    ::usleep(1000);
-  }
-  return failed("wait for", path, ETIMEDOUT);
+  std::string found;
+  const auto there = process::wait_until(path, process::deadline_after(node_limit_ns), [&] {
+    for (const std::string& node : {by_name, path})
+      if (found.empty() && ::access(node.c_str(), F_OK) == 0) found = node;
+    return !found.empty();
+  });
+  if (!there) return std::unexpected(there.error());
+  return found;
 }
 
 }  // namespace
@@ -125,19 +139,24 @@ NullBlock::~NullBlock() {
   if (!folder_.empty()) remove_folder(folder_);
 }
 
-unsigned remove_stale_null_blocks() {
-  unsigned removed = 0;
+StaleNullBlocks remove_stale_null_blocks() {
+  StaleNullBlocks stale;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(null_root, error)) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with(folder_prefix)) continue;
-    int pid = 0;
-    std::from_chars(name.data() + folder_prefix.size(), name.data() + name.size(), pid);
-    if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
-    remove_folder(entry.path());
-    ++removed;
+    const auto maker = maker_of(name);
+    const auto state = maker ? std::optional(control::state_of(*maker)) : std::nullopt;
+    if (state == control::MakerState::dead) {
+      remove_folder(entry.path());
+      ++stale.removed;
+    } else if (state == control::MakerState::elsewhere) {
+      stale.spared.push_back(name + " (made in another PID namespace)");
+    } else if (!state) {
+      stale.spared.push_back(name + " (its name does not say who made it)");
+    }
   }
-  return removed;
+  return stale;
 }
 
 }  // namespace ublkbench

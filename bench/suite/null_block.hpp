@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "bench/base/result.hpp"
 
@@ -31,7 +32,11 @@ class NullBlock {
   std::string path_;
 };
 
-/// Removes null_blk devices that killed runs of this suite left behind; returns how many.
-unsigned remove_stale_null_blocks();
+/// What became of null_blk devices of runs that are not this one.
+struct StaleNullBlocks {
+  unsigned removed = 0;             ///< their makers are provably dead
+  std::vector<std::string> spared;  ///< "ublkbench-12-0 (why)", except of makers that live
+};
+StaleNullBlocks remove_stale_null_blocks();
 
 }  // namespace ublkbench

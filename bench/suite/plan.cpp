@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
-#include <format>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -14,13 +13,15 @@
 #include <set>
 #include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
+#include "bench/record/axes_json.hpp"
 #include "bench/server/daemon.hpp"
+#include "bench/server/device_record.hpp"
+#include "bench/suite/writing.hpp"
 
 namespace ublkbench {
 namespace {
-
-constexpr std::uint64_t start_stop_ns = 500'000'000;
 
 /// One control cell for each way of loading a device: what the same load costs without ublk.
 /// Holds what verify_device() has in flight, in its largest blocks.
@@ -36,23 +37,25 @@ std::vector<Cell> control_cells(const RunOptions& options, const std::vector<Cel
     control.mode = {};
     control.target = options.control;
     control.probes.clear();
+    control.data = data_of_device(options.control);
     if (seen.insert(control.name()).second) controls.push_back(control);
   }
   return controls;
 }
 
 Result<> validate_cell(const RunOptions& options, const Cell& cell) {
+  if (auto may = check_writes(options, cell); !may) return may;
   if (cell.kind == Cell::Kind::ublk) {
     const ServeOptions serve = serve_options(options, cell);
     if (auto valid = validate(serve); !valid) return valid;
     if (const auto why = refusal(cell.mode))
-      return bad_input(std::format("mode '{}' is not possible: {}", cell.mode.name(), *why));
+      return bad_input(formatted("mode '{}' is not possible: {}", cell.mode.name(), *why));
     if (cell.block_bytes > serve.max_io_bytes)
-      return bad_input(std::format("block size {} is larger than the device's largest I/O, {}",
-                                   format_size(cell.block_bytes), format_size(serve.max_io_bytes)),
+      return bad_input(formatted("block size {} is larger than the device's largest I/O, {}",
+                                 format_size(cell.block_bytes), format_size(serve.max_io_bytes)),
                        "raise --max-io (up to 32M) or use a smaller --bs");
   }
-  return load::validate(load_options(options, cell, "-"));
+  return load::validate(load_options(options, cell, cell.target));
 }
 
 /// Every round holds all cells, so drift of the machine meets all of them alike.
@@ -84,25 +87,32 @@ bool may_lock_memory() {
 }  // namespace
 
 std::string Cell::mode_name() const {
-  return kind == Kind::ublk ? mode.name() : std::format("({})", target);
+  return kind == Kind::ublk ? mode.name() : formatted("({})", target);
 }
 
-std::string Cell::name() const {
-  return std::format("{} {}qd={} bs={} {}{}", mode_name(), kind == Kind::ublk ? target + ' ' : "",
-                     depth, format_size(block_bytes), load::name_of(pattern),
-                     probes.empty() ? "" : " probes=" + probes);
+Axes Cell::axes() const {
+  constexpr std::string_view kinds[] = {"ublk", "control", "external"};
+  return {.kind = std::string(kinds[static_cast<int>(kind)]),
+          .mode = mode_name(),
+          .target = target,
+          .depth = depth,
+          .block_bytes = block_bytes,
+          .pattern = std::string(load::name_of(pattern)),
+          .probes = probes};
 }
+
+std::string Cell::name() const { return axes().name(); }
 
 nlohmann::json Cell::to_json() const {
-  constexpr std::string_view kinds[] = {"ublk", "control", "external"};
-  return {{"id", name()},
-          {"kind", kinds[static_cast<int>(kind)]},
-          {"mode", kind == Kind::ublk ? nlohmann::json(mode.name()) : nlohmann::json()},
-          {"target", target},
-          {"depth", depth},
-          {"block_bytes", block_bytes},
-          {"pattern", load::name_of(pattern)},
-          {"probes", probes}};
+  constexpr std::string_view owners[] = {"none", "run", "user"};
+  nlohmann::json object = axes();
+  // Somebody else's device has no mode of ours.
+  if (kind != Kind::ublk) object["mode"] = nullptr;
+  object.update({{"id", name()},
+                 {"probes", probes},
+                 {"data", owners[static_cast<int>(data.owner)]},
+                 {"read_only", data.read_only}});
+  return object;
 }
 
 /// What a probe costs shows only beside the same cell without it, in the same run.
@@ -123,14 +133,14 @@ Result<> leave_out_unpollable(const RunOptions& options, Plan& plan) {
   std::map<std::pair<std::string, Data::Place>, std::optional<Error>> known;
   std::vector<Cell> kept;
   for (Cell& cell : plan.cells) {
-    if (cell.mode.reaping == ReapMode::interrupt) {
+    if (!cell.mode.reaps().polls) {
       kept.push_back(std::move(cell));
       continue;
     }
     const Data::Place place = data_place(cell.mode);
     auto [found, is_new] = known.try_emplace({cell.target, place});
     if (is_new) {
-      const auto target = make_target(cell.target);
+      const auto target = make_target(cell.target, look_only);
       if (!target) return std::unexpected(target.error());
       if (auto can = (*target)->pollable(place); !can) found->second = can.error();
     }
@@ -139,10 +149,27 @@ Result<> leave_out_unpollable(const RunOptions& options, Plan& plan) {
       continue;
     }
     if (!options.every_mode) return std::unexpected(*found->second);
-    plan.left_out[std::format("mode '{}' on target {}", cell.mode.name(), cell.target)] =
+    plan.left_out[formatted("mode '{}' on target {}", cell.mode.name(), cell.target)] =
         found->second->message();
   }
   plan.cells = std::move(kept);
+  return {};
+}
+
+/// Whose the data of each cell is; each target is looked at once.
+Result<> find_data(Plan& plan) {
+  std::map<std::string, CellData> known;
+  for (Cell& cell : plan.cells) {
+    const auto [found, is_new] = known.try_emplace(cell.target);
+    if (is_new && cell.kind == Cell::Kind::ublk) {
+      const auto data = data_of_target(cell.target);
+      if (!data) return std::unexpected(data.error());
+      found->second = *data;
+    } else if (is_new) {
+      found->second = data_of_device(cell.target);
+    }
+    cell.data = found->second;
+  }
   return {};
 }
 
@@ -164,17 +191,21 @@ Result<Plan> make_plan(const RunOptions& options) {
                                   .block_bytes = block_bytes,
                                   .pattern = pattern});
   if (plan.cells.empty()) return bad_input("nothing to measure", "give at least one --mode");
+  if (auto found = find_data(plan); !found) return std::unexpected(found.error());
   std::set<std::string> names;
   if (!external)
     if (auto polled = leave_out_unpollable(options, plan); !polled)
       return std::unexpected(polled.error());
   for (const Cell& cell : plan.cells) {
     if (!names.insert(cell.name()).second)
-      return bad_input(std::format("cell '{}' is asked for twice", cell.name()));
+      return bad_input(formatted("cell '{}' is asked for twice", cell.name()));
     if (auto valid = validate_cell(options, cell); !valid) return std::unexpected(valid.error());
   }
   plan.cells = with_probed_twins(plan.cells, options.probes);
-  std::ranges::copy(control_cells(options, plan.cells), std::back_inserter(plan.cells));
+  for (Cell& control : control_cells(options, plan.cells)) {
+    if (auto may = check_writes(options, control); !may) return std::unexpected(may.error());
+    plan.cells.push_back(std::move(control));
+  }
   if (options.repeat < 1) return bad_input("--repeat 0", "at least one round is needed");
   plan.rounds = shuffled_rounds(plan.cells.size(), options.repeat, options.seed);
   return plan;
@@ -188,30 +219,40 @@ Result<> check_locked_memory(const RunOptions& options) {
       options.load.jobs * std::ranges::max(options.depths) * std::ranges::max(options.block_bytes);
   if (needed <= limit.rlim_cur) return {};
   return unsupported(
-      std::format("locked-memory limit of {} bytes; the load's registered buffers need {}",
-                  static_cast<std::uint64_t>(limit.rlim_cur), needed),
+      formatted("locked-memory limit of {} bytes; the load's registered buffers need {}",
+                static_cast<std::uint64_t>(limit.rlim_cur), needed),
       "raise it (ulimit -l unlimited) or use --no-fixed-bufs");
 }
 
+/// As the load will open it: a device in use is refused now if it will be written.
+Result<> check_device(const RunOptions& options, const std::string& path) {
+  const bool writes = std::ranges::any_of(options.patterns, load::writes);
+  auto device = load::open_device(path, writes ? load::Access::write : load::Access::read,
+                                  options.load.direct);
+  if (device) return {};
+  const bool missing = device.error().errnum == ENOENT;
+  return std::unexpected(missing ? device.error().with_exit(ExitCode::usage) : device.error());
+}
+
 Result<> check_targets(const RunOptions& options) {
-  if (!options.device.empty()) {
-    const bool direct = options.load.direct;
-    auto device = load::open_device(options.device, load::Access::read, direct);
-    if (device) return {};
-    const bool missing = device.error().errnum == ENOENT;
-    return std::unexpected(missing ? device.error().with_exit(ExitCode::usage) : device.error());
-  }
+  if (!options.device.empty()) return check_device(options, options.device);
+  if (options.control != "null_blk" && options.control != "none")
+    if (auto checked = check_device(options, options.control); !checked) return checked;
   for (const std::string& spec : options.targets) {
-    const auto target = make_target(spec);
+    // Held for a moment, as it will be served: what others use is refused now.
+    const auto target = make_target(spec, {.writes = options.load.destructive});
     if (!target) return std::unexpected(target.error());
     const DeviceShape shape = (*target)->shape();
+    if (auto others = refuse_shared(file_identities(**target, nullptr), shape.read_only, -1);
+        !others)
+      return others;
     for (const std::uint64_t bytes : options.block_bytes) {
       if (bytes % (1U << shape.logical_block_shift) != 0)
-        return bad_input(std::format("block size {} on target {}", bytes, spec),
-                         std::format("its logical blocks have {} bytes: use a multiple",
-                                     1U << shape.logical_block_shift));
+        return bad_input(formatted("block size {} on target {}", bytes, spec),
+                         formatted("its logical blocks have {} bytes: use a multiple",
+                                   1U << shape.logical_block_shift));
       if (bytes > shape.bytes)
-        return bad_input(std::format("block size {} is larger than target {}", bytes, spec));
+        return bad_input(formatted("block size {} is larger than target {}", bytes, spec));
     }
   }
   return {};
@@ -223,11 +264,13 @@ ServeOptions serve_options(const RunOptions& options, const Cell& cell) {
   serve.target = cell.target;
   // The driver refuses a batch queue of depth 1 (its fifo of tags needs two places); one I/O in
   // flight is then one of two tags, and the record has both numbers.
-  const bool batch = cell.mode.delivery == DeliveryMode::batch;
+  const bool batch = cell.mode.delivers().batch;
   serve.depth = batch ? std::max(cell.depth, 2U) : cell.depth;
   serve.partition_scan = false;
-  if (cell.mode.buffer != BufferMode::auto_zc) serve.auto_zc_fallback = false;
-  if (cell.mode.delivery != DeliveryMode::batch) serve.batch = {};
+  // What may not be written is served read-only: then nobody writes to it, by mistake or otherwise.
+  serve.device.read_only = cell.data.read_only || !may_write(options, cell);
+  if (!cell.mode.buffers().falls_back) serve.auto_zc_fallback = false;
+  if (!batch) serve.batch = {};
   // The buffers of the load and of the verification, whichever needs more.
   const std::uint64_t load_bytes = options.load.jobs * std::uint64_t{cell.depth} * cell.block_bytes;
   serve.shared_memory_bytes =
@@ -243,17 +286,8 @@ load::LoadOptions load_options(const RunOptions& options, const Cell& cell,
   load.block_bytes = cell.block_bytes;
   load.pattern = cell.pattern;
   load.seed = options.seed;
-  // Devices that this run made may be written; somebody else's only on request.
-  if (cell.kind == Cell::Kind::ublk || cell.target == "null_blk") load.destructive = true;
+  load.destructive = may_write(options, cell);
   return load;
-}
-
-std::uint64_t estimated_sample_ns(const RunOptions& options) {
-  // Fixed work: a guess of 20 us per I/O, which emulation needs and hardware beats.
-  const std::uint64_t work_ns = options.load.runtime_ns != 0
-                                    ? options.load.runtime_ns + options.load.warmup_ns
-                                    : options.load.ios * 20'000;
-  return work_ns + start_stop_ns;
 }
 
 }  // namespace ublkbench

@@ -2,21 +2,25 @@
 // What `ublkbench run` will measure: the options as typed, and the matrix that they span.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bench/base/result.hpp"
 #include "bench/load/options.hpp"
+#include "bench/record/axes.hpp"
 #include "bench/server/serve_options.hpp"
+#include "bench/suite/foreign_device.hpp"
 #include "bench/suite/hang_dump.hpp"
 
 namespace ublkbench {
 
 enum class VerifyPolicy : std::uint8_t {
-  automatic,  ///< on where nothing of the user's can be overwritten, or the load writes anyway
+  automatic,  ///< on where the cell may write, see writing.hpp
   on,
   off,
 };
@@ -33,12 +37,28 @@ struct RunOptions {
   ServeOptions server;  ///< queues, daemons, placement; mode, target and depth come from the axes
   load::LoadOptions load;  ///< the rest of the load; device, depth, size, pattern from the axes
   std::string device;      ///< a device that somebody else serves; no server is started then
-  std::string control = "null_blk";  ///< "null_blk", "none" or a device
+  std::optional<ForeignDevice> foreign;  ///< what `device` was when the run began
+  std::string control = "null_blk";      ///< "null_blk", "none" or a device
+  std::string scheduler = "none";        ///< I/O scheduler of measured devices, or "keep"
+  /// By path, of devices that the run did not make: what its start put in force.
+  std::map<std::string, SchedulerName> borrowed_schedulers;
   std::string probes;  ///< "batch,latency" for ublk-probe; every cell is then measured without, too
   VerifyPolicy verify = VerifyPolicy::automatic;
   HangDumpOptions hang_dump;
   unsigned repeat = 5;
   std::uint64_t seed = 1;
+
+  /// Hardware queues of what is measured, as far as they are known: the control has as many.
+  [[nodiscard]] unsigned device_queues() const {
+    return foreign ? std::max(foreign->queues, 1U) : server.queues;
+  }
+};
+
+/// The data that a cell is about; what nothing is known of is the user's.
+struct CellData {
+  DataOwner owner = DataOwner::user;
+  bool read_only = false;          ///< it cannot be written, whoever allows it
+  std::vector<std::string> paths;  ///< of the files and disks that hold it; empty: none are known
 };
 
 /// One cell of the matrix: what is served and how it is loaded.
@@ -51,8 +71,10 @@ struct Cell {
   std::uint64_t block_bytes = 0;
   load::Pattern pattern = load::Pattern::randread;
   std::string probes;  ///< attached meanwhile; empty: none
+  CellData data;
 
-  /// "batch,auto_zc null qd=128 bs=4k randread": unique in a plan, and its name for people.
+  [[nodiscard]] Axes axes() const;
+  /// Unique in a plan, and its name for people.
   [[nodiscard]] std::string name() const;
   /// "batch,auto_zc", "(null_blk)", "(/dev/sdX)".
   [[nodiscard]] std::string mode_name() const;
@@ -85,8 +107,5 @@ Result<> check_targets(const RunOptions& options);
 ServeOptions serve_options(const RunOptions& options, const Cell& cell);
 load::LoadOptions load_options(const RunOptions& options, const Cell& cell,
                                const std::string& device);
-
-/// Estimated wall time of one sample in ns; for --dry-run and progress before the first sample.
-std::uint64_t estimated_sample_ns(const RunOptions& options);
 
 }  // namespace ublkbench

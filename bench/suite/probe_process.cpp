@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "bench/suite/probe_process.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include <format>
+#include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
-#include <vector>
 
-#include "bench/base/clock.hpp"
-#include "bench/suite/program.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/process/wait.hpp"
 
 namespace ublkbench {
 namespace {
@@ -22,108 +18,82 @@ namespace {
 // The verifier takes its time under an emulator.
 constexpr std::uint64_t attach_limit_ns = 120'000'000'000;
 constexpr std::uint64_t end_limit_ns = 60'000'000'000;
-
-std::string contents(const Fd& file) {
-  std::string text;
-  char part[4096];
-  for (;;) {
-    const ssize_t count = ::pread(file.get(), part, sizeof(part), static_cast<off_t>(text.size()));
-    if (count <= 0) return text;
-    text.append(part, static_cast<std::size_t>(count));
-  }
-}
-
-Fd memory_file(const char* name) { return Fd(::memfd_create(name, MFD_CLOEXEC)); }
+// It has nothing to do but copy its counters.
+constexpr std::uint64_t edge_limit_ns = 30'000'000'000;
 
 }  // namespace
 
 Result<ProbeProcess> ProbeProcess::start(int device, const std::string& probes) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return failed("pipe", "for ublk-probe", errno);
-  Fd ready_writer(ends[1]);
-  ProbeProcess probe;
-  probe.ready_ = Fd(ends[0]);
-  probe.output_ = memory_file("ublk-probe stdout");
-  probe.errors_ = memory_file("ublk-probe stderr");
-  if (!probe.output_.valid() || !probe.errors_.valid())
-    return failed("memfd_create", "for ublk-probe", errno);
-
-  const std::string program = find_program("ublk-probe");
+  const std::string program = process::find_program("ublk-probe");
   if (program.empty())
     return unsupported("ublk-probe is neither beside this program nor in $PATH", "build it");
-  constexpr int ready_fd = 3;
-  const std::vector<std::string> words = {program,   "--dev",      std::to_string(device),
-                                          "--probe", probes,       "--json",
-                                          "-",       "--ready-fd", std::to_string(ready_fd)};
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  // Numbers that no dup2() below overwrites before it was copied.
-  const int high[] = {::fcntl(ready_writer.get(), F_DUPFD_CLOEXEC, 16),
-                      ::fcntl(probe.output_.get(), F_DUPFD_CLOEXEC, 16),
-                      ::fcntl(probe.errors_.get(), F_DUPFD_CLOEXEC, 16)};
-  probe.process_ = ::fork();
-  if (probe.process_ == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    ::setpgid(0, 0);  // Ctrl-C ends the load first, then finish() ends this one
-    ::dup2(high[1], STDOUT_FILENO);
-    ::dup2(high[2], STDERR_FILENO);
-    ::dup2(high[0], ready_fd);
-    ::execv(argv[0], argv.data());
-    ::_exit(127);
-  }
-  for (const int fd : high) ::close(fd);
-  ready_writer = Fd();  // so that the pipe ends with the process that did not attach
-  if (probe.process_ < 0) return failed("fork", "for ublk-probe", errno);
-  if (auto attached = probe.wait_until_attached(); !attached)
+  auto ready = process::make_pipe("for ublk-probe");
+  if (!ready) return std::unexpected(ready.error());
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return failed("socketpair", "for ublk-probe", errno);
+  Fd edges(ends[0]);
+  const Fd probes_edges(ends[1]);
+  auto output = process::OutputFile::create("ublk-probe stdout");
+  if (!output) return std::unexpected(output.error());
+  auto errors = process::OutputFile::create("ublk-probe stderr");
+  if (!errors) return std::unexpected(errors.error());
+  const int ready_fd = ready->writer.get();
+  const int edges_fd = probes_edges.get();
+  // Ctrl-C ends the load first, then finish() ends this one.
+  auto child = process::Child::start_program(
+      {.what = "ublk-probe",
+       .keep = {ready_fd, edges_fd},
+       .streams = {-1, output->fd(), errors->fd()},
+       .signals = process::Signals::standard,
+       .signal_on_parents_end = SIGTERM,
+       .own_group = true},
+      {program, "--dev", std::to_string(device), "--probe", probes, "--json", "-", "--ready-fd",
+       std::to_string(ready_fd), "--edges-fd", std::to_string(edges_fd)});
+  if (!child) return std::unexpected(child.error());
+  ready->writer.reset();  // so that the pipe ends with a process that did not attach
+  ProbeProcess probe(std::move(*child), std::move(edges), std::move(*output), std::move(*errors));
+  if (auto attached = probe.wait_until_attached(ready->reader.get()); !attached)
     return std::unexpected(attached.error());
   return probe;
 }
 
-ProbeProcess::ProbeProcess(ProbeProcess&& other) noexcept
-    : process_(std::exchange(other.process_, -1)),
-      ready_(std::move(other.ready_)),
-      output_(std::move(other.output_)),
-      errors_(std::move(other.errors_)) {}
-
-ProbeProcess::~ProbeProcess() {
-  if (process_ <= 0) return;
-  ::kill(process_, SIGKILL);  // what it attached goes with its file descriptors
-  ::waitpid(process_, nullptr, 0);
-}
-
-Result<> ProbeProcess::wait_until_attached() {
-  const std::uint64_t deadline_ns = now_ns() + attach_limit_ns;
+Result<> ProbeProcess::wait_until_attached(int ready) {
+  if (auto said = process::wait_readable(ready, "ublk-probe to attach",
+                                         process::deadline_after(attach_limit_ns));
+      !said)
+    return said;
   char byte = 0;
-  for (;;) {
-    pollfd file{.fd = ready_.get(), .events = POLLIN, .revents = 0};
-    const int left_ms =
-        static_cast<int>((deadline_ns - std::min(now_ns(), deadline_ns)) / 1'000'000);
-    const int ready = ::poll(&file, 1, left_ms);
-    if (ready == 0) return failed("wait for ublk-probe", "to attach", ETIMEDOUT);
-    if (ready < 0 && errno == EINTR) continue;
-    break;
-  }
-  if (::read(ready_.get(), &byte, 1) == 1) return {};
+  if (::read(ready, &byte, 1) == 1) return {};
   (void)wait_for_end();
   return std::unexpected(error_of_process("ublk-probe did not attach"));
 }
 
+Result<> ProbeProcess::mark(Edge edge) const {
+  const char* const name = edge == Edge::begin ? "to mark the begin of the measured window"
+                                               : "to mark the end of the measured window";
+  const char byte = static_cast<char>(edge);
+  if (::send(edges_.get(), &byte, 1, MSG_NOSIGNAL) != 1)
+    return failed("ask ublk-probe", name, errno);
+  if (auto said = process::wait_readable(edges_.get(), std::string("ublk-probe ") + name,
+                                         process::deadline_after(edge_limit_ns));
+      !said)
+    return said;
+  char answer = 0;
+  if (::read(edges_.get(), &answer, 1) == 1 && answer == byte) return {};
+  return failed("ask ublk-probe", name, ECONNRESET, "it ended");
+}
+
 Result<> ProbeProcess::wait_for_end() {
-  const std::uint64_t deadline_ns = now_ns() + end_limit_ns;
-  int status = 0;
-  while (::waitpid(process_, &status, WNOHANG) == 0) {
-    if (now_ns() > deadline_ns) return failed("wait for ublk-probe", "to end", ETIMEDOUT);
-    ::usleep(5000);
-  }
-  process_ = -1;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  const auto status = process_.wait(process::deadline_after(end_limit_ns));
+  if (!status) return std::unexpected(status.error());
+  if (process::exit_code(*status) == 0) return {};
   return std::unexpected(error_of_process("ublk-probe failed"));
 }
 
 /// Its own one line, without its name in front.
 Error ProbeProcess::error_of_process(const char* what) {
-  std::string line = contents(errors_);
+  std::string line = errors_.contents();
   while (line.ends_with('\n')) line.pop_back();
   line = line.substr(line.rfind('\n') == std::string::npos ? 0 : line.rfind('\n') + 1);
   if (line.starts_with("ublk-probe: ")) line.erase(0, 12);
@@ -131,14 +101,19 @@ Error ProbeProcess::error_of_process(const char* what) {
   return unsupported(what, line).error();
 }
 
-Result<nlohmann::json> ProbeProcess::finish() {
-  ::kill(process_, SIGINT);
+Result<ProbeRecord> ProbeProcess::finish() {
+  process_.signal(SIGINT);
   if (auto ended = wait_for_end(); !ended) return std::unexpected(ended.error());
-  auto record = nlohmann::json::parse(contents(output_), nullptr, false);
+  auto record = nlohmann::json::parse(output_.contents(), nullptr, false);
   if (!record.is_object()) return failed("read", "the record of ublk-probe", EINVAL);
-  const nlohmann::json text = record["text"];
+  ProbeRecord probed{.record = {},
+                     .text = record["text"].get<std::string>(),
+                     .brief = record["brief"].get<std::string>(),
+                     .server = {}};
   record.erase("text");
-  return nlohmann::json{{"record", std::move(record)}, {"text", text}};
+  record.erase("brief");
+  probed.record.text = json_text(record);
+  return probed;
 }
 
 }  // namespace ublkbench

@@ -1,40 +1,48 @@
 // SPDX-License-Identifier: MIT
-// ublk-probe as a process: attached before a load, ended after it.
+// ublk-probe as a process: attached before a load, told of the edges of its window, ended after it.
 #pragma once
 
-#include <sys/types.h>
-
-#include <nlohmann/json.hpp>
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "bench/base/fd.hpp"
 #include "bench/base/result.hpp"
+#include "bench/process/child.hpp"
+#include "bench/process/program.hpp"
+#include "bench/record/sample_record.hpp"
 
 namespace ublkbench {
 
 class ProbeProcess {
  public:
+  enum class Edge : char { begin = 'b', end = 'e' };
+
   /// Returns once the probes are attached. `probes` as ublk-probe takes them: "batch,latency".
   static Result<ProbeProcess> start(int device, const std::string& probes);
 
-  ProbeProcess(ProbeProcess&& other) noexcept;
-  ProbeProcess& operator=(ProbeProcess&&) = delete;
-  ProbeProcess(const ProbeProcess&) = delete;
-  ~ProbeProcess();
+  /// What it counts until now is not of the window, or the last that is. Returns once that is so;
+  /// also in a process that was forked since.
+  [[nodiscard]] Result<> mark(Edge edge) const;
 
-  /// Detaches; {"record": what ublk-probe recorded, "text": the same for people}.
-  Result<nlohmann::json> finish();
+  /// Detaches.
+  Result<ProbeRecord> finish();
 
  private:
-  ProbeProcess() = default;
-  Result<> wait_until_attached();
+  ProbeProcess(process::Child child, Fd edges, process::OutputFile output,
+               process::OutputFile errors)
+      : process_(std::move(child)),
+        edges_(std::move(edges)),
+        output_(std::move(output)),
+        errors_(std::move(errors)) {}
+  Result<> wait_until_attached(int ready);
   Result<> wait_for_end();
   Error error_of_process(const char* what);
 
-  pid_t process_ = -1;
-  Fd ready_;   // a byte, once attached
-  Fd output_;  // an unnamed file each: pipes would fill up
-  Fd errors_;
+  process::Child process_;  // what it attached goes with its file descriptors
+  Fd edges_;                // a byte for each edge, and its answer
+  process::OutputFile output_;
+  process::OutputFile errors_;
 };
 
 }  // namespace ublkbench

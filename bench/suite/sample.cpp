@@ -4,118 +4,118 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <format>
 #include <optional>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
+#include "bench/control/control.hpp"
 #include "bench/control/features.hpp"
-#include "bench/load/load.hpp"
-#include "bench/record/environment.hpp"
+#include "bench/process/interrupt.hpp"
+#include "bench/record/block_queue.hpp"
 #include "bench/server/server.hpp"
-#include "bench/suite/child.hpp"
 #include "bench/suite/hang_dump.hpp"
+#include "bench/suite/metered_load.hpp"
 #include "bench/suite/null_block.hpp"
 #include "bench/suite/probe_process.hpp"
+#include "bench/suite/scheduler.hpp"
 #include "bench/suite/usage.hpp"
 #include "bench/suite/verify_cell.hpp"
+#include "bench/suite/writing.hpp"
+#include "bench/targets/written_extents.hpp"
 
 namespace ublkbench {
 namespace {
 
-using nlohmann::json;
-
 constexpr std::uint64_t null_block_bytes = 64ULL << 30;
 
-json failed_record(const Error& error) {
-  return {{"status", error.exit == ExitCode::interrupted ? "interrupted" : "failed"},
-          {"reason", error.message()}};
+SampleStatus status_of(ExitCode exit) {
+  if (exit == ExitCode::ok) return SampleStatus::ok;
+  return exit == ExitCode::interrupted ? SampleStatus::interrupted : SampleStatus::failed;
 }
 
-Sample failed_sample(const Error& error) { return {failed_record(error), error.exit}; }
+Sample failed_sample(const Error& error) {
+  Sample sample{.record = {}, .exit = error.exit};
+  sample.record.status =
+      error.exit == ExitCode::interrupted ? SampleStatus::interrupted : SampleStatus::failed;
+  sample.record.reason = error.message();
+  return sample;
+}
 
-/// Fixed work has no known length: an hour is longer than any sensible sample, and a stuck one is
-/// found by the load's own watchdog long before.
-std::uint64_t load_timeout_ns(const load::LoadOptions& options) {
-  const std::uint64_t work_ns =
-      options.runtime_ns != 0 ? options.runtime_ns + options.warmup_ns : 3'600'000'000'000;
-  return work_ns + options.hang_timeout_ns + 60'000'000'000;
+/// What fails once the user interrupted, fails of that: Ctrl-C reaches every process of the group.
+/// What the load or a verification had found wrong stays wrong.
+void forgive(Sample& sample) {
+  if (sample.exit == ExitCode::ok || sample.exit == ExitCode::io || sample.exit == ExitCode::hang)
+    return;
+  sample.record.status = SampleStatus::interrupted;
+  sample.exit = ExitCode::interrupted;
 }
 
 double per_io(double amount, double ios) { return ios > 0 ? amount / ios : 0; }
 
-/// CPU time and instructions per measured I/O, by side. Under -icount a nanosecond of CPU time is a
-/// known number of instructions; elsewhere only a hardware counter says.
-json per_io_figures(const json& load, const json& server) {
-  const double ios = load.value("measured_ios", 0.0);
-  const double load_cpu_ns = load["usage"].value("cpu_ns", 0.0);
-  json figures = {{"load_cpu_ns", per_io(load_cpu_ns, ios)}};
+/// What one side used in the window.
+struct Used {
+  std::uint64_t cpu_ns = 0;
+  std::optional<std::uint64_t> instructions;
+};
+
+std::optional<Used> used_by_server(const MeteredLoad& metered) {
+  if (metered.server) return Used{metered.server->cpu_ns, metered.server->instructions};
+  if (!metered.server_process) return std::nullopt;
+  return Used{metered.server_process->cpu_ns, metered.server_process->instructions};
+}
+
+/// Under -icount a nanosecond of CPU time is a known number of instructions; elsewhere only a
+/// hardware counter says.
+PerIo per_io_figures(const MeteredLoad& metered) {
+  const auto ios = static_cast<double>(metered.load.measured_ios);
   const auto shift = icount_shift();
   const double ns_per_instruction = shift ? static_cast<double>(1U << *shift) : 0;
-  if (shift) {
-    figures["load_instructions"] = per_io(load_cpu_ns / ns_per_instruction, ios);
-    figures["total_instructions"] = per_io(load.value("window_ns", 0.0) / ns_per_instruction, ios);
-  } else if (load["usage"].contains("instructions")) {
-    figures["load_instructions"] = per_io(load["usage"].value("instructions", 0.0), ios);
-  }
-  if (!server.is_object()) return figures;
-  const double server_cpu_ns = server.value("cpu_ns", 0.0);
-  figures["server_cpu_ns"] = per_io(server_cpu_ns, ios);
+  const auto cpu_ns = [&](const Used& used) {
+    return per_io(static_cast<double>(used.cpu_ns), ios);
+  };
+  const auto instructions = [&](const Used& used) -> std::optional<double> {
+    if (shift) return cpu_ns(used) / ns_per_instruction;
+    if (!used.instructions) return std::nullopt;
+    return per_io(static_cast<double>(*used.instructions), ios);
+  };
+  const Used load{metered.load.usage.cpu_ns, metered.load.usage.instructions};
+  PerIo figures{.load_cpu_ns = cpu_ns(load), .load_instructions = instructions(load)};
   if (shift)
-    figures["server_instructions"] = per_io(server_cpu_ns / ns_per_instruction, ios);
-  else if (server["instructions"].is_number())
-    figures["server_instructions"] = per_io(server["instructions"].get<double>(), ios);
+    figures.total_instructions =
+        per_io(static_cast<double>(metered.load.window_ns) / ns_per_instruction, ios);
+  if (const auto server = used_by_server(metered)) {
+    figures.server_cpu_ns = cpu_ns(*server);
+    figures.server_instructions = instructions(*server);
+  }
   return figures;
 }
 
-/// Runs the load, with the server's usage read at the very edges of the measured window.
-Result<json> load_and_meter(const load::LoadOptions& options, const Server* server) {
-  return run_in_child(
-      [&](const std::atomic<bool>& stop) -> Result<json> {
-        load::LoadOptions with_stop = options;
-        with_stop.stop = &stop;
-        std::optional<ServerMeter> meter;
-        if (server != nullptr) meter.emplace(server->process(), server->counters());
-        ServerUsage begin;
-        ServerUsage end;
-        load::WindowObserver observer;
-        if (meter)
-          observer = {.begin = [&] { begin = meter->read(); }, .end = [&] { end = meter->read(); }};
-        auto report = load::run_load(with_stop, observer);
-        if (!report) return std::unexpected(report.error());
-        return json{{"load", report->to_json()},
-                    {"exit", static_cast<int>(report->exit_code())},
-                    {"summary", load::to_text(*report)},
-                    {"server", meter ? (end - begin).to_json() : json()}};
-      },
-      load_timeout_ns(options));
+std::string failure_of(const LoadReport& load) {
+  if (load.hang) return "hang: the device completed nothing any more";
+  if (load.first_error)
+    return formatted("I/O error: {} of byte {} failed with errno {}",
+                     name_of(load.first_error->operation), load.first_error->offset,
+                     load.first_error->errnum);
+  return formatted("the load ended: {}", name_of(load.ending));
 }
 
-std::string failure_of(const json& outcome) {
-  const json& load = outcome["load"];
-  if (load.contains("hang")) return "hang: the device completed nothing any more";
-  if (load.contains("first_error"))
-    return std::format("I/O error: {} of byte {} failed with errno {}",
-                       load["first_error"].value("operation", "I/O"),
-                       load["first_error"].value("offset_bytes", std::uint64_t{0}),
-                       load["first_error"].value("errno", 0));
-  return "the load ended: " + load.value("ending", std::string("?"));
-}
-
-Sample sample_of(const json& outcome) {
-  const auto exit = static_cast<ExitCode>(outcome["exit"].get<int>());
-  Sample sample{.record = {{"status", exit == ExitCode::ok            ? "ok"
-                                      : exit == ExitCode::interrupted ? "interrupted"
-                                                                      : "failed"},
-                           {"load", outcome["load"]},
-                           {"server", outcome["server"]},
-                           {"per_io", per_io_figures(outcome["load"], outcome["server"])}},
-                .exit = exit};
-  if (exit != ExitCode::ok) sample.record["reason"] = failure_of(outcome);
+Sample sample_of(const MeteredLoad& metered) {
+  Sample sample{.record = {}, .exit = metered.load.exit_code()};
+  SampleRecord& record = sample.record;
+  record.status = status_of(sample.exit);
+  if (sample.exit != ExitCode::ok) record.reason = failure_of(metered.load);
+  record.load = metered.load;
+  record.server = metered.server;
+  record.server_process = metered.server_process;
+  record.block = metered.block;
+  record.cpu_quota = metered.cpu_quota;
+  record.page_cache = metered.page_cache;
+  record.per_io = per_io_figures(metered);
   return sample;
 }
 
-/// What the probes and, over the same time, the server itself counted. The device is idle at both
-/// edges, so that the two can be compared to the last I/O.
+/// The probes, and what the server itself counted while they were attached. The device is idle when
+/// they come and go, so that the two can be compared to the last I/O.
 class Probing {
  public:
   static Result<std::optional<Probing>> start(const std::string& probes, int device,
@@ -132,11 +132,12 @@ class Probing {
     return std::optional<Probing>(std::move(probing));
   }
 
-  Result<json> finish() {
-    auto outcome = process_->finish();
-    if (!outcome) return outcome;
-    (*outcome)["server"] = meter_ ? (meter_->read() - before_).to_json() : json();
-    return outcome;
+  [[nodiscard]] const ProbeProcess& process() const { return *process_; }
+
+  Result<ProbeRecord> finish() {
+    auto probed = process_->finish();
+    if (probed && meter_) probed->server = meter_->read() - before_;
+    return probed;
   }
 
  private:
@@ -147,41 +148,82 @@ class Probing {
 
 /// The load of a cell with the cell's probes attached to ublk device `device`.
 Sample load_probed(const Cell& cell, const load::LoadOptions& options, int device,
-                   const Server* server) {
+                   const Server* server, const ForeignServer* foreign) {
   auto probing = Probing::start(cell.probes, device, server);
   if (!probing) return failed_sample(probing.error());
-  auto outcome = load_and_meter(options, server);
+  const bool is_ours = server != nullptr || cell.data.owner != DataOwner::user;
+  auto outcome = load_and_meter(options, server, foreign,
+                                *probing ? &(*probing)->process() : nullptr, is_ours);
   Sample sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
   if (!*probing) return sample;
   auto counted = (*probing)->finish();
   if (counted)
-    sample.record["probe"] = std::move(*counted);
+    sample.record.probe = std::move(*counted);
   else if (sample.exit == ExitCode::ok)
     return failed_sample(counted.error());
   return sample;
 }
 
-/// The N of /dev/ublkbN; nothing for another device.
-json describe(const Server& server, const ServeOptions& options) {
+/// A good sample under two schedulers is none.
+void check_scheduler(Sample& sample, const std::string& path, const SchedulerChoice& choice) {
+  if (sample.exit != ExitCode::ok) return;
+  if (auto stayed = check_scheduler_stayed(path, choice); !stayed)
+    sample = failed_sample(stayed.error());
+}
+
+/// As load_probed(), with how much of the data there is to read.
+Sample load_cell(const Cell& cell, const load::LoadOptions& options, int device,
+                 const Server* server, const ForeignServer* foreign) {
+  const auto written = written_of(cell.data.paths);
+  Sample sample = load_probed(cell, options, device, server, foreign);
+  if (written)
+    sample.record.data = WrittenData{.written_bytes = written->written_bytes,
+                                     .bytes = written->bytes,
+                                     .in_memory = written->in_memory};
+  return sample;
+}
+
+MeasuredDevice describe(const Server& server, const ServeOptions& options) {
   const auto& device = server.device();
-  return {{"id", server.id()},
-          {"queues", device.nr_hw_queues},
-          {"depth", device.queue_depth},
-          {"daemons", options.daemon_count()},
-          {"max_io_bytes", device.max_io_buf_bytes},
-          {"flags_requested", feature_list(options.flags(device.flags))},
-          {"flags_granted", feature_list(device.flags)},
-          {"queue_limits", queue_limits(server.block_path())}};
+  return {.id = server.id(),
+          .queues = device.nr_hw_queues,
+          .depth = device.queue_depth,
+          .daemons = options.daemon_count(),
+          .max_io_bytes = device.max_io_buf_bytes,
+          .flags_requested = feature_list(options.flags(device.flags)),
+          .flags_granted = feature_list(device.flags),
+          .queue_limits = queue_limits(server.block_path())};
+}
+
+/// With what the kernel says of the device; none where it is another one by now.
+Sample of_foreign(Sample sample, const ForeignDevice& before) {
+  const auto now = look_again(before);
+  if (now)
+    now->describe(*sample.record.device);
+  else if (sample.exit == ExitCode::ok)
+    return failed_sample(now.error());
+  return sample;
+}
+
+bool failed_verification(const std::optional<Verification>& verified) {
+  return verified && verified->status != Verification::Status::passed;
+}
+
+/// What is not as it should be is not measured.
+Sample sample_of_verification(const Verification& verified) {
+  Sample sample{.record = {},
+                .exit = verified.exit ? static_cast<ExitCode>(*verified.exit) : ExitCode::io};
+  sample.record.status = verified.status == Verification::Status::interrupted
+                             ? SampleStatus::interrupted
+                             : SampleStatus::failed;
+  sample.record.reason = "verify: " + verified.reason.value_or("");
+  return sample;
 }
 
 }  // namespace
 
 bool Sampler::should_verify(const Cell& cell) const {
-  if (options_.verify == VerifyPolicy::off || cell.kind != Cell::Kind::ublk) return false;
-  if (verified_.contains(verified_key(cell))) return false;
-  if (options_.verify == VerifyPolicy::on) return true;
-  // Verifying writes: a backing file that is only to be read must not be destroyed unasked.
-  return !cell.target.starts_with("loop:") || load::writes(cell.pattern);
+  return not_verified(options_, cell).empty() && !verified_.contains(verified_key(cell));
 }
 
 /// Once a mode and target, unless verification was asked for: then once a cell.
@@ -189,32 +231,35 @@ std::string Sampler::verified_key(const Cell& cell) const {
   return options_.verify == VerifyPolicy::on ? cell.name() : cell.mode_name() + ' ' + cell.target;
 }
 
-json Sampler::verify(const Cell& cell, const Server& server) {
-  auto outcome = verify_cell(options_, cell, server.block_path(), server.shared_memory_path());
+Verification Sampler::verify(const Cell& cell, const std::string& path,
+                             const std::string& buffer_file) {
+  auto outcome = verify_cell(options_, cell, path, buffer_file);
   if (!outcome)
-    return {{"status", "failed"},
-            {"reason", outcome.error().message()},
-            {"exit", static_cast<int>(outcome.error().exit)}};
-  if (outcome->value("status", "") == "passed") verified_.insert(verified_key(cell));
+    return {.status = Verification::Status::failed,
+            .reason = outcome.error().message(),
+            .exit = static_cast<int>(outcome.error().exit)};
+  if (outcome->status == Verification::Status::passed) verified_.insert(verified_key(cell));
   return *outcome;
 }
 
 void Sampler::explain_hang(Sample& sample, int device) {
   if (sample.exit != ExitCode::hang || device < 0) return;
-  json dump = dump_hang(options_.hang_dump, device, options_.load.hang_timeout_ns);
-  if (dump["status"] == "taken")
-    sample.record["reason"] = std::format(
-        "{}; ublk-dump: {}", sample.record.value("reason", "hang"), dump.value("verdict", ""));
-  sample.record["hang_dump"] = std::move(dump);
+  HangDump dump = dump_hang(options_.hang_dump, device, options_.load.hang_timeout_ns);
+  if (dump.verdict)
+    sample.record.reason =
+        formatted("{}; ublk-dump: {}", sample.record.reason.value_or("hang"), *dump.verdict);
+  sample.record.hang_dump = std::move(dump);
 }
 
 Sample Sampler::measure(const Cell& cell) {
   const std::uint64_t begin_ns = now_ns();
-  Sample sample = cell.kind == Cell::Kind::ublk      ? measure_ublk(cell)
-                  : cell.kind == Cell::Kind::control ? measure_control(cell)
-                                                     : measure_device(cell, cell.target);
-  sample.record["cell"] = cell.name();
-  sample.record["elapsed_ns"] = now_ns() - begin_ns;
+  Sample sample = cell.kind == Cell::Kind::ublk ? measure_ublk(cell)
+                  : cell.kind == Cell::Kind::control
+                      ? measure_control(cell)
+                      : measure_device(cell, cell.target, borrowed_scheduler(cell.target));
+  if (process::interrupted()) forgive(sample);
+  sample.record.cell = cell.name();
+  sample.record.elapsed_ns = now_ns() - begin_ns;
   return sample;
 }
 
@@ -223,45 +268,78 @@ Sample Sampler::measure_ublk(const Cell& cell) {
   auto server = Server::start(serve);
   if (!server) return failed_sample(server.error());
 
-  json verified = nullptr;
-  if (should_verify(cell)) verified = verify(cell, *server);
+  const auto scheduler = choose_scheduler(server->block_path(), options_.scheduler);
+  std::optional<Verification> verified;
+  if (scheduler && should_verify(cell))
+    verified = verify(cell, server->block_path(), server->shared_memory_path());
   Sample sample;
-  if (verified.is_object() && verified["status"] != "passed") {
-    sample = {
-        {{"status", verified["status"]}, {"reason", "verify: " + verified.value("reason", "")}},
-        static_cast<ExitCode>(verified.value("exit", 6))};
+  if (!scheduler) {
+    sample = failed_sample(scheduler.error());
+  } else if (failed_verification(verified)) {
+    sample = sample_of_verification(*verified);
   } else {
     load::LoadOptions load = load_options(options_, cell, server->block_path());
     load.buffer_file = server->shared_memory_path();
-    sample = load_probed(cell, load, server->id(), &*server);
+    sample = load_cell(cell, load, server->id(), &*server, nullptr);
+    check_scheduler(sample, server->block_path(), *scheduler);
   }
   explain_hang(sample, server->id());
-  sample.record["device"] = describe(*server, serve);
-  if (!verified.is_null()) sample.record["verify"] = verified;
+  sample.record.device = describe(*server, serve);
+  if (scheduler) sample.record.device->scheduler = *scheduler;
+  sample.record.verify = verified;
+  if (std::string why = not_verified(options_, cell); !why.empty())
+    sample.record.not_verified = std::move(why);
 
-  // A server that hangs cannot be stopped in order; the driver fails what it held.
-  const auto ended = sample.exit == ExitCode::hang ? server->kill() : server->stop();
-  if (!ended && sample.exit == ExitCode::ok)
-    return {failed_record(ended.error()), ended.error().exit};
+  // A server that hangs cannot be stopped in order, and a user who wants to go does not wait for
+  // I/O: the driver fails what it held.
+  const bool forced = sample.exit == ExitCode::hang || process::interrupted();
+  const auto ended = forced ? server->kill() : server->stop();
+  if (!ended && sample.exit == ExitCode::ok) return failed_sample(ended.error());
   return sample;
 }
 
 Sample Sampler::measure_control(const Cell& cell) {
-  if (cell.target != "null_blk") return measure_device(cell, cell.target);
-  auto device = NullBlock::create(options_.server.queues, cell.depth, null_block_bytes);
+  if (cell.target != "null_blk")
+    return measure_device(cell, cell.target, borrowed_scheduler(cell.target));
+  auto device = NullBlock::create(options_.device_queues(), cell.depth, null_block_bytes);
   if (!device) return failed_sample(device.error());
-  return measure_device(cell, device->path());
+  return measure_device(cell, device->path(), choose_scheduler(device->path(), options_.scheduler));
 }
 
-Sample Sampler::measure_device(const Cell& cell, const std::string& path) {
+/// The run's start chose for it; a sample only sees that it is still so.
+Result<SchedulerChoice> Sampler::borrowed_scheduler(const std::string& path) const {
+  const SchedulerName now = scheduler_in_force(path);
+  SchedulerChoice choice{.asked = options_.scheduler, .found = now, .in_force = now};
+  const auto known = options_.borrowed_schedulers.find(path);
+  if (known == options_.borrowed_schedulers.end()) return choice;
+  choice.in_force = known->second;
+  if (auto stayed = check_scheduler_stayed(path, choice); !stayed)
+    return std::unexpected(stayed.error());
+  return choice;
+}
+
+Sample Sampler::measure_device(const Cell& cell, const std::string& path,
+                               const Result<SchedulerChoice>& scheduler) {
+  if (!scheduler) return failed_sample(scheduler.error());
   const int device = ublk_number(path);
   if (device < 0 && !cell.probes.empty())
     return failed_sample(
         bad_input("--probe with " + path, "the probes are for ublk devices").error());
-  Sample sample = load_probed(cell, load_options(options_, cell, path), device, nullptr);
+  std::optional<Verification> verified;
+  if (should_verify(cell)) verified = verify(cell, path, {});
+  const bool is_foreign = cell.kind == Cell::Kind::external && options_.foreign;
+  const ForeignServer* const server =
+      is_foreign && options_.foreign->server ? &*options_.foreign->server : nullptr;
+  Sample sample =
+      failed_verification(verified)
+          ? sample_of_verification(*verified)
+          : load_cell(cell, load_options(options_, cell, path), device, nullptr, server);
+  check_scheduler(sample, path, *scheduler);
   explain_hang(sample, device);
-  sample.record["device"] = {{"path", path}, {"queue_limits", queue_limits(path)}};
-  return sample;
+  sample.record.device =
+      MeasuredDevice{.path = path, .queue_limits = queue_limits(path), .scheduler = *scheduler};
+  sample.record.verify = verified;
+  return is_foreign ? of_foreign(std::move(sample), *options_.foreign) : sample;
 }
 
 }  // namespace ublkbench

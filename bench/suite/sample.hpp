@@ -2,19 +2,20 @@
 // One sample: a fresh device and a fresh server process, verified once, loaded once, removed.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 
+#include "bench/record/sample_record.hpp"
 #include "bench/server/server.hpp"
 #include "bench/suite/plan.hpp"
+#include "bench/suite/scheduler.hpp"
 
 namespace ublkbench {
 
-/// A sample's record, see bench/record/schema/run.schema.json. `exit` is what it means for the
-/// run's exit code.
+/// `exit` is what it means for the run's exit code.
 struct Sample {
-  nlohmann::json record;
+  SampleRecord record;
   ExitCode exit = ExitCode::ok;
 };
 
@@ -29,10 +30,13 @@ class Sampler {
  private:
   Sample measure_ublk(const Cell& cell);
   Sample measure_control(const Cell& cell);
-  Sample measure_device(const Cell& cell, const std::string& path);
+  Sample measure_device(const Cell& cell, const std::string& path,
+                        const Result<SchedulerChoice>& scheduler);
+  [[nodiscard]] Result<SchedulerChoice> borrowed_scheduler(const std::string& path) const;
   bool should_verify(const Cell& cell) const;
   [[nodiscard]] std::string verified_key(const Cell& cell) const;
-  nlohmann::json verify(const Cell& cell, const Server& server);
+  /// `buffer_file`: the memory that a server shares; empty: none.
+  Verification verify(const Cell& cell, const std::string& path, const std::string& buffer_file);
   /// Asks ublk-dump about a sample that hangs; to be called while it still does.
   void explain_hang(Sample& sample, int device);
 

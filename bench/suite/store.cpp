@@ -1,36 +1,80 @@
 // SPDX-License-Identifier: MIT
 #include "bench/suite/store.hpp"
 
+#include <algorithm>
 #include <filesystem>
-#include <format>
 #include <fstream>
+#include <iterator>
+#include <optional>
+#include <vector>
 
 #include "bench/base/atomic_file.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/record/identity.hpp"
+#include "bench/record/record_codec.hpp"
 
 namespace ublkbench {
 namespace {
 
 using nlohmann::json;
 
+constexpr const char* schema = "ublkbench.run/1";
+
+bool is_run(const json& document) {
+  return document.is_object() && document.value("schema", json()) == schema &&
+         document.value("run", json()).is_object() && document.value("env", json()).is_object() &&
+         document.value("cells", json()).is_array();
+}
+
 Result<json> read_json(const std::string& path) {
   std::ifstream file(path);
   if (!file) return failed("open", path, errno);
   json document = json::parse(file, nullptr, false);
-  if (document.is_discarded() || !document.is_object())
-    return bad_input(std::format("{} is not a record of a run", path), "give another file");
+  if (!is_run(document))
+    return bad_input(formatted("{} is not a record of a run", path), "give another file");
   return document;
 }
 
 std::string run_path(const std::string& folder) { return folder + "/run.json"; }
 std::string samples_path(const std::string& folder) { return folder + "/samples.jsonl"; }
 
-/// Names the first field in which two environments differ; empty when they are alike.
-std::string difference(const json& ours, const json& theirs) {
-  for (const auto& [key, value] : ours.items())
-    if (!theirs.contains(key) || theirs[key] != value)
-      return std::format("{} was {}, is {}", key,
-                         theirs.contains(key) ? theirs[key].dump() : "absent", value.dump());
-  return {};
+std::string as_lines(const std::vector<FieldDifference>& differences) {
+  std::string lines;
+  for (const FieldDifference& difference : differences)
+    lines += formatted(
+        "\n  {}: record {}, asked {}",
+        difference.field.starts_with("work.") ? difference.field.substr(5) : difference.field,
+        difference.a, difference.b);
+  return lines;
+}
+
+std::set<std::string> ids_of(const json& cells) {
+  std::set<std::string> ids;
+  for (const json& cell : cells)
+    if (cell.is_object()) ids.insert(json_text(cell.value("id", json())));
+  return ids;
+}
+
+/// A line for each cell that only one of two matrices has.
+std::vector<FieldDifference> other_cells(const json& earlier, const json& asked) {
+  std::vector<FieldDifference> found;
+  const std::set<std::string> before = ids_of(earlier);
+  const std::set<std::string> now = ids_of(asked);
+  for (const std::string& id : before)
+    if (!now.contains(id)) found.push_back({"cell " + id, "yes", "no"});
+  for (const std::string& id : now)
+    if (!before.contains(id)) found.push_back({"cell " + id, "no", "yes"});
+  if (found.empty() && earlier != asked) found.push_back({"cells", "the same", "in another order"});
+  return found;
+}
+
+/// More rounds are what resuming is for; fewer would leave samples that belong to none.
+void add_rounds(const json& earlier, const json& asked, std::vector<FieldDifference>& found) {
+  const json before = earlier.value("repeat", json());
+  const json now = asked.value("repeat", json());
+  if (before.is_number() && now < before)
+    found.push_back({"repeat", json_text(before), json_text(now)});
 }
 
 }  // namespace
@@ -40,26 +84,24 @@ Result<Store> Store::open(const StoreOptions& options, json run, json env, const
   store.options_ = options;
   json cells = json::array();
   for (const Cell& cell : plan.cells) cells.push_back(cell.to_json());
-  store.document_ = {{"schema", "ublkbench.run/1"},
-                     {"run", std::move(run)},
-                     {"env", std::move(env)},
-                     {"cells", std::move(cells)},
-                     {"samples", json::array()}};
+  store.head_ = {{"schema", schema},
+                 {"run", std::move(run)},
+                 {"env", std::move(env)},
+                 {"cells", std::move(cells)}};
+  if (auto owned = store.own_files(); !owned)
+    return std::unexpected(owned.error().with_exit(ExitCode::usage));
+  store.results_.emplace("this run", analyzers::Detail::evidence);
+  if (auto begun = store.results_->begin(json_text(store.head_)); !begun)
+    return std::unexpected(begun.error());
   if (options.resume)
     if (auto taken = store.take_over(); !taken) return std::unexpected(taken.error());
   if (!options.folder.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(options.folder, error);
-    if (error)
-      return std::unexpected(
-          failed("mkdir", options.folder, error.value()).error().with_exit(ExitCode::usage));
-    json head = store.document_;
-    head.erase("samples");
-    if (auto written = write_file_atomically(run_path(options.folder), head.dump(2) + '\n');
+    if (auto written =
+            write_file_atomically(run_path(options.folder), json_text(store.head_, 2) + '\n');
         !written)
       return std::unexpected(written.error().with_exit(ExitCode::usage));
     std::string lines;
-    for (const json& sample : store.document_["samples"]) lines += sample.dump() + '\n';
+    for (const std::string& sample : store.samples_) lines += sample + '\n';
     if (auto written = write_file_atomically(samples_path(options.folder), lines); !written)
       return std::unexpected(written.error().with_exit(ExitCode::usage));
   }
@@ -68,64 +110,92 @@ Result<Store> Store::open(const StoreOptions& options, json run, json env, const
   return store;
 }
 
+Result<> Store::own_files() {
+  if (!options_.folder.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(options_.folder, error);
+    if (error) return failed("mkdir", options_.folder, error.value());
+    auto use = ExclusiveUse::take(options_.folder);
+    if (!use) return std::unexpected(use.error());
+    folder_ = std::move(*use);
+  }
+  if (options_.json_path.empty() || options_.json_path == "-") return {};
+  auto file = OwnedFile::open(options_.json_path);
+  if (!file) return std::unexpected(file.error());
+  json_.emplace(std::move(*file));
+  return {};
+}
+
 Result<> Store::take_over() {
   if (!options_.folder.empty()) {
     if (!std::filesystem::exists(run_path(options_.folder))) return {};
     auto earlier = read_json(run_path(options_.folder));
     if (!earlier) return std::unexpected(earlier.error());
-    (*earlier)["samples"] = json::array();
+    std::vector<std::string> samples;
     std::ifstream lines(samples_path(options_.folder));
-    for (std::string line; std::getline(lines, line);) {
-      json sample = json::parse(line, nullptr, false);  // a torn last line is no sample
-      if (!sample.is_discarded()) (*earlier)["samples"].push_back(std::move(sample));
-    }
-    return adopt(*earlier, options_.folder);
+    for (std::string line; std::getline(lines, line);) samples.push_back(std::move(line));
+    return adopt(*earlier, std::move(samples), options_.folder);
   }
   if (options_.json_path.empty() || options_.json_path == "-")
     return bad_input("--resume without a record", "give --out DIR or --json FILE");
   if (!std::filesystem::exists(options_.json_path)) return {};
   auto earlier = read_json(options_.json_path);
   if (!earlier) return std::unexpected(earlier.error());
-  return adopt(*earlier, options_.json_path);
+  std::vector<std::string> samples;
+  for (const json& sample : earlier->value("samples", json::array()))
+    samples.push_back(json_text(sample));
+  return adopt(*earlier, std::move(samples), options_.json_path);
 }
 
-Result<> Store::adopt(const json& earlier, const std::string& from) {
-  if (earlier.value("cells", json()) != document_["cells"])
-    return bad_input(std::format("{} is the record of another matrix", from),
-                     "resume with the same options, or write elsewhere");
-  if (const std::string field =
-          difference(document_["run"].value("tool", json::object()),
-                     earlier.value("run", json::object()).value("tool", json::object()));
-      !field.empty())
-    return bad_input(std::format("{} was measured with other programs: {}", from, field),
-                     "write elsewhere");
-  const json ours = document_["env"].value("key_fields", json::object());
-  const json theirs = earlier.value("env", json::object()).value("key_fields", json::object());
-  if (const std::string field = difference(ours, theirs); !field.empty())
-    return bad_input(std::format("{} was measured elsewhere: {}", from, field),
-                     "samples of different environments must not be mixed");
+Result<> Store::adopt(const json& earlier, std::vector<std::string> samples,
+                      const std::string& from) {
+  std::vector<FieldDifference> found =
+      differences(identity_of_one_run(earlier["run"], earlier["env"]),
+                  identity_of_one_run(head_["run"], head_["env"]));
+  add_rounds(earlier["run"], head_["run"], found);
+  std::ranges::copy(other_cells(earlier["cells"], head_["cells"]), std::back_inserter(found));
+  if (!found.empty())
+    return bad_input(
+        formatted("{} cannot be resumed: {} thing(s) differ, and samples of unlike "
+                  "runs must not be mixed; give what it has, or write elsewhere{}",
+                  from, found.size(), as_lines(found)));
   // Where the rounds came from: the seed that shuffled them, and the instant that names the run.
-  document_["run"]["id"] = earlier["run"].value("id", document_["run"].value("id", ""));
-  for (const json& sample : earlier.value("samples", json::array())) {
-    if (sample.value("status", "") != "ok") continue;  // a failed or interrupted one is repeated
-    done_.insert({sample.value("cell", ""), sample.value("round", std::size_t{0})});
-    document_["samples"].push_back(sample);
+  if (const json id = earlier["run"].value("id", json()); id.is_string()) head_["run"]["id"] = id;
+  for (std::string& text : samples) {
+    // A torn last line is no sample; one that failed or was interrupted is repeated.
+    const auto sample = record_of_text<SampleRecord>(text, from);
+    if (!sample || sample->status != SampleStatus::ok) continue;
+    if (!done_.insert({sample->cell, sample->round}).second) continue;
+    if (auto kept = keep(*sample, std::move(text)); !kept) return kept;
     ++resumed_;
   }
   return {};
 }
 
-Result<> Store::add(json sample) {
+Result<> Store::add(const SampleRecord& sample) {
+  // Measured is measured: the table has it even if it cannot be kept.
+  if (auto kept = keep(sample, record_text(sample)); !kept) return kept;
   if (!options_.folder.empty())
-    if (auto appended = append_line(samples_path(options_.folder), sample.dump()); !appended)
+    if (auto appended = append_line(samples_path(options_.folder), samples_.back()); !appended)
       return appended;
-  document_["samples"].push_back(std::move(sample));
   return write_all();
 }
 
-Result<> Store::write_all() {
-  if (options_.json_path.empty() || options_.json_path == "-") return {};
-  return write_file_atomically(options_.json_path, document_.dump(1) + '\n');
+Result<> Store::keep(const SampleRecord& sample, std::string text) {
+  samples_.push_back(std::move(text));
+  return results_->add(sample);
 }
+
+std::string Store::document() const {
+  std::string text = "{";
+  for (const auto& [name, value] : head_.items())
+    if (name != "schema") text += formatted("\n\"{}\": {},", name, json_text(value));
+  text += "\n\"samples\": [";
+  for (const std::string& sample : samples_)
+    text += (&sample == samples_.data() ? "\n" : ",\n") + sample;
+  return text + formatted("\n],\n\"schema\": \"{}\"\n}}\n", schema);
+}
+
+Result<> Store::write_all() { return json_ ? json_->write(document()) : Result<>{}; }
 
 }  // namespace ublkbench

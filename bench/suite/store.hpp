@@ -3,11 +3,16 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "analyzers/record_builder.hpp"
+#include "bench/base/atomic_file.hpp"
 #include "bench/base/result.hpp"
+#include "bench/record/sample_record.hpp"
 #include "bench/suite/plan.hpp"
 
 namespace ublkbench {
@@ -20,13 +25,14 @@ struct StoreOptions {
 
 class Store {
  public:
-  /// Writes the empty record first, so that an output that cannot be written fails before anything
-  /// is measured. With `resume`, takes over the samples of an earlier run of the same plan on the
-  /// same machine; a different one is refused field by field.
+  /// Owns the files until the end: a second run that would write them is refused by name. Writes
+  /// the empty record first, so that an output that cannot be written fails before anything is
+  /// measured. With `resume`, takes over the samples of an earlier run of the same work on the same
+  /// machine; of a different one every difference is named.
   static Result<Store> open(const StoreOptions& options, nlohmann::json run, nlohmann::json env,
                             const Plan& plan);
 
-  Result<> add(nlohmann::json sample);
+  Result<> add(const SampleRecord& sample);
 
   /// Whether an earlier run left a good sample of this cell and round.
   [[nodiscard]] bool has(const std::string& cell, std::size_t round) const {
@@ -34,16 +40,25 @@ class Store {
   }
   [[nodiscard]] std::size_t resumed() const { return resumed_; }
 
-  /// {"schema": "ublkbench.run/1", "run", "env", "cells", "samples"}
-  [[nodiscard]] const nlohmann::json& document() const { return document_; }
+  /// {"cells", "env", "run", "samples", "schema": "ublkbench.run/1"}, a line a sample.
+  [[nodiscard]] std::string document() const;
+  /// What was measured, brought together by cell.
+  [[nodiscard]] analyzers::Record results() const { return results_->record(); }
 
  private:
+  Result<> own_files();
   Result<> take_over();
-  Result<> adopt(const nlohmann::json& earlier, const std::string& from);
+  Result<> adopt(const nlohmann::json& earlier, std::vector<std::string> samples,
+                 const std::string& from);
+  Result<> keep(const SampleRecord& sample, std::string text);
   Result<> write_all();
 
   StoreOptions options_;
-  nlohmann::json document_;
+  ExclusiveUse folder_;
+  std::optional<OwnedFile> json_;
+  nlohmann::json head_;               ///< the document without its samples
+  std::vector<std::string> samples_;  ///< as text
+  std::optional<analyzers::RecordBuilder> results_;
   std::set<std::pair<std::string, std::size_t>> done_;
   std::size_t resumed_ = 0;
 };

@@ -5,12 +5,12 @@
 #include <atomic>
 
 #include "bench/load/verify.hpp"
+#include "bench/record/record_codec.hpp"
 #include "bench/suite/child.hpp"
+#include "bench/suite/writing.hpp"
 
 namespace ublkbench {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::uint64_t timeout_ns = 300'000'000'000;
 
@@ -23,31 +23,36 @@ load::VerifyOptions options_for(const RunOptions& run, const Cell& cell, const s
   options.registered_file = run.load.registered_file;
   options.direct = run.load.direct;
   options.device = path;
-  options.destructive = true;
-  options.stores_data = !cell.target.starts_with("null");
+  options.destructive = may_write(run, cell);
+  options.stores_data = cell.data.owner != DataOwner::none;
   options.depth = std::min(cell.depth, options.depth);
   if (std::ranges::find(options.sizes, cell.block_bytes) == options.sizes.end())
     options.sizes.push_back(cell.block_bytes);
   return options;
 }
 
-json outcome_of(const load::VerifyReport& report, bool stores_data) {
-  json outcome = {{"status", report.passed() ? "passed" : "failed"},
-                  {"checked", stores_data ? "contents" : "completions"},
-                  {"report", report.to_json()}};
+Verification outcome_of(const load::VerifyReport& report, bool stores_data) {
+  using enum Verification::Status;
+  Verification outcome{
+      .status = report.passed()                    ? passed
+                : report.ending == Ending::stopped ? interrupted
+                                                   : failed,
+      .checked = stores_data ? Verification::Checked::contents : Verification::Checked::completions,
+      .report = {record_text(report)}};
   if (report.passed()) return outcome;
-  if (report.ending == load::Ending::stopped) outcome["status"] = "interrupted";
-  outcome["reason"] = load::to_text(report);
-  outcome["exit"] = static_cast<int>(report.exit_code());
+  outcome.reason = load::to_text(report);
+  if (report.kept_hardly_anything())
+    *outcome.reason += "; if the device is to keep nothing (null), leave --verify off";
+  outcome.exit = static_cast<int>(report.exit_code());
   return outcome;
 }
 
 }  // namespace
 
-Result<json> verify_cell(const RunOptions& run, const Cell& cell, const std::string& path,
-                         const std::string& buffer_file) {
-  return run_in_child(
-      [&](const std::atomic<bool>& stop) -> Result<json> {
+Result<Verification> verify_cell(const RunOptions& run, const Cell& cell, const std::string& path,
+                                 const std::string& buffer_file) {
+  return run_in_child<Verification>(
+      [&](const std::atomic<bool>& stop) -> Result<Verification> {
         load::VerifyOptions options = options_for(run, cell, path, buffer_file);
         options.stop = &stop;
         auto report = load::verify_device(options);

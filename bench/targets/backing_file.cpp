@@ -10,8 +10,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <fstream>
+#include <thread>
 
+#include "bench/base/file_use.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/targets/file_steps.hpp"
 
@@ -23,22 +27,65 @@ constexpr std::uint64_t min_bytes = 1 << 20;
 struct Opened {
   Fd file;
   bool direct = false;
+  bool writes = false;
 };
 
+std::unexpected<Error> in_use(const std::string& path, const std::string& by_whom) {
+  auto error =
+      failed("open target", path, EBUSY, by_whom + "; two users of the same data destroy it");
+  return std::unexpected(error.error().with_exit(ExitCode::usage));
+}
+
 /// O_DIRECT first; a file system without it (EINVAL) is served through the page cache.
-Result<Opened> open_past_the_cache(const std::string& path, bool exclusive) {
-  const int flags = O_RDWR | (exclusive ? O_EXCL : 0);
+Result<Opened> open_past_the_cache(const std::string& path, int flags) {
+  const bool writes = (flags & O_ACCMODE) == O_RDWR;
   auto direct = open_file(path, flags | O_DIRECT);
-  if (direct) return Opened{.file = std::move(*direct), .direct = true};
-  if (direct.error().errnum == EBUSY)
-    return std::unexpected(
-        direct.error()
-            .with_exit(ExitCode::usage)
-            .with_hint(
-                "it is mounted or held by someone else; serving it would destroy their data"));
+  if (direct) return Opened{.file = std::move(*direct), .direct = true, .writes = writes};
+  if (direct.error().errnum == EBUSY) return std::unexpected(direct.error());
   auto buffered = open_file(path, flags);
-  if (!buffered) return std::unexpected(buffered.error().with_exit(ExitCode::usage));
-  return Opened{.file = std::move(*buffered), .direct = false};
+  if (!buffered) return std::unexpected(buffered.error());
+  return Opened{.file = std::move(*buffered), .direct = false, .writes = writes};
+}
+
+/// For writing where that is possible: not on a read-only file system, not what is immutable or
+/// somebody else's.
+Result<Opened> open_as_allowed(const std::string& path, const TargetUse& use, int exclusive) {
+  if (use.writes) {
+    auto opened = open_past_the_cache(path, O_RDWR | exclusive);
+    if (opened) return opened;
+    const int why = opened.error().errnum;
+    if (why != EROFS && why != EACCES && why != EPERM) return opened;
+  }
+  return open_past_the_cache(path, O_RDONLY | exclusive);
+}
+
+/// A block device exclusively. The last user's ring may still be on its way out
+/// (io_uring/io_uring.c, io_ring_exit_work), and its files with it.
+Result<Opened> open_held(const std::string& path, const TargetUse& use, const struct stat& status) {
+  constexpr int tries = 200;
+  const int exclusive = use.holds && S_ISBLK(status.st_mode) ? O_EXCL : 0;
+  auto opened = open_as_allowed(path, use, exclusive);
+  for (int tried = 1; tried < tries && !opened && opened.error().errnum == EBUSY; ++tried) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    opened = open_as_allowed(path, use, exclusive);
+  }
+  const FileId id = file_id(status);
+  if (!opened)
+    return opened.error().errnum == EBUSY
+               ? in_use(path, users_of(id))
+               : std::unexpected(opened.error().with_exit(ExitCode::usage));
+  if (!use.holds) return opened;
+  if (const auto use_by_kernel = kernel_use(id, opened->writes))
+    return in_use(path, *use_by_kernel);
+  if (!hold(opened->file.get(), path, opened->writes)) return in_use(path, users_of(id));
+  return opened;
+}
+
+/// "blockdev --setro" does not keep anybody from opening it for writing (block/fops.c,
+/// blkdev_write_iter refuses the writes).
+bool is_read_only_device(int fd) {
+  int read_only = 0;
+  return ::ioctl(fd, BLKROGET, &read_only) == 0 && read_only != 0;
 }
 
 /// log2 of the alignment that O_DIRECT wants of offsets and lengths (statx, Linux 6.1).
@@ -65,9 +112,9 @@ bool can_punch(int fd, std::uint64_t bytes) {
 
 /// A limit in sysfs of the disk that `device` is, or is a partition of; nothing if there is none.
 std::optional<std::uint64_t> queue_limit(dev_t device, std::string_view name) {
-  const std::string folder = std::format("/sys/dev/block/{}:{}", major(device), minor(device));
+  const std::string folder = formatted("/sys/dev/block/{}:{}", major(device), minor(device));
   for (const char* parent : {"", "/.."}) {
-    std::ifstream limit(std::format("{}{}/queue/{}", folder, parent, name));
+    std::ifstream limit(formatted("{}{}/queue/{}", folder, parent, name));
     std::uint64_t value = 0;
     if (limit >> value) return value;
   }
@@ -89,19 +136,25 @@ Result<struct stat> status_of(const std::string& path) {
             .error()
             .with_exit(ExitCode::usage));
   if (S_ISDIR(status.st_mode))
-    return bad_input(std::format("target {} is a directory", path),
+    return bad_input(formatted("target {} is a directory", path),
                      "give a regular file or a block device");
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
-    return bad_input(std::format("target {} is neither a regular file nor a block device", path));
+    return bad_input(formatted("target {} is neither a regular file nor a block device", path));
   return status;
 }
 
-DeviceShape shape_of(int fd, bool direct, const struct stat& status, std::uint64_t bytes) {
+DeviceShape shape_of(const Opened& opened, const TargetUse& use, const struct stat& status,
+                     std::uint64_t bytes) {
   const bool block_device = S_ISBLK(status.st_mode);
+  const int fd = opened.file.get();
   DeviceShape shape{.volatile_cache = true, .fua = true};
-  shape.discard = block_device ? has_write_zeroes_offload(status) : can_punch(fd, bytes);
-  shape.write_zeroes = block_device || shape.discard;
-  shape.logical_block_shift = direct ? direct_alignment_shift(fd) : 9;
+  shape.read_only = !opened.writes || (block_device && is_read_only_device(fd));
+  if (!shape.read_only) {
+    shape.discard =
+        block_device ? has_write_zeroes_offload(status) : use.probes && can_punch(fd, bytes);
+    shape.write_zeroes = block_device || shape.discard;
+  }
+  shape.logical_block_shift = opened.direct ? direct_alignment_shift(fd) : 9;
   shape.physical_block_shift = std::max(shape.physical_block_shift, shape.logical_block_shift);
   shape.dma_alignment = (1U << shape.logical_block_shift) - 1;
   shape.bytes = bytes >> shape.logical_block_shift << shape.logical_block_shift;
@@ -127,47 +180,42 @@ Result<> try_polled_read(int fd, std::size_t block_bytes) {
 
 }  // namespace
 
-Result<BackingFile> BackingFile::open(const std::string& path) {
+Result<BackingFile> BackingFile::open(const std::string& path, const TargetUse& use) {
   auto status = status_of(path);
   if (!status) return std::unexpected(status.error());
   const bool block_device = S_ISBLK(status->st_mode);
-  auto opened = open_past_the_cache(path, block_device);
+  auto opened = open_held(path, use, *status);
   if (!opened) return std::unexpected(opened.error());
   auto bytes = backing_bytes(opened->file.get(), *status, path);
   if (!bytes) return std::unexpected(bytes.error());
   if (*bytes < min_bytes)
-    return bad_input(std::format("target {} is too small: {} bytes", path, *bytes),
+    return bad_input(formatted("target {} is too small: {} bytes", path, *bytes),
                      "it needs at least " + format_size(min_bytes));
 
   BackingFile backing;
   backing.path_ = path;
-  backing.shape_ = shape_of(opened->file.get(), opened->direct, *status, *bytes);
+  backing.shape_ = shape_of(*opened, use, *status, *bytes);
   backing.file_ = std::move(opened->file);
   backing.direct_ = opened->direct;
   backing.block_device_ = block_device;
   backing.disk_ = block_device ? status->st_rdev : status->st_dev;
-  backing.inode_ = block_device ? 0 : status->st_ino;
   return backing;
 }
 
-bool BackingFile::same_as(const BackingFile& other) const {
-  return block_device_ == other.block_device_ && disk_ == other.disk_ && inode_ == other.inode_;
-}
-
 Result<> BackingFile::pollable() const {
-  const std::string name = std::format("polled I/O on {}", path_);
+  const std::string name = formatted("polled I/O on {}", path_);
   if (!direct_)
     return unsupported(name, "its file system has no O_DIRECT, and the page cache does not poll");
   const auto poll_queues = queue_limit(disk_, "io_poll");
   if (!poll_queues)
-    return unsupported(name, std::format("its file system is on no block device of its own "
-                                         "({}:{}), so there is no poll queue",
-                                         major(disk_), minor(disk_)));
+    return unsupported(name, formatted("its file system is on no block device of its own "
+                                       "({}:{}), so there is no poll queue",
+                                       major(disk_), minor(disk_)));
   if (*poll_queues == 0)
-    return unsupported(name, std::format("disk {}:{} has no poll queues (queue/io_poll is 0); NVMe "
-                                         "has them with nvme.poll_queues=N, null_blk with "
-                                         "poll_queues=N",
-                                         major(disk_), minor(disk_)));
+    return unsupported(name, formatted("disk {}:{} has no poll queues (queue/io_poll is 0); NVMe "
+                                       "has them with nvme.poll_queues=N, null_blk with "
+                                       "poll_queues=N",
+                                       major(disk_), minor(disk_)));
   auto tried = try_polled_read(file_.get(), 1UL << shape_.logical_block_shift);
   if (!tried) return std::unexpected(tried.error().with_hint("of " + path_));
   return {};

@@ -14,17 +14,15 @@ namespace ublkbench {
 
 class BackingFile {
  public:
-  /// `path` must exist and be a regular file or a block device that nobody else holds.
-  static Result<BackingFile> open(const std::string& path);
+  /// `path` must exist and be a regular file or a block device. What cannot be written is opened
+  /// for reading. With `use.holds`, what others use is refused, and others are kept from it.
+  static Result<BackingFile> open(const std::string& path, const TargetUse& use);
 
   [[nodiscard]] int fd() const { return file_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const DeviceShape& shape() const { return shape_; }
   [[nodiscard]] bool direct() const { return direct_; }
   [[nodiscard]] bool is_block_device() const { return block_device_; }
-  /// Both names lead to the same bytes.
-  [[nodiscard]] bool same_as(const BackingFile& other) const;
-
   /// Whether its reads and writes can go through a ring that polls: O_DIRECT, a file with polled
   /// I/O, and a disk with poll queues.
   [[nodiscard]] Result<> pollable() const;
@@ -37,8 +35,7 @@ class BackingFile {
   DeviceShape shape_;
   bool direct_ = false;
   bool block_device_ = false;
-  dev_t disk_ = 0;   ///< the device itself, or the one that the file's file system is on
-  ino_t inode_ = 0;  ///< 0 for a device
+  dev_t disk_ = 0;  ///< the device itself, or the one that the file's file system is on
 };
 
 /// Serves one request that is not a read or a write with one SQE on file number `file`.

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
 #include "bench/targets/fault_lane.hpp"
 
 namespace ublkbench {
@@ -16,8 +17,8 @@ Result<> check_heads(const FaultSpec& spec, const DeviceShape& shape) {
   const std::uint32_t block = 1U << shape.logical_block_shift;
   for (const Fault& fault : spec.faults)
     if (fault.bytes % block != 0)
-      return bad_input(std::format("a fault that serves {} bytes", fault.bytes),
-                       std::format("the target has blocks of {} bytes: give a multiple", block));
+      return bad_input(formatted("a fault that serves {} bytes", fault.bytes),
+                       formatted("the target has blocks of {} bytes: give a multiple", block));
   return {};
 }
 

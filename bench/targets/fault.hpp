@@ -15,7 +15,9 @@ class FaultTarget final : public Target {
   static Result<std::unique_ptr<Target>> make(std::unique_ptr<Target> below, FaultSpec spec);
 
   [[nodiscard]] DeviceShape shape() const override;
+  [[nodiscard]] DataOwner data_owner() const override { return below_->data_owner(); }
   [[nodiscard]] std::string data_layout() const override { return below_->data_layout(); }
+  [[nodiscard]] std::vector<std::string> paths() const override { return below_->paths(); }
   [[nodiscard]] std::vector<int> files() const override;
   [[nodiscard]] unsigned max_steps() const override { return below_->max_steps() + 1; }
   [[nodiscard]] Result<> pollable(Data::Place place) const override;

@@ -48,7 +48,7 @@ class FaultLane final : public TargetLane {
   int cache_file_;  ///< number of the cache's file among the target's
   std::vector<IoTag> tags_;
   std::vector<Verdict> verdicts_;
-  FaultRandom random_;
+  SplitMix64 random_;
 };
 
 }  // namespace ublkbench

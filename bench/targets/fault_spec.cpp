@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 
 namespace ublkbench {
@@ -42,7 +43,7 @@ constexpr std::uint32_t bit(Op op) { return 1U << static_cast<unsigned>(op); }
 constexpr std::uint32_t transfers = bit(Op::read) | bit(Op::write);
 
 std::unexpected<Error> bad_word(std::string_view word, std::string_view hint) {
-  return bad_input(std::format("fault '{}'", word), hint);
+  return bad_input(formatted("fault '{}'", word), hint);
 }
 
 /// "A..B" into two texts; the second empty if there are no dots.
@@ -227,7 +228,7 @@ Result<> take_word(const std::string& word, FaultSpec& spec) {
 
 }  // namespace
 
-std::uint64_t Delay::draw_ns(FaultRandom& random) const {
+std::uint64_t Delay::draw_ns(SplitMix64& random) const {
   switch (distribution) {
     case Distribution::fixed:
       return low_ns;

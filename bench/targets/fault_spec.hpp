@@ -7,28 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/base/random.hpp"
 #include "bench/base/result.hpp"
 #include "bench/targets/target.hpp"
 
 namespace ublkbench {
-
-/// A source of random bits that is the same everywhere for the same seed (splitmix64).
-class FaultRandom {
- public:
-  explicit FaultRandom(std::uint64_t seed) : state_(seed) {}
-
-  std::uint64_t next() {
-    std::uint64_t value = state_ += 0x9e3779b97f4a7c15ULL;
-    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
-    return value ^ (value >> 31);
-  }
-  /// In [0, 1).
-  double fraction() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-
- private:
-  std::uint64_t state_;
-};
 
 /// Which requests a fault is for; all that is named must hold.
 struct FaultMatch {
@@ -40,7 +23,7 @@ struct FaultMatch {
   std::optional<unsigned> queue;  ///< hang only
 
   /// Draws from `random` only where the rate leaves it open.
-  [[nodiscard]] bool hits(const Request& request, FaultRandom& random) const {
+  [[nodiscard]] bool hits(const Request& request, SplitMix64& random) const {
     if ((ops >> static_cast<unsigned>(request.op) & 1) == 0) return false;
     if (request.offset >= end || request.offset + request.bytes <= begin)
       if (begin != 0 || end != UINT64_MAX) return false;
@@ -54,7 +37,7 @@ struct Delay {
   std::uint64_t low_ns = 0;  ///< fixed: the delay; exponential: its mean
   std::uint64_t high_ns = 0;
 
-  [[nodiscard]] std::uint64_t draw_ns(FaultRandom& random) const;
+  [[nodiscard]] std::uint64_t draw_ns(SplitMix64& random) const;
 };
 
 struct Fault {

@@ -5,8 +5,8 @@
 
 namespace ublkbench {
 
-Result<std::unique_ptr<Target>> LoopTarget::make(const std::string& path) {
-  auto file = BackingFile::open(path);
+Result<std::unique_ptr<Target>> LoopTarget::make(const std::string& path, const TargetUse& use) {
+  auto file = BackingFile::open(path, use);
   if (!file) return std::unexpected(file.error());
   return std::unique_ptr<Target>(new LoopTarget(std::move(*file)));
 }

@@ -10,10 +10,11 @@ namespace ublkbench {
 /// Serves a file or a block device, past the page cache where O_DIRECT is possible.
 class LoopTarget final : public SharedTarget {
  public:
-  /// `path` must exist and be a regular file or a block device that nobody else holds.
-  static Result<std::unique_ptr<Target>> make(const std::string& path);
+  static Result<std::unique_ptr<Target>> make(const std::string& path, const TargetUse& use);
 
   [[nodiscard]] DeviceShape shape() const override { return file_.shape(); }
+  [[nodiscard]] DataOwner data_owner() const override { return DataOwner::user; }
+  [[nodiscard]] std::vector<std::string> paths() const override { return {file_.path()}; }
   [[nodiscard]] std::vector<int> files() const override { return {file_.fd()}; }
   [[nodiscard]] Result<> pollable(Data::Place) const override { return file_.pollable(); }
   [[nodiscard]] int plain_file() const override { return file_.fd(); }

@@ -17,6 +17,7 @@ class MemoryTarget final : public SharedTarget {
   [[nodiscard]] DeviceShape shape() const override {
     return {.bytes = storage_.size(), .discard = true, .write_zeroes = true};
   }
+  [[nodiscard]] DataOwner data_owner() const override { return DataOwner::run; }
   [[nodiscard]] std::vector<int> files() const override { return {file_.get()}; }
   [[nodiscard]] Result<> pollable(Data::Place place) const override;
   [[nodiscard]] int plain_file() const override { return file_.get(); }

@@ -5,6 +5,7 @@
 #include <bit>
 #include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/targets/memory_file.hpp"
 #include "bench/targets/nbd_lane.hpp"
@@ -19,19 +20,19 @@ constexpr std::uint64_t min_bytes = 1 << 20;
 Result<> check_export(const nbd::Address& address, const nbd::Export& properties) {
   if (!std::has_single_bit(properties.min_block_bytes) ||
       properties.min_block_bytes > max_block_bytes)
-    return unsupported(std::format("NBD server {}", address.text),
-                       std::format("its smallest block is {} bytes, and this server goes up to {}",
-                                   properties.min_block_bytes, max_block_bytes));
+    return unsupported(formatted("NBD server {}", address.text),
+                       formatted("its smallest block is {} bytes, and this server goes up to {}",
+                                 properties.min_block_bytes, max_block_bytes));
   if (properties.bytes < min_bytes)
-    return bad_input(std::format("NBD server {}", address.text),
-                     std::format("its export has {} bytes; at least {} are needed",
-                                 properties.bytes, format_size(min_bytes)));
+    return bad_input(formatted("NBD server {}", address.text),
+                     formatted("its export has {} bytes; at least {} are needed", properties.bytes,
+                               format_size(min_bytes)));
   return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Target>> NbdTarget::make(std::string_view argument,
+Result<std::unique_ptr<Target>> NbdTarget::make(std::string_view argument, const TargetUse& use,
                                                 unsigned silence_limit_s) {
   auto address = nbd::parse_address(argument);
   if (!address) return std::unexpected(address.error());
@@ -40,7 +41,7 @@ Result<std::unique_ptr<Target>> NbdTarget::make(std::string_view argument,
   if (auto checked = check_export(*address, connection->properties); !checked)
     return std::unexpected(checked.error());
   return std::unique_ptr<Target>(
-      new NbdTarget(std::move(*address), std::move(*connection), silence_limit_s));
+      new NbdTarget(std::move(*address), std::move(*connection), use.writes, silence_limit_s));
 }
 
 DeviceShape NbdTarget::shape() const {
@@ -52,9 +53,9 @@ DeviceShape NbdTarget::shape() const {
   shape.bytes = properties_.bytes >> shape.logical_block_shift << shape.logical_block_shift;
   shape.volatile_cache = has(nbd::send_flush);
   shape.fua = has(nbd::send_flush) && has(nbd::send_fua);
-  shape.discard = has(nbd::send_trim);
-  shape.write_zeroes = has(nbd::send_write_zeroes);
-  shape.read_only = has(nbd::read_only);
+  shape.read_only = !writes_ || has(nbd::read_only);
+  shape.discard = !shape.read_only && has(nbd::send_trim);
+  shape.write_zeroes = !shape.read_only && has(nbd::send_write_zeroes);
   return shape;
 }
 
@@ -65,7 +66,7 @@ Result<> NbdTarget::pollable(Data::Place) const {
 Result<nbd::Connection> NbdTarget::connection_for_a_lane() {
   if (first_) return *std::exchange(first_, std::nullopt);
   if ((properties_.flags & nbd::can_multi_conn) == 0)
-    return unsupported(std::format("a second connection to NBD server {}", address_.text),
+    return unsupported(formatted("a second connection to NBD server {}", address_.text),
                        "its export does not promise NBD_FLAG_CAN_MULTI_CONN, so a flush might not "
                        "cover the others' writes: use one queue and one daemon");
   return nbd::connect_to(address_);
@@ -73,10 +74,10 @@ Result<nbd::Connection> NbdTarget::connection_for_a_lane() {
 
 Result<TargetLane*> NbdTarget::open_lane(const LaneSetup& setup) {
   if (setup.max_bytes > properties_.max_payload_bytes)
-    return bad_input(std::format("I/O of up to {} with NBD server {}", format_size(setup.max_bytes),
-                                 address_.text),
-                     std::format("its export takes {} at most: use --max-io",
-                                 format_size(properties_.max_payload_bytes)));
+    return bad_input(formatted("I/O of up to {} with NBD server {}", format_size(setup.max_bytes),
+                               address_.text),
+                     formatted("its export takes {} at most: use --max-io",
+                               format_size(properties_.max_payload_bytes)));
   const std::scoped_lock lock(mutex_);
   auto connection = connection_for_a_lane();
   if (!connection) return std::unexpected(connection.error());

@@ -14,9 +14,11 @@ class NbdTarget final : public Target {
  public:
   /// A server that is silent for `silence_limit_s` while requests wait for it counts as gone.
   static Result<std::unique_ptr<Target>> make(std::string_view argument,
+                                              const TargetUse& use = {},
                                               unsigned silence_limit_s = 60);
 
   [[nodiscard]] DeviceShape shape() const override;
+  [[nodiscard]] DataOwner data_owner() const override { return DataOwner::user; }
   /// Two places in a task's table of files that its lane fills: the socket, and where data is
   /// between the socket and a registered buffer.
   [[nodiscard]] std::vector<int> files() const override { return {-1, -1}; }
@@ -24,9 +26,10 @@ class NbdTarget final : public Target {
   Result<TargetLane*> open_lane(const LaneSetup& setup) override;
 
  private:
-  NbdTarget(nbd::Address address, nbd::Connection first, unsigned silence_limit_s)
+  NbdTarget(nbd::Address address, nbd::Connection first, bool writes, unsigned silence_limit_s)
       : address_(std::move(address)),
         properties_(first.properties),
+        writes_(writes),
         silence_limit_s_(silence_limit_s),
         first_(std::move(first)) {}
 
@@ -34,6 +37,7 @@ class NbdTarget final : public Target {
 
   nbd::Address address_;
   nbd::Export properties_;
+  bool writes_;
   unsigned silence_limit_s_;
   std::mutex mutex_;
   /// The one that the export's size came from; it is the first lane's, because some servers end

@@ -13,6 +13,8 @@
 #include <memory>
 #include <vector>
 
+#include "bench/base/format.hpp"
+#include "bench/process/interrupt.hpp"
 #include "bench/targets/nbd_protocol.hpp"
 
 namespace ublkbench::nbd {
@@ -26,13 +28,14 @@ std::unexpected<Error> no_server(const Address& address, int errnum, std::string
   return failed("NBD server", address.text, errnum, hint);
 }
 
-/// Again after EINTR, which a socket with a timeout gives where others restart by themselves: task
-/// work of a ring that this thread has is enough of an interruption.
+/// Again after EINTR, unless the user wants to go: a signal aside, it is what a socket with a
+/// timeout gives where others restart by themselves: task work of a ring that this thread has is
+/// enough of an interruption.
 template <class Call>
 ssize_t uninterrupted(Call&& call) {
   ssize_t ret = 0;
   do ret = call();
-  while (ret < 0 && errno == EINTR);
+  while (ret < 0 && errno == EINTR && !process::interrupted());
   return ret;
 }
 
@@ -69,9 +72,8 @@ void notice_a_dead_peer(int socket) {
 Result<Fd> connect_unix(const Address& address) {
   sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
   if (address.socket_path.size() >= sizeof(name.sun_path))
-    return bad_input(
-        std::format("NBD server {}: the path is too long", address.text),
-        std::format("a socket's path has at most {} bytes", sizeof(name.sun_path) - 1));
+    return bad_input(formatted("NBD server {}: the path is too long", address.text),
+                     formatted("a socket's path has at most {} bytes", sizeof(name.sun_path) - 1));
   address.socket_path.copy(name.sun_path, sizeof(name.sun_path) - 1);
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return failed("socket", "for " + address.text, errno);
@@ -88,7 +90,7 @@ Result<Fd> connect_tcp(const Address& address) {
   addrinfo* found = nullptr;
   const int ret = ::getaddrinfo(address.host.c_str(), address.port.c_str(), &hints, &found);
   if (ret != 0)
-    return bad_input(std::format("NBD server {}: {}", address.text, ::gai_strerror(ret)),
+    return bad_input(formatted("NBD server {}: {}", address.text, ::gai_strerror(ret)),
                      "check host and port, for instance nbd:localhost:10809/NAME");
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> names(found, &::freeaddrinfo);
   int errnum = 0;
@@ -200,10 +202,10 @@ std::string refusal(std::uint32_t type, const std::vector<std::byte>& words) {
                                "it is shutting down",
                                "it wants block sizes to be negotiated otherwise"};
   const std::uint32_t number = type & ~reply_is_error;
-  std::string text = number < reasons.size() ? reasons[number] : std::format("error {}", number);
+  std::string text = number < reasons.size() ? reasons[number] : formatted("error {}", number);
   if (!words.empty())
-    text += std::format(" ({})",
-                        std::string(reinterpret_cast<const char*>(words.data()), words.size()));
+    text +=
+        formatted(" ({})", std::string(reinterpret_cast<const char*>(words.data()), words.size()));
   return text;
 }
 
@@ -238,7 +240,7 @@ Result<Export> negotiate(Talk& talk, const Address& address) {
 Result<Address> parse_address(std::string_view argument) {
   Address address{.text = std::string(argument)};
   const auto unclear = [&] {
-    return bad_input(std::format("target nbd:{}", argument),
+    return bad_input(formatted("target nbd:{}", argument),
                      "give nbd:HOST:PORT/NAME or nbd:unix:PATH/NAME; the name may be left out");
   };
   constexpr std::string_view unix_prefix = "unix:";
@@ -252,7 +254,7 @@ Result<Address> parse_address(std::string_view argument) {
       address.socket_path = path.substr(0, end);
       return address;
     }
-    return bad_input(std::format("target nbd:{}: there is no such socket", argument),
+    return bad_input(formatted("target nbd:{}: there is no such socket", argument),
                      "start the server first");
   }
   const std::size_t slash = argument.find('/');

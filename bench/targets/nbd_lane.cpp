@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstdio>
-#include <format>
 #include <utility>
 
+#include "bench/base/format.hpp"
 #include "bench/targets/file_steps.hpp"
 
 namespace ublkbench {
@@ -308,7 +308,7 @@ void NbdLane::tick() {
   silent_s_ = moved_ || in_flight_ == 0 ? 0 : silent_s_ + 1;
   moved_ = false;
   if (in_flight_ == 0) return;
-  if (silent_s_ >= silence_limit_s_) return fail(std::format("was silent for {} s", silent_s_));
+  if (silent_s_ >= silence_limit_s_) return fail(formatted("was silent for {} s", silent_s_));
   arm_tick();
 }
 

@@ -16,6 +16,8 @@ class NullTarget final : public SharedTarget {
     return {.bytes = bytes_, .discard = true, .write_zeroes = true};
   }
 
+  [[nodiscard]] DataOwner data_owner() const override { return DataOwner::none; }
+
   void queue(const Request& request, const Data&, Chain& chain) noexcept override {
     chain.complete(static_cast<std::int32_t>(request.bytes));
   }

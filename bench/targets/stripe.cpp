@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <climits>
-#include <format>
 #include <span>
 
+#include "bench/base/file_use.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/targets/file_steps.hpp"
 
@@ -89,15 +90,18 @@ class StripeLane final : public TargetLane {
   std::uint64_t pieces_per_slot_;
 };
 
-Result<> check_members(const std::vector<BackingFile>& members) {
-  for (std::size_t one = 0; one < members.size(); ++one)
-    for (std::size_t other = one + 1; other < members.size(); ++other)
-      if (members[one].same_as(members[other]))
-        return bad_input(std::format("target stripe has {} twice{}", members[one].path(),
-                                     members[one].path() == members[other].path()
-                                         ? ""
-                                         : std::format(" (also as {})", members[other].path())),
-                         "each member must be a file or device of its own");
+/// Before they are opened: the second time it would be in use.
+Result<> check_members(const std::vector<std::string>& paths) {
+  for (std::size_t one = 0; one < paths.size(); ++one)
+    for (std::size_t other = one + 1; other < paths.size(); ++other) {
+      const auto first = file_id(paths[one]);
+      const auto second = file_id(paths[other]);
+      if (first && second && overlaps(*first, *second))
+        return bad_input(
+            formatted("target stripe has {} twice{}", paths[one],
+                      paths[one] == paths[other] ? "" : formatted(" (also as {})", paths[other])),
+            "each member must be a file or device of its own");
+    }
   return {};
 }
 
@@ -110,6 +114,7 @@ DeviceShape joint_shape(const std::vector<BackingFile>& members, const StripeMap
     shape.logical_block_shift = std::max(shape.logical_block_shift, other.logical_block_shift);
     shape.physical_block_shift = std::max(shape.physical_block_shift, other.physical_block_shift);
     shape.dma_alignment = std::max(shape.dma_alignment, other.dma_alignment);
+    shape.read_only = shape.read_only || other.read_only;
     shape.discard = shape.discard && other.discard;
     shape.write_zeroes = shape.write_zeroes && other.write_zeroes;
   }
@@ -130,32 +135,32 @@ Result<StripeSpec> parse_stripe(std::string_view argument) {
   }
   spec.paths = split(argument, ',');
   if (spec.paths.size() < 2)
-    return bad_input(std::format("target stripe of {} members", spec.paths.size()),
+    return bad_input(formatted("target stripe of {} members", spec.paths.size()),
                      "give two or more, for instance stripe:/dev/sdX,/dev/sdY:chunk=64k");
   for (const std::string& path : spec.paths)
     if (path.empty()) return bad_input("target stripe with an empty path");
   if (spec.chunk_bytes < 512 || spec.chunk_bytes % 512 != 0 || spec.chunk_bytes > 1U << 30)
-    return bad_input(std::format("target stripe with a chunk of {} bytes", spec.chunk_bytes),
+    return bad_input(formatted("target stripe with a chunk of {} bytes", spec.chunk_bytes),
                      "give 512 to 1G, a multiple of the members' block size");
   return spec;
 }
 
-Result<std::unique_ptr<Target>> StripeTarget::make(const StripeSpec& spec) {
+Result<std::unique_ptr<Target>> StripeTarget::make(const StripeSpec& spec, const TargetUse& use) {
+  if (auto checked = check_members(spec.paths); !checked) return std::unexpected(checked.error());
   std::vector<BackingFile> members;
   for (const std::string& path : spec.paths) {
-    auto member = BackingFile::open(path);
+    auto member = BackingFile::open(path, use);
     if (!member) return std::unexpected(member.error());
     members.push_back(std::move(*member));
     const std::uint64_t block = 1ULL << members.back().shape().logical_block_shift;
     if (spec.chunk_bytes % block != 0)
-      return bad_input(std::format("target stripe with a chunk of {} bytes", spec.chunk_bytes),
-                       std::format("{} has blocks of {} bytes: give a multiple", path, block));
+      return bad_input(formatted("target stripe with a chunk of {} bytes", spec.chunk_bytes),
+                       formatted("{} has blocks of {} bytes: give a multiple", path, block));
   }
-  if (auto checked = check_members(members); !checked) return std::unexpected(checked.error());
   const StripeMap map(static_cast<std::uint32_t>(members.size()), spec.chunk_bytes);
   std::unique_ptr<StripeTarget> target(new StripeTarget(std::move(members), map));
   if (target->shape_.bytes == 0)
-    return bad_input(std::format("target stripe with a chunk of {}", format_size(spec.chunk_bytes)),
+    return bad_input(formatted("target stripe with a chunk of {}", format_size(spec.chunk_bytes)),
                      "it is larger than the smallest member");
   return target;
 }
@@ -164,7 +169,13 @@ StripeTarget::StripeTarget(std::vector<BackingFile> members, const StripeMap& ma
     : members_(std::move(members)), map_(map), shape_(joint_shape(members_, map)) {}
 
 std::string StripeTarget::data_layout() const {
-  return std::format("stripe of {}, chunk {}", map_.members(), map_.chunk_bytes());
+  return formatted("stripe of {}, chunk {}", map_.members(), map_.chunk_bytes());
+}
+
+std::vector<std::string> StripeTarget::paths() const {
+  std::vector<std::string> paths;
+  for (const BackingFile& member : members_) paths.push_back(member.path());
+  return paths;
 }
 
 std::vector<int> StripeTarget::files() const {
@@ -183,8 +194,8 @@ Result<TargetLane*> StripeTarget::open_lane(const LaneSetup& setup) {
   const std::uint64_t pieces = map_.max_pieces(setup.max_bytes);
   const std::uint64_t bytes = setup.slots * pieces * sizeof(iovec);
   if (bytes > max_iovec_bytes)
-    return bad_input(std::format("a chunk of {} bytes with {} I/Os of {} in flight",
-                                 map_.chunk_bytes(), setup.slots, format_size(setup.max_bytes)),
+    return bad_input(formatted("a chunk of {} bytes with {} I/Os of {} in flight",
+                               map_.chunk_bytes(), setup.slots, format_size(setup.max_bytes)),
                      "use larger chunks, a smaller --max-io or a smaller depth");
   auto iovecs =
       Mapping::map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);

@@ -21,10 +21,12 @@ Result<StripeSpec> parse_stripe(std::string_view argument);
 
 class StripeTarget final : public Target {
  public:
-  static Result<std::unique_ptr<Target>> make(const StripeSpec& spec);
+  static Result<std::unique_ptr<Target>> make(const StripeSpec& spec, const TargetUse& use);
 
   [[nodiscard]] DeviceShape shape() const override { return shape_; }
+  [[nodiscard]] DataOwner data_owner() const override { return DataOwner::user; }
   [[nodiscard]] std::string data_layout() const override;
+  [[nodiscard]] std::vector<std::string> paths() const override;
   [[nodiscard]] std::vector<int> files() const override;
   [[nodiscard]] unsigned max_steps() const override { return map_.members(); }
   [[nodiscard]] Result<> pollable(Data::Place) const override;

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/targets/fault.hpp"
 #include "bench/targets/loop.hpp"
@@ -22,37 +23,37 @@ Result<std::uint64_t> device_bytes(std::string_view text, std::string_view kind)
   auto bytes = parse_size(text);
   if (!bytes) return std::unexpected(bytes.error());
   if (*bytes < min_device_bytes || *bytes % 4096 != 0)
-    return bad_input(std::format("target {} of {} bytes", kind, *bytes),
+    return bad_input(formatted("target {} of {} bytes", kind, *bytes),
                      "give at least 1M, a multiple of 4k");
   return *bytes;
 }
 
-Result<std::unique_ptr<Target>> make_null(std::string_view argument) {
+Result<std::unique_ptr<Target>> make_null(std::string_view argument, const TargetUse&) {
   if (argument.empty()) return std::make_unique<NullTarget>(NullTarget::default_bytes);
   const auto bytes = device_bytes(argument, "null");
   if (!bytes) return std::unexpected(bytes.error());
   return std::make_unique<NullTarget>(*bytes);
 }
 
-Result<std::unique_ptr<Target>> make_memory(std::string_view argument) {
+Result<std::unique_ptr<Target>> make_memory(std::string_view argument, const TargetUse&) {
   if (argument.empty()) return bad_input("target mem needs a size", "for instance mem:256M");
   const auto bytes = device_bytes(argument, "mem");
   if (!bytes) return std::unexpected(bytes.error());
   return MemoryTarget::make(*bytes);
 }
 
-Result<std::unique_ptr<Target>> make_loop(std::string_view argument) {
+Result<std::unique_ptr<Target>> make_loop(std::string_view argument, const TargetUse& use) {
   if (argument.empty()) return bad_input("target loop needs a path", "for instance loop:/dev/sdX");
-  return LoopTarget::make(std::string(argument));
+  return LoopTarget::make(std::string(argument), use);
 }
 
-Result<std::unique_ptr<Target>> make_stripe(std::string_view argument) {
+Result<std::unique_ptr<Target>> make_stripe(std::string_view argument, const TargetUse& use) {
   const auto spec = parse_stripe(argument);
   if (!spec) return std::unexpected(spec.error());
-  return StripeTarget::make(*spec);
+  return StripeTarget::make(*spec, use);
 }
 
-Result<std::unique_ptr<Target>> make_zoned(std::string_view argument) {
+Result<std::unique_ptr<Target>> make_zoned(std::string_view argument, const TargetUse&) {
   if (argument.empty())
     return bad_input("target zoned needs a size", "for instance zoned:256M:zone=4M,max_open=8");
   const auto layout = parse_zoned(argument);
@@ -60,40 +61,40 @@ Result<std::unique_ptr<Target>> make_zoned(std::string_view argument) {
   return ZonedTarget::make(*layout);
 }
 
-Result<std::unique_ptr<Target>> make_nbd(std::string_view argument) {
-  return NbdTarget::make(argument);
+Result<std::unique_ptr<Target>> make_nbd(std::string_view argument, const TargetUse& use) {
+  return NbdTarget::make(argument, use);
 }
 
 struct Kind {
   std::string_view name;
-  Result<std::unique_ptr<Target>> (*make)(std::string_view argument);
+  Result<std::unique_ptr<Target>> (*make)(std::string_view argument, const TargetUse& use);
 };
 
 constexpr std::array kinds{Kind{"null", make_null},   Kind{"mem", make_memory},
                            Kind{"loop", make_loop},   Kind{"stripe", make_stripe},
                            Kind{"zoned", make_zoned}, Kind{"nbd", make_nbd}};
 
-Result<std::unique_ptr<Target>> make_plain(std::string_view spec) {
+Result<std::unique_ptr<Target>> make_plain(std::string_view spec, const TargetUse& use) {
   const std::size_t colon = spec.find(':');
   const std::string_view name = spec.substr(0, colon);
   const std::string_view argument =
       colon == std::string_view::npos ? std::string_view{} : spec.substr(colon + 1);
   for (const Kind& kind : kinds)
-    if (kind.name == name) return kind.make(argument);
-  return bad_input(std::format("unknown target '{}'", spec),
+    if (kind.name == name) return kind.make(argument, use);
+  return bad_input(formatted("unknown target '{}'", spec),
                    "use null, mem:SIZE, loop:PATH, stripe:PATH,PATH, zoned:SIZE or "
                    "nbd:HOST:PORT/NAME");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Target>> make_target(std::string_view spec) {
+Result<std::unique_ptr<Target>> make_target(std::string_view spec, const TargetUse& use) {
   constexpr std::string_view decorator = "+fault:";
   const std::size_t at = spec.find(decorator);
-  if (at == std::string_view::npos) return make_plain(spec);
+  if (at == std::string_view::npos) return make_plain(spec, use);
   auto faults = parse_faults(spec.substr(at + decorator.size()));
   if (!faults) return std::unexpected(faults.error());
-  auto below = make_plain(spec.substr(0, at));
+  auto below = make_plain(spec.substr(0, at), use);
   if (!below) return below;
   return FaultTarget::make(std::move(*below), std::move(*faults));
 }

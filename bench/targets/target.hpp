@@ -56,6 +56,22 @@ struct Data {
   }
 };
 
+/// Whose data a target holds: without the user's leave nothing writes to what is the user's.
+enum class DataOwner : std::uint8_t {
+  none,  ///< it stores nothing
+  run,   ///< made with the target, and gone with it
+  user,  ///< it was there before, or may be somebody's
+};
+
+/// What a target is opened for.
+struct TargetUse {
+  bool writes = true;  ///< else its files are opened for reading, and the shape is read-only
+  bool holds = true;   ///< refuses what others use, and keeps others that hold from using it
+  bool probes = true;  ///< tries out what its files can do, which may move their change times
+};
+/// To learn shape and owner: nothing is held, tried or changed.
+inline constexpr TargetUse look_only{.writes = true, .holds = false, .probes = false};
+
 /// What the block device looks like to its users.
 struct DeviceShape {
   std::uint64_t bytes = 0;
@@ -130,9 +146,14 @@ class Target {
 
   [[nodiscard]] virtual DeviceShape shape() const = 0;
 
+  [[nodiscard]] virtual DataOwner data_owner() const = 0;
+
   /// How the data lies in the files: two targets of the same files hold the same data only if this
   /// is the same as well.
   [[nodiscard]] virtual std::string data_layout() const { return "plain"; }
+
+  /// Paths of the files or disks that hold the data, where it is on this machine.
+  [[nodiscard]] virtual std::vector<std::string> paths() const { return {}; }
 
   /// Files to register with each task's rings; Chain::file() gives their indices.
   [[nodiscard]] virtual std::vector<int> files() const { return {}; }
@@ -159,7 +180,7 @@ class SharedTarget : public Target, public TargetLane {
 };
 
 /// Makes the target that `spec` names, as docs/targets.md describes. Errors name the spec.
-Result<std::unique_ptr<Target>> make_target(std::string_view spec);
+Result<std::unique_ptr<Target>> make_target(std::string_view spec, const TargetUse& use = {});
 
 /// One line per kind of target, for --help.
 std::string_view target_help();

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstring>
 
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/targets/file_steps.hpp"
 #include "bench/targets/memory_file.hpp"
@@ -126,7 +127,7 @@ Result<> take_option(const std::string& word, ZoneLayout& layout) {
                                : name == "max_active" ? &layout.max_active
                                                       : nullptr;
   if (field == nullptr)
-    return bad_input(std::format("target zoned with '{}'", word),
+    return bad_input(formatted("target zoned with '{}'", word),
                      "use zone, capacity, conventional, max_open or max_active");
   auto count = parse_count(value);
   if (!count) return std::unexpected(count.error());
@@ -136,25 +137,25 @@ Result<> take_option(const std::string& word, ZoneLayout& layout) {
 
 Result<> check_layout(ZoneLayout& layout, std::uint64_t bytes) {
   const auto bad = [](std::string_view what, std::uint64_t value, std::string_view hint) {
-    return bad_input(std::format("target zoned with {} {}", what, value), hint);
+    return bad_input(formatted("target zoned with {} {}", what, value), hint);
   };
   if (!std::has_single_bit(layout.zone_bytes) || layout.zone_bytes < 64 << 10 ||
       layout.zone_bytes > 1U << 30)
     return bad("zones of bytes", layout.zone_bytes, "give a power of two from 64k to 1G");
   if (bytes == 0 || bytes % layout.zone_bytes != 0 || bytes / layout.zone_bytes > 1U << 20)
     return bad("a size of bytes", bytes,
-               std::format("give a multiple of the zone size {}, a million zones at most",
-                           format_size(layout.zone_bytes)));
+               formatted("give a multiple of the zone size {}, a million zones at most",
+                         format_size(layout.zone_bytes)));
   layout.zones = static_cast<std::uint32_t>(bytes / layout.zone_bytes);
   if (layout.capacity_bytes > layout.zone_bytes || layout.capacity_bytes % block_bytes != 0)
     return bad("a zone capacity of bytes", layout.capacity_bytes,
                "give at most the zone size, a multiple of 4k");
   if (layout.conventional >= layout.zones)
     return bad("conventional zones:", layout.conventional,
-               std::format("there are {} zones, and one must be sequential", layout.zones));
+               formatted("there are {} zones, and one must be sequential", layout.zones));
   if (layout.max_open > layout.zones || layout.max_active > layout.zones)
     return bad("open or active zones:", std::max(layout.max_open, layout.max_active),
-               std::format("there are {} zones", layout.zones));
+               formatted("there are {} zones", layout.zones));
   if (layout.max_active != 0 && layout.max_active < layout.max_open)
     return bad("active zones:", layout.max_active, "an open zone is active: give max_open or more");
   return {};

@@ -21,6 +21,7 @@ class ZonedTarget final : public Target {
   static Result<std::unique_ptr<Target>> make(const ZoneLayout& layout);
 
   [[nodiscard]] DeviceShape shape() const override;
+  [[nodiscard]] DataOwner data_owner() const override { return DataOwner::run; }
   [[nodiscard]] std::vector<int> files() const override { return {file_.get()}; }
   [[nodiscard]] Result<> pollable(Data::Place place) const override;
   Result<TargetLane*> open_lane(const LaneSetup& setup) override;

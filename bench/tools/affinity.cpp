@@ -6,14 +6,15 @@
 
 #include <charconv>
 #include <filesystem>
-#include <format>
-#include <fstream>
 #include <map>
 #include <optional>
-#include <print>
 #include <utility>
 
+#include "bench/base/first_line.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/control/control.hpp"
+#include "bench/control/holders.hpp"
 #include "bench/tools/server_cli.hpp"
 
 namespace ublkbench {
@@ -39,10 +40,8 @@ std::map<unsigned, Tasks> daemons_of(pid_t server) {
   std::map<unsigned, Tasks> daemons;
   std::error_code error;
   for (const auto& entry :
-       std::filesystem::directory_iterator(std::format("/proc/{}/task", server), error)) {
-    std::ifstream comm(entry.path() / "comm");
-    std::string name;
-    std::getline(comm, name);
+       std::filesystem::directory_iterator(formatted("/proc/{}/task", server), error)) {
+    const std::string name = first_line(entry.path() / "comm");
     const auto task = number_after(entry.path().filename().string(), "");
     if (!task) continue;
     if (const auto index = number_after(name, "ublk-d"))
@@ -71,17 +70,17 @@ Result<std::vector<int>> cpus_for(const ServeOptions& placing, const ublksrv_ctr
 Result<> move(const std::string& what, pid_t task, const std::string& cpus_in_words,
               const cpu_set_t& set) {
   if (::sched_setaffinity(task, sizeof(set), &set) != 0)
-    return std::unexpected(failed("move", std::format("{} to CPU {}", what, cpus_in_words), errno,
+    return std::unexpected(failed("move", formatted("{} to CPU {}", what, cpus_in_words), errno,
                                   "no such CPU, or it is not ours to use")
                                .error()
                                .with_exit(ExitCode::usage));
-  std::println("{} (task {}): CPU {}", what, task, cpus_in_words);
+  print_line("{} (task {}): CPU {}", what, task, cpus_in_words);
   return {};
 }
 
 std::string words(const std::vector<int>& cpus) {
   std::string text;
-  for (const int cpu : cpus) text += std::format("{}{}", text.empty() ? "" : ",", cpu);
+  for (const int cpu : cpus) text += formatted("{}{}", text.empty() ? "" : ",", cpu);
   return text;
 }
 
@@ -92,11 +91,11 @@ Result<> set_affinity(int id, const std::string& cpus) {
   if (auto parsed = parse_pinning(cpus, placing); !parsed) return parsed;
   const auto device = control::info(id);
   if (!device) return std::unexpected(device.error());
-  const auto daemons =
-      device->ublksrv_pid > 0 ? daemons_of(device->ublksrv_pid) : std::map<unsigned, Tasks>{};
+  const auto server = control::server_process(*device);
+  const auto daemons = server.found() ? daemons_of(server.pid()) : std::map<unsigned, Tasks>{};
   if (daemons.empty())
-    return bad_input(std::format("device {} has no daemons of ublk-server", id),
-                     device->ublksrv_pid > 0 ? "another program serves it" : "nobody serves it");
+    return bad_input(formatted("device {} has no daemons of ublk-server", id),
+                     "its server: " + server.text());
   for (const auto& [index, tasks] : daemons) {
     const auto list = cpus_for(placing, *device, index, daemons.size());
     if (!list) return std::unexpected(list.error());
@@ -105,7 +104,7 @@ Result<> set_affinity(int id, const std::string& cpus) {
     for (const int cpu : *list) CPU_SET(cpu, &set);
     for (const auto& [kind, task] : {std::pair{"daemon", tasks.daemon}, {"worker", tasks.worker}}) {
       if (task == 0) continue;  // 0 would be ourselves
-      if (auto moved = move(std::format("{} {}", kind, index), task, words(*list), set); !moved)
+      if (auto moved = move(formatted("{} {}", kind, index), task, words(*list), set); !moved)
         return moved;
     }
   }

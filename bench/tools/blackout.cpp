@@ -2,16 +2,19 @@
 #include "bench/tools/blackout.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <new>
 
 #include "bench/base/clock.hpp"
+#include "bench/process/wait.hpp"
 
 namespace ublkbench {
+namespace {
+
+constexpr std::uint64_t patience_ns = 1'000'000'000;
+
+}  // namespace
 
 Result<BlackoutClient> BlackoutClient::start(const std::string& path, std::uint32_t block_bytes) {
   auto file = open_file(path, O_RDONLY | O_DIRECT);
@@ -23,12 +26,13 @@ Result<BlackoutClient> BlackoutClient::start(const std::string& path, std::uint3
   BlackoutClient client;
   client.shared_ = std::move(*mapping);
   new (client.shared_.data()) Shared{};
-  client.process_ = ::fork();
-  if (client.process_ < 0) return failed("fork", "client", errno);
-  if (client.process_ == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    read_on(file->get(), block->data(), block_bytes, client.shared());
-  }
+  auto child =
+      process::Child::start({.what = "the reading client", .keep = {file->get()}}, [&]() -> int {
+        read_on(file->get(), block->data(), block_bytes, client.shared());
+        return 0;
+      });
+  if (!child) return std::unexpected(child.error());
+  client.process_ = std::move(*child);
   client.await_reads(4);
   return client;
 }
@@ -46,12 +50,11 @@ void BlackoutClient::read_on(int file, std::byte* block, std::uint32_t bytes, Sh
     if (!good) ++shared.errors;
     if (!good) ::usleep(100);
   }
-  ::_exit(0);
 }
 
 void BlackoutClient::await_reads(std::uint64_t reads) const {
-  const std::uint64_t deadline_ns = now_ns() + 1'000'000'000;
-  while (shared().reads < reads && now_ns() < deadline_ns) ::usleep(200);
+  (void)process::wait_until("reads of the client", process::deadline_after(patience_ns),
+                            [&] { return shared().reads >= reads; });
 }
 
 void BlackoutClient::begin() { shared().counting = true; }
@@ -59,8 +62,7 @@ void BlackoutClient::begin() { shared().counting = true; }
 Blackout BlackoutClient::end() {
   await_reads(shared().reads + 4);
   shared().ending = true;
-  const std::uint64_t deadline_ns = now_ns() + 1'000'000'000;
-  while (now_ns() < deadline_ns && ::waitpid(process_, nullptr, WNOHANG) == 0) ::usleep(200);
+  (void)process_.wait(process::deadline_after(patience_ns));
   return {.longest_read_ns = shared().longest_ns,
           .usual_read_ns = shared().usual_ns,
           .reads = shared().reads,
@@ -68,9 +70,8 @@ Blackout BlackoutClient::end() {
 }
 
 BlackoutClient::~BlackoutClient() {
-  if (process_ <= 0) return;
-  ::kill(process_, SIGKILL);
-  ::waitpid(process_, nullptr, WNOHANG);
+  // It may hang in a read for as long as the device has no server.
+  (void)process_.kill(0);
 }
 
 }  // namespace ublkbench

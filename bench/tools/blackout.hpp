@@ -2,14 +2,13 @@
 // A client that reads a device all the time and so sees for how long nobody serves it.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <cstdint>
 #include <string>
 
 #include "bench/base/fd.hpp"
 #include "bench/base/result.hpp"
+#include "bench/process/child.hpp"
 
 namespace ublkbench {
 
@@ -26,7 +25,7 @@ class BlackoutClient {
   /// harm; returns after the first reads.
   static Result<BlackoutClient> start(const std::string& path, std::uint32_t block_bytes);
   BlackoutClient(BlackoutClient&& other) noexcept
-      : shared_(std::move(other.shared_)), process_(std::exchange(other.process_, -1)) {}
+      : shared_(std::move(other.shared_)), process_(std::move(other.process_)) {}
   BlackoutClient& operator=(BlackoutClient&&) = delete;
   BlackoutClient(const BlackoutClient&) = delete;
   BlackoutClient& operator=(const BlackoutClient&) = delete;
@@ -44,11 +43,11 @@ class BlackoutClient {
   };
   BlackoutClient() = default;
   [[nodiscard]] Shared& shared() const { return *reinterpret_cast<Shared*>(shared_.data()); }
-  [[noreturn]] static void read_on(int file, std::byte* block, std::uint32_t bytes, Shared& shared);
+  static void read_on(int file, std::byte* block, std::uint32_t bytes, Shared& shared);
   void await_reads(std::uint64_t reads) const;
 
   Mapping shared_;
-  pid_t process_ = -1;
+  process::Child process_;
 };
 
 }  // namespace ublkbench

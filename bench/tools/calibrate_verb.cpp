@@ -3,10 +3,12 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
-#include <format>
 
 #include "analyzers/calibrate.hpp"
+#include "bench/base/fd.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/tools/figures.hpp"
 #include "bench/tools/output.hpp"
 #include "bench/tools/run_verb.hpp"
@@ -24,8 +26,8 @@ class TemporaryRecord {
   TemporaryRecord() {
     std::error_code error;
     const auto folder = std::filesystem::temp_directory_path(error);
-    path_ =
-        std::format("{}/ublkbench-{}.calibrate.json", error ? "/tmp" : folder.string(), ::getpid());
+    path_ = (error ? "/tmp" : folder.string()) + "/ublkbench-calibrate.XXXXXX";
+    const Fd made(::mkstemp(path_.data()));
   }
   TemporaryRecord(const TemporaryRecord&) = delete;
   TemporaryRecord& operator=(const TemporaryRecord&) = delete;
@@ -39,18 +41,19 @@ class TemporaryRecord {
 }  // namespace
 
 void CalibrateVerb::add_options(CLI::App& app) {
+  app_ = &app;
   cli_.set_rounds(default_rounds);
   cli_.add_options(app);
   app.add_option("--record", record_, "Judge the samples of this record; measure nothing")
+      ->type_name("RECORD")
       ->group("Calibration");
   app.add_option("--figure", figure_,
                  known_figures() + " (default: ns_per_io, icount: total_instructions)")
+      ->type_name("FIGURE")
       ->group("Calibration");
   app.footer(
-      "Takes the options of 'run' (with --repeat 20), since noise is one of a cell and not of a "
-      "machine. "
-      "--json\n"
-      "keeps the record, --format json prints the result as JSON.\n\n"
+      "Takes the options of 'run' (with --repeat 20), since noise is one of a cell and not of a\n"
+      "machine. --json keeps the record, --format json prints the result as JSON.\n\n"
       "Examples:\n"
       "  ublkbench calibrate --mode copy --mode batch --qd 1,128 --runtime 1s\n"
       "  ublkbench calibrate --record run.json --format json\n\n"
@@ -60,12 +63,15 @@ void CalibrateVerb::add_options(CLI::App& app) {
 int CalibrateVerb::run(const std::vector<std::string>& argv) const {
   auto request = cli_.request();
   if (!request) return report(request.error());
-  const bool as_json = request->format == TableFormat::json;
-  if (!as_json && request->format != TableFormat::text)
+  const bool as_json = request->table.format == TableFormat::record;
+  if (!as_json && request->table.format != TableFormat::text)
     return report(bad_input("calibrate has no such --format", "use text or json").error());
   if (!figure_.empty())
     if (const auto figure = parse_figure(figure_); !figure) return report(figure.error());
-  if (!record_.empty()) return judge(record_, as_json);
+  if (!record_.empty()) {
+    if (auto checked = check_words_of_judging(); !checked) return report(checked.error());
+    return judge(record_, as_json);
+  }
   const TemporaryRecord temporary;
   StoreOptions& store = request->store;
   if (store.json_path == "-") return report(bad_input("--json -", "name a file").error());
@@ -73,6 +79,17 @@ int CalibrateVerb::run(const std::vector<std::string>& argv) const {
   const std::string path = store.folder.empty() ? store.json_path : store.folder;
   return run_matrix(std::move(*request), argv,
                     [&](const RunRequest&, const Store&) { return judge(path, as_json); });
+}
+
+/// --record measures nothing: what says how to measure does nothing.
+Result<> CalibrateVerb::check_words_of_judging() const {
+  for (const CLI::Option* const option : app_->get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() == 0 || name == "--record" || name == "--figure" || name == "--format")
+      continue;
+    return bad_input(name + " does nothing here: --record measures nothing", "leave it out");
+  }
+  return {};
 }
 
 int CalibrateVerb::judge(const std::string& path, bool as_json) const {
@@ -85,7 +102,7 @@ int CalibrateVerb::judge(const std::string& path, bool as_json) const {
   if (!figure) return report(figure.error());
   const auto calibration = calibrate(*record, *figure);
   if (!calibration) return report(calibration.error());
-  return print(as_json ? calibration_json(*calibration).dump(1) + "\n"
+  return print(as_json ? json_text(calibration_json(*calibration), 1) + "\n"
                        : calibration_text(*calibration));
 }
 

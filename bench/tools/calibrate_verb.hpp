@@ -16,8 +16,10 @@ class CalibrateVerb {
   [[nodiscard]] int run(const std::vector<std::string>& argv) const;
 
  private:
+  [[nodiscard]] Result<> check_words_of_judging() const;
   [[nodiscard]] int judge(const std::string& record, bool as_json) const;
 
+  const CLI::App* app_ = nullptr;  ///< knows what was typed
   RunCli cli_;
   std::string record_;
   std::string figure_;

@@ -2,9 +2,10 @@
 #include "bench/tools/compare_verb.hpp"
 
 #include <algorithm>
-#include <format>
 
 #include "analyzers/compare.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/base/units.hpp"
 #include "bench/tools/figures.hpp"
 #include "bench/tools/output.hpp"
@@ -24,35 +25,42 @@ Result<Figure> figure_of(const std::string& name, const std::vector<Arm>& arms) 
 
 Result<> check_axis(const std::string& name) {
   if (is_axis(name)) return {};
-  return bad_input(std::format("there is no axis '{}'", name),
-                   "use arm, kind, mode, target, qd, bs or rw");
+  return bad_input(formatted("there is no axis '{}'", name), "use one of " + known_axes());
 }
 
 Result<std::string> render(const CompareTable& table, const std::string& format) {
   if (format == "text") return compare_text(table);
   if (format == "md" || format == "markdown") return compare_markdown(table);
   if (format == "csv") return compare_csv(table);
-  if (format == "json") return compare_json(table).dump(1) + "\n";
-  return bad_input(std::format("unknown format '{}'", format), "use text, md, csv or json");
+  if (format == "json") return json_text(compare_json(table), 1) + "\n";
+  return bad_input(formatted("unknown format '{}'", format), "use text, md, csv or json");
 }
 
 }  // namespace
 
 void CompareVerb::add_options(CLI::App& app) {
   app.add_option("records", records_, "Records (--json FILE or --out DIR), or LABEL=RECORD")
+      ->type_name("RECORD")
       ->required();
   app.add_option("--figure", figure_,
-                 known_figures() + " (default: ns_per_io, icount: total_instructions)");
-  app.add_option(
-      "--columns,--cols", columns_,
-      "Axis across: arm, kind, mode, target, qd, bs, rw (default: arm; of one record: mode)");
-  app.add_option("--rows", rows_, "Axes to sort the rows by, joined by commas");
-  app.add_option("--filter", filter_, "AXIS=VALUE[|VALUE...] joined by commas");
+                 known_figures() + " (default: ns_per_io, icount: total_instructions)")
+      ->type_name("FIGURE");
+  app.add_option("--columns,--cols", columns_,
+                 "Axis across: " + known_axes() + " (default: arm; of one record: mode)")
+      ->type_name("AXIS");
+  app.add_option("--rows", rows_, "Axes to sort the rows by, joined by commas")
+      ->type_name("AXIS,...");
+  app.add_option("--filter", filter_, "AXIS=VALUE[|VALUE...] joined by commas")
+      ->type_name("FILTER");
   app.add_option("--vary", vary_, "A field, or group of fields, that may differ; repeatable")
+      ->type_name("FIELD")
       ->allow_extra_args(false);
   app.add_option("--threshold", threshold_,
-                 "Smallest change that counts, in percent (default: 5; icount: 0.5)");
-  app.add_option("--format", format_, "text, md, csv, json")->capture_default_str();
+                 "Smallest change that counts, in percent (default: 5; icount: 0.5)")
+      ->type_name("PERCENT");
+  app.add_option("--format", format_, "text, md, csv, json")
+      ->type_name("WORD")
+      ->capture_default_str();
   app.add_flag("--compare-anyway", anyway_, "A table of unlike environments, without verdicts");
   app.footer(
       "The first arm (or the first value of --columns) is the reference. Several records under "
@@ -83,11 +91,9 @@ int CompareVerb::run() const {
   auto filter = Filter::parse(filter_);
   if (!filter) return report(filter.error());
   options.filter = std::move(*filter);
-  if (!threshold_.empty()) {
-    const auto percent = parse_percent(threshold_);
-    if (!percent) return report(percent.error());
-    options.change = *percent / 100;
-  }
+  const auto percent = parse_percent(threshold_);
+  if (!percent) return report(percent.error());
+  options.change = *percent;
   const auto table = compare(*arms, options);
   if (!table) return report(table.error());
   const auto text = render(*table, format_);

@@ -73,6 +73,7 @@ void add_metadata_options(CLI::App& app, MetadataOptions& metadata) {
   app.add_option("--metadata", metadata.bytes, "Bytes of metadata")->group(metadata_group);
   app.add_option("--metadata-checksum", metadata.checksum,
                  "What the block layer checks: none, ip, t10dif or nvme")
+      ->type_name("WORD")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, Checksum>{{"none", Checksum::none},
                                                                   {"ip", Checksum::ip},
@@ -92,6 +93,7 @@ void add_metadata_options(CLI::App& app, MetadataOptions& metadata) {
       ->group(metadata_group);
   app.add_option("--metadata-file", metadata.file,
                  "Where it is stored (default: in memory, lost with the server)")
+      ->type_name("FILE")
       ->group(metadata_group);
 }
 

@@ -5,12 +5,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <format>
 #include <nlohmann/json.hpp>
-#include <print>
 #include <string_view>
 
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/base/result.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/record/tool_identity.hpp"
 
 namespace ublkbench {
@@ -44,9 +45,9 @@ std::string summary(const Findings& findings) {
   const auto count = [&](CheckStatus status) {
     return std::ranges::count(findings, status, &Finding::status);
   };
-  return std::format("{}: {} problem(s), {} warning(s)",
-                     can_run(findings) ? "ublkbench can run here" : "ublkbench cannot run here",
-                     count(CheckStatus::fail), count(CheckStatus::warn));
+  return formatted("{}: {} problem(s), {} warning(s)",
+                   can_run(findings) ? "ublkbench can run here" : "ublkbench cannot run here",
+                   count(CheckStatus::fail), count(CheckStatus::warn));
 }
 
 void print_json(const Findings& findings) {
@@ -60,7 +61,7 @@ void print_json(const Findings& findings) {
                                    {"tool", tool_json()},
                                    {"can_run", can_run(findings)},
                                    {"checks", checks}};
-  std::println("{}", document.dump(2));
+  print_line("{}", json_text(document, 2));
 }
 
 }  // namespace
@@ -72,9 +73,9 @@ std::string format_findings(const Findings& findings, bool color) {
   for (const Finding& finding : findings) {
     const StatusStyle style = style_of(finding.status);
     const std::string padding(4 - style.word.size(), ' ');
-    text += std::format("{}{}{}{}  {:<{}}  {}\n", color ? style.color : "", style.word,
-                        color ? "\x1b[0m" : "", padding, finding.name, width, finding.finding);
-    if (!finding.advice.empty()) text += std::format("{:{}}-> {}\n", "", width + 8, finding.advice);
+    text += formatted("{}{}{}{}  {:<{}}  {}\n", color ? style.color : "", style.word,
+                      color ? "\x1b[0m" : "", padding, finding.name, width, finding.finding);
+    if (!finding.advice.empty()) text += formatted("{:{}}-> {}\n", "", width + 8, finding.advice);
   }
   return text;
 }
@@ -89,7 +90,7 @@ int run_doctor(bool json) {
   } else {
     const char* const no_color = std::getenv("NO_COLOR");
     const bool color = ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || *no_color == '\0');
-    std::print("{}\n{}\n", format_findings(findings, color), summary(findings));
+    print_line("{}\n{}", format_findings(findings, color), summary(findings));
   }
   return static_cast<int>(can_run(findings) ? ExitCode::ok : ExitCode::environment);
 }

@@ -1,43 +1,29 @@
 // SPDX-License-Identifier: MIT
 // Doctor's checks of what diagnosis and measurement need of the machine.
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cstdint>
-#include <format>
 #include <fstream>
 
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/control/driver_advice.hpp"
+#include "bench/record/cpu_quota.hpp"
 #include "bench/record/environment.hpp"
-#include "bench/record/system_files.hpp"
 #include "bench/tools/doctor.hpp"
+#include "bench/tools/doctor_files.hpp"
 
 namespace ublkbench {
 namespace {
 
 using enum CheckStatus;
 
-const SystemFiles& system_files() {
-  static const SystemFiles files{""};
-  return files;
-}
-
 bool readable(const char* path) { return std::ifstream(path).get() != EOF; }
 
 std::string text_of(const nlohmann::json& value) {
   return value.is_null()     ? std::string()
          : value.is_string() ? value.get<std::string>()
-                             : value.dump();
-}
-
-bool module_installed(const std::string& name) {
-  utsname names{};
-  ::uname(&names);
-  for (const char* list : {"modules.builtin", "modules.dep"}) {
-    std::ifstream lines(std::format("/lib/modules/{}/{}", names.release, list));
-    for (std::string line; std::getline(lines, line);)
-      if (line.contains("/" + name + ".ko")) return true;
-  }
-  return false;
+                             : json_text(value);
 }
 
 void check_btf(Findings& findings) {
@@ -60,7 +46,7 @@ void check_kernel_memory(Findings& findings) {
     findings.push_back({"kcore", warn, "/proc/kcore cannot be read",
                         "dumps of a hung device need root, CONFIG_PROC_KCORE and no lockdown"});
 
-  const std::string lockdown = text_of(system_files().chosen("/sys/kernel/security/lockdown"));
+  const std::string lockdown = system_files().chosen("/sys/kernel/security/lockdown").value_or("");
   if (lockdown.empty())
     findings.push_back({"lockdown", info, "state not visible (no securityfs, or no lockdown)", ""});
   else if (lockdown == "none")
@@ -71,7 +57,7 @@ void check_kernel_memory(Findings& findings) {
          "kernel memory (and with 'confidentiality' BPF probes) cannot be read; boot "
          "without Secure Boot or with lockdown=none"});
 
-  const std::string restrict = text_of(system_files().value("/proc/sys/kernel/kptr_restrict"));
+  const std::string restrict = system_files().text("/proc/sys/kernel/kptr_restrict").value_or("");
   if (restrict == "2")
     findings.push_back({"kptr_restrict", warn, "2: kernel addresses are hidden from root, too",
                         "sysctl kernel.kptr_restrict=1"});
@@ -94,7 +80,8 @@ void check_tracing(Findings& findings) {
 }
 
 void check_control_device(Findings& findings) {
-  if (module_installed("null_blk") || system_files().exists("/sys/module/null_blk"))
+  if (control::driver_installed("null_blk", control::kernel_release()) != control::Installed::no ||
+      system_files().exists("/sys/module/null_blk"))
     findings.push_back({"null_blk", ok, "available for the control cell", ""});
   else
     findings.push_back({"null_blk", warn, "not available: runs have no control cell",
@@ -105,24 +92,24 @@ void check_control_device(Findings& findings) {
 void check_poll_queues(Findings& findings) {
   for (const char* driver : {"nvme", "null_blk"}) {
     const auto value =
-        system_files().value(std::format("/sys/module/{}/parameters/poll_queues", driver));
-    if (!value.is_number_integer()) continue;
-    const bool some = value.get<int>() > 0;
-    findings.push_back({std::format("poll queues {}", driver), some ? ok : info,
-                        std::format("{}.poll_queues={}", driver, value.get<int>()),
+        system_files().number(formatted("/sys/module/{}/parameters/poll_queues", driver));
+    if (!value) continue;
+    const bool some = *value > 0;
+    findings.push_back({formatted("poll queues {}", driver), some ? ok : info,
+                        formatted("{}.poll_queues={}", driver, *value),
                         some ? ""
-                             : std::format("modes with iopoll need {}.poll_queues=1 or more on the "
-                                           "kernel command line or at modprobe",
-                                           driver)});
+                             : formatted("modes with iopoll need {}.poll_queues=1 or more on the "
+                                         "kernel command line or at modprobe",
+                                         driver)});
   }
 }
 
 void check_hugepages(Findings& findings) {
-  const std::string free = text_of(system_files().field("/proc/meminfo", "HugePages_Free"));
-  const std::string size = text_of(system_files().field("/proc/meminfo", "Hugepagesize"));
+  const std::string free = system_files().field("/proc/meminfo", "HugePages_Free").value_or("");
+  const std::string size = system_files().field("/proc/meminfo", "Hugepagesize").value_or("");
   const bool some = !free.empty() && free != "0";
   findings.push_back({"hugepages", some ? ok : info,
-                      free.empty() ? "not supported" : std::format("{} free of {}", free, size),
+                      free.empty() ? "not supported" : formatted("{} free of {}", free, size),
                       some || free.empty() ? ""
                                            : "shared-memory zero copy in large pages needs sysctl "
                                              "vm.nr_hugepages=64 or so"});
@@ -151,13 +138,28 @@ void check_cpu(Findings& findings, const nlohmann::json& key_fields) {
        smt ? "pin server and load to different cores (--server-cpus, --load-cpus)" : ""});
 }
 
+/// Of this process: servers that it starts are in the same group.
+void check_cpu_quota(Findings& findings) {
+  const auto quota = cpu_quota_of(::getpid());
+  if (!quota) {
+    findings.push_back({"CPU quota", ok, "none", ""});
+    return;
+  }
+  findings.push_back(
+      {"CPU quota", warn,
+       formatted("{:.2f} CPUs ({}); stopped for it in {} of {} periods since the group was made",
+                 quota->cpus, quota->group, quota->throttled_periods, quota->periods),
+       "server and load are stopped when it is used up; raise it (cpu.max, docker --cpus, systemd "
+       "CPUQuota=), or read 'ublkbench explain'"});
+}
+
 void check_mitigations(Findings& findings, const nlohmann::json& key_fields) {
   std::size_t active = 0;
   for (const auto& state : key_fields.at("vulnerabilities"))
     if (text_of(state).starts_with("Mitigation")) ++active;
   findings.push_back(
       {"mitigations", info,
-       std::format("{} active; they cost at every system call and are in the record", active), ""});
+       formatted("{} active; they cost at every system call and are in the record", active), ""});
 }
 
 void check_clock(Findings& findings, const nlohmann::json& key_fields) {
@@ -184,7 +186,7 @@ void check_machine(Findings& findings, const nlohmann::json& key_fields) {
 }
 
 void check_security_modules(Findings& findings) {
-  const std::string modules = text_of(system_files().text("/sys/kernel/security/lsm"));
+  const std::string modules = system_files().text("/sys/kernel/security/lsm").value_or("");
   const bool hooked = modules.contains("selinux") || modules.contains("smack");
   findings.push_back(
       {"security modules", info, modules.empty() ? "not visible (no securityfs)" : modules,
@@ -208,6 +210,7 @@ void check_measurement(Findings& findings) {
   check_hugepages(findings);
   check_machine(findings, key_fields);
   check_cpu(findings, key_fields);
+  check_cpu_quota(findings);
   check_mitigations(findings, key_fields);
   check_clock(findings, key_fields);
   check_security_modules(findings);

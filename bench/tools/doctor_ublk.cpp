@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: MIT
 // Doctor's checks of what ublk needs, and of the ublk devices that exist.
+#include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-#include <format>
-#include <fstream>
+#include <cstring>
 
+#include "bench/base/fd.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/base/units.hpp"
 #include "bench/control/control.hpp"
+#include "bench/control/device_limit.hpp"
+#include "bench/control/driver_advice.hpp"
 #include "bench/control/features.hpp"
-#include "bench/record/environment.hpp"
-#include "bench/record/system_files.hpp"
+#include "bench/control/holders.hpp"
+#include "bench/control/orphans.hpp"
+#include "bench/record/block_queue.hpp"
 #include "bench/tools/doctor.hpp"
+#include "bench/tools/doctor_files.hpp"
+#include "bench/tools/doctor_io_uring.hpp"
 #include "bench/tools/known_kernels.hpp"
 
 namespace ublkbench {
@@ -23,83 +31,93 @@ namespace {
 
 using enum CheckStatus;
 
-const SystemFiles& system_files() {
-  static const SystemFiles files{""};
-  return files;
-}
-
-std::string kernel_release() {
-  utsname names{};
-  ::uname(&names);
-  return names.release;
-}
-
-/// "module", "builtin" or empty: how depmod's lists name the driver for the running kernel.
-std::string installed_as(const std::string& driver) {
-  for (const auto& [list, kind] :
-       {std::pair{"modules.builtin", "builtin"}, {"modules.dep", "module"}}) {
-    std::ifstream lines(std::format("/lib/modules/{}/{}", kernel_release(), list));
-    for (std::string line; std::getline(lines, line);)
-      if (line.contains("/" + driver + ".ko")) return kind;
-  }
-  return {};
-}
-
 bool has_capability(unsigned number) {
   const auto mask = system_files().field("/proc/self/status", "CapEff");
-  if (!mask.is_string()) return ::geteuid() == 0;
-  const std::uint64_t bits = std::strtoull(mask.get_ref<const std::string&>().c_str(), nullptr, 16);
+  if (!mask) return ::geteuid() == 0;
+  const std::uint64_t bits = std::strtoull(mask->c_str(), nullptr, 16);
   return ((bits >> number) & 1) != 0;
 }
 constexpr unsigned cap_ipc_lock = 14, cap_sys_admin = 21, cap_sys_resource = 24;
 
+/// Root of a user namespace (a rootless container) has capabilities over that namespace only, and
+/// capable() in ublk_drv.c and io_uring.c asks for the machine's.
+bool in_first_user_namespace() {
+  const auto words = split(trimmed(system_files().contents("/proc/self/uid_map")), ' ');
+  return words.empty() || words.back() == "4294967295";
+}
+
+bool is_privileged() { return has_capability(cap_sys_admin) && in_first_user_namespace(); }
+
+/// 0, or why it cannot be opened.
+int control_errnum() {
+  const auto control = open_file("/dev/ublk-control", O_RDWR);
+  return control ? 0 : control.error().errnum;
+}
+
+Finding closed_control(int errnum) {
+  const std::string finding =
+      formatted("/dev/ublk-control is there, but cannot be opened: {}", std::strerror(errnum));
+  if (::geteuid() != 0)
+    return {"ublk driver", info, finding,
+            "run as root, or see the udev rule in docs/life-cycle.md"};
+  return {"ublk driver", fail, finding,
+          "root is refused by a container's device rules or a security module: docker run "
+          "--privileged -v /dev:/dev, or --device for /dev/ublk-control and the devices"};
+}
+
 /// Returns whether it can be talked to.
 bool check_driver(Findings& findings) {
-  const std::string installed = installed_as("ublk_drv");
-  const auto present = control::driver_present();
-  if (present) {
-    const bool builtin =
-        installed == "builtin" || !system_files().exists("/sys/module/ublk_drv/initstate");
+  const std::string release = control::kernel_release();
+  const auto installed = control::driver_installed("ublk_drv", release);
+  const int errnum = control_errnum();
+  if (errnum == 0) {
+    const bool builtin = installed == control::Installed::builtin ||
+                         !system_files().exists("/sys/module/ublk_drv/initstate");
     findings.push_back(
         {"ublk driver", ok, builtin ? "built into the kernel" : "module ublk_drv is loaded", ""});
-    return true;
+    return control::driver_present().has_value();
   }
-  const int errnum = present.error().errnum;
-  if (errnum == EPERM || errnum == EACCES) {
-    findings.push_back(
-        {"ublk driver", info, "/dev/ublk-control is there, but not for this user", ""});
-  } else if (errnum == ENOENT || errnum == ENODEV || errnum == ENXIO) {
-    if (installed == "module")
-      findings.push_back({"ublk driver", fail, "module ublk_drv is installed but not loaded",
-                          "as root: modprobe ublk_drv"});
-    else
-      findings.push_back({"ublk driver", fail, "this kernel has no ublk driver",
-                          "boot a kernel with CONFIG_BLK_DEV_UBLK (Linux 6.0 or later), or use "
-                          "scripts/vm, which boots one"});
-  } else {
-    findings.push_back({"ublk driver", fail, present.error().message(), "see 'io_uring' below"});
+  if (errnum != ENOENT && errnum != ENODEV && errnum != ENXIO) {
+    findings.push_back(closed_control(errnum));
+    return false;
   }
+  const bool loaded = system_files().exists("/sys/class/ublk-char");
+  findings.push_back(
+      {"ublk driver", fail,
+       loaded ? "the driver is there, but /dev/ublk-control is not: this is another /dev"
+       : installed == control::Installed::module ? "module ublk_drv is installed but not loaded"
+                                                 : "no ublk driver",
+       loaded ? "docker run --privileged -v /dev:/dev, or create the node that "
+                "/sys/class/misc/ublk-control/dev names"
+              : control::load_advice(installed, release, system_files().contents("/proc/version")) +
+                    "; or use scripts/vm, which boots a kernel that has it"});
   return false;
 }
 
 void check_permission(Findings& findings) {
-  if (has_capability(cap_sys_admin)) {
+  if (is_privileged()) {
     findings.push_back({"permission", ok, "CAP_SYS_ADMIN", ""});
     return;
   }
   const bool control_is_open = ::access("/dev/ublk-control", R_OK | W_OK) == 0;
+  const bool of_namespace = has_capability(cap_sys_admin);
   findings.push_back(
-      {"permission", fail, "no CAP_SYS_ADMIN: the driver refuses ADD_DEV",
-       control_is_open ? "run as root; /dev/ublk-control is open to this user, but unprivileged "
-                         "devices (UBLK_F_UNPRIVILEGED_DEV) allow no zero copy and are not measured"
-                       : "run as root"});
+      {"permission", fail,
+       of_namespace ? "CAP_SYS_ADMIN of a user namespace only: the driver refuses ADD_DEV"
+                    : "no CAP_SYS_ADMIN: the driver refuses ADD_DEV",
+       std::string(of_namespace ? "run as root of the machine (docker: no userns-remap; podman: as "
+                                  "root)"
+                                : "run as root") +
+           (control_is_open ? "; /dev/ublk-control is open to this user, but unprivileged devices "
+                              "(UBLK_F_UNPRIVILEGED_DEV) allow no zero copy and are not measured"
+                            : "")});
 }
 
 void check_features(Findings& findings) {
   const auto granted = control::features();
   if (!granted) {
-    findings.push_back({"features", warn, granted.error().message(),
-                        "only copy mode is possible before Linux 6.5"});
+    findings.push_back(
+        {"features", warn, granted.error().message(), "the programs need Linux 6.5 or later"});
     return;
   }
   std::string missing;
@@ -110,46 +128,32 @@ void check_features(Findings& findings) {
       continue;
     }
     if (!missing.empty()) missing += ", ";
-    missing += std::format("{} ({})", known.name, known.first_kernel);
+    missing += formatted("{} ({})", known.name, known.first_kernel);
   }
   findings.push_back(
       {"features", missing.empty() ? ok : info,
-       std::format("{} of {} granted ({:#x})", count, all_features().size(), *granted),
+       formatted("{} of {} granted ({:#x})", count, all_features().size(), *granted),
        missing.empty() ? "" : "missing, with the first kernel that has it: " + missing});
 }
 
 void check_kernel(Findings& findings) {
-  const std::string release = kernel_release();
+  const std::string release = control::kernel_release();
   const auto kernel = running_kernel(release, system_files().contents("/proc/version"),
                                      trimmed(system_files().contents("/proc/version_signature")));
   if (!kernel) {
     findings.push_back({"kernel", info, release + ": not a version that could be compared", ""});
     return;
   }
-  const auto& [major, minor, patch] = kernel->upstream;
+  const KernelVersion& from = kernel->upstream;
   const auto faults = faults_of(*kernel);
   findings.push_back({"kernel", ok,
-                      std::format("{} (from {}.{}.{}), {} known fault(s)", release, major, minor,
-                                  patch, faults.size()),
+                      formatted("{} (from {}.{}.{}), {} known fault(s)", release, from.major,
+                                from.minor, from.patch, faults.size()),
                       ""});
   for (const KernelFault& fault : faults)
     findings.push_back({"kernel fault", fault.breaks_everything ? fail : warn,
-                        std::format("{}: {}", fault.name, fault.finding),
-                        std::format("{} [{}]", fault.advice, fault.source)});
-}
-
-void check_io_uring(Findings& findings) {
-  const auto disabled = system_files().value("/proc/sys/kernel/io_uring_disabled");
-  const std::string enable = "sysctl kernel.io_uring_disabled=0";
-  if (disabled == 2)
-    findings.push_back(
-        {"io_uring", fail, "disabled for everybody (kernel.io_uring_disabled=2)", enable});
-  else if (disabled == 1 && !has_capability(cap_sys_admin))
-    findings.push_back({"io_uring", fail,
-                        "disabled without CAP_SYS_ADMIN (kernel.io_uring_disabled=1)",
-                        "run as root, or " + enable});
-  else
-    findings.push_back({"io_uring", ok, "enabled", ""});
+                        formatted("{}: {}", fault.name, fault.finding),
+                        formatted("{} [{}]", fault.advice, fault.source)});
 }
 
 void check_memlock(Findings& findings) {
@@ -180,42 +184,48 @@ void check_io_flusher(Findings& findings) {
 }
 
 std::string queue_settings(int id) {
-  const auto limits = queue_limits(std::format("ublkb{}", id));
-  if (!limits.is_object()) return "no disk";
+  const SystemFiles& files = system_files();
+  const auto folder = disk_folder(formatted("ublkb{}", id), files.path(""));
+  if (!folder) return "no disk";
   const auto word = [&](const char* name) {
-    return limits[name].is_string() ? limits[name].get<std::string>() : limits[name].dump();
+    return files.text(formatted("{}/queue/{}", *folder, name)).value_or("none");
   };
-  return std::format("scheduler {}, iostats {}, nomerges {}, nr_requests {}", word("scheduler"),
-                     word("iostats"), word("nomerges"), word("nr_requests"));
+  return formatted("scheduler {}, iostats {}, nomerges {}, nr_requests {}",
+                   files.chosen(*folder + "/queue/scheduler").value_or("none"), word("iostats"),
+                   word("nomerges"), word("nr_requests"));
 }
 
-void check_device(Findings& findings, int id, bool orphan) {
-  const std::string name = std::format("ublkb{}", id);
+void check_device(Findings& findings, int id) {
+  const std::string name = formatted("ublkb{}", id);
   const auto device = control::info(id);
   if (!device) {
     findings.push_back({name, warn, device.error().message(), ""});
     return;
   }
   const std::string state = control::state_name(device->state);
-  const std::string text =
-      std::format("{}, server pid {}, {}", state, device->ublksrv_pid, queue_settings(id));
-  if (orphan)
-    findings.push_back({name, warn, text + "; left by a run of this suite that is dead",
-                        "ublk-server del --orphans"});
+  const auto server = control::server_process(*device);
+  const std::string text = formatted("{}, server {}, {}", state, server.text(), queue_settings(id));
+  const auto verdict = control::look_at(*device);
+  if (verdict.orphan)
+    findings.push_back({name, warn, text + "; " + verdict.why, "ublk-server del --orphans"});
   else if (device->state != UBLK_S_DEV_LIVE)
     findings.push_back({name, warn, text,
-                        std::format("its server is gone: recover it with its own program, or "
-                                    "ublk-server del -n {}",
-                                    id)});
+                        formatted("its server is gone: recover it with its own program, or "
+                                  "ublk-server del -n {}",
+                                  id)});
   else
     findings.push_back({name, info, text, ""});
 }
 
 void check_devices(Findings& findings) {
   const auto ids = control::device_ids();
-  const auto orphans = control::orphans();
+  if (const auto limit = control::device_limit(); limit && limit->reached())
+    findings.push_back({"ublks_max", warn, limit->text(),
+                        "an unprivileged ADD_DEV gets EACCES: remove a device, or as root write a "
+                        "larger number to " +
+                            std::string(control::device_limit_path)});
   if (ids.empty()) findings.push_back({"ublk devices", ok, "none", ""});
-  for (const int id : ids) check_device(findings, id, std::ranges::contains(orphans, id));
+  for (const int id : ids) check_device(findings, id);
 }
 
 }  // namespace
@@ -225,7 +235,7 @@ void check_ublk(Findings& findings) {
   check_permission(findings);
   if (reachable) check_features(findings);
   check_kernel(findings);
-  check_io_uring(findings);
+  check_io_uring(findings, is_privileged());
   check_memlock(findings);
   check_io_flusher(findings);
   if (reachable) check_devices(findings);

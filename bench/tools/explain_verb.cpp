@@ -6,6 +6,7 @@
 
 #include "analyzers/bottleneck.hpp"
 #include "analyzers/filter.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/tools/output.hpp"
 
 namespace ublkbench {
@@ -13,8 +14,11 @@ namespace ublkbench {
 using namespace analyzers;
 
 void ExplainVerb::add_options(CLI::App& app) {
-  app.add_option("record", record_, "A record (--json FILE or --out DIR)")->required();
-  app.add_option("--filter", filter_, "AXIS=VALUE[|VALUE...] joined by commas");
+  app.add_option("record", record_, "A record (--json FILE or --out DIR)")
+      ->type_name("RECORD")
+      ->required();
+  app.add_option("--filter", filter_, "AXIS=VALUE[|VALUE...] joined by commas")
+      ->type_name("FILTER");
   app.add_flag("--json", json_, "As JSON");
   app.footer(
       "Each verdict comes with the figures that it rests on, their limits, and what to try; "
@@ -36,23 +40,14 @@ int ExplainVerb::run() const {
   const std::vector<CellDiagnosis> cells = diagnose(*record);
   if (cells.empty())
     return report(bad_input("explain " + record_, "no cell is left to explain").error());
-  return print(json_ ? bottleneck_json(*record, cells).dump(1) + "\n" : bottleneck_text(cells));
+  return print(json_ ? json_text(bottleneck_json(*record, cells), 1) + "\n"
+                     : bottleneck_text(cells));
 }
 
-std::string explain_probed(const nlohmann::json& document) {
-  const auto probed = [&document](const std::string& cell) {
-    return std::ranges::any_of(document["cells"], [&cell](const nlohmann::json& of) {
-      return of["id"] == cell && !of.value("probes", std::string()).empty();
-    });
-  };
-  if (std::ranges::none_of(document["cells"], [](const nlohmann::json& cell) {
-        return !cell.value("probes", std::string()).empty();
-      }))
-    return {};
-  auto record = read_record_text(document.dump(), "this run", Detail::evidence);
-  if (!record) return "\nno verdict: " + record.error().message() + "\n";
-  std::erase_if(record->cells, [&](const CellRecord& cell) { return !probed(cell.id); });
-  return "\nWhat limits it, with the probes attached:\n" + bottleneck_text(diagnose(*record));
+std::string explain_probed(Record record) {
+  std::erase_if(record.cells, [](const CellRecord& cell) { return cell.axes.probes.empty(); });
+  if (record.cells.empty()) return {};
+  return "\nWhat limits it, with the probes attached:\n" + bottleneck_text(diagnose(record));
 }
 
 }  // namespace ublkbench

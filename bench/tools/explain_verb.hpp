@@ -3,8 +3,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
+
+#include "analyzers/record.hpp"
 
 namespace ublkbench {
 
@@ -21,6 +22,6 @@ class ExplainVerb {
 };
 
 /// The verdicts of the cells of a run that had probes attached, for the end of its table.
-std::string explain_probed(const nlohmann::json& document);
+std::string explain_probed(analyzers::Record record);
 
 }  // namespace ublkbench

@@ -2,10 +2,10 @@
 // --figure, as compare, trend and calibrate take it.
 #pragma once
 
-#include <format>
 #include <string>
 
 #include "analyzers/figures.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/result.hpp"
 
 namespace ublkbench {
@@ -19,7 +19,7 @@ inline std::string known_figures() {
 
 inline Result<analyzers::Figure> parse_figure(const std::string& name) {
   const auto figure = analyzers::figure_named(name);
-  if (!figure) return bad_input(std::format("unknown figure '{}'", name), "use " + known_figures());
+  if (!figure) return bad_input(formatted("unknown figure '{}'", name), "use " + known_figures());
   return *figure;
 }
 

@@ -5,16 +5,17 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <format>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <print>
 #include <vector>
 
 #include "bench/base/atomic_file.hpp"
-#include "bench/suite/child.hpp"
-#include "bench/suite/program.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/base/standard_streams.hpp"
+#include "bench/process/interrupt.hpp"
+#include "bench/process/program.hpp"
 #include "bench/suite/usage.hpp"
 #include "bench/tools/output.hpp"
 #include "bench/tools/sitting.hpp"
@@ -24,26 +25,22 @@ namespace {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
+using process::own_path;
 using Paths = std::vector<std::string>;
 
 constexpr unsigned boots = 3;
 constexpr std::uint64_t timeout_ns = 600'000'000'000;
-constexpr std::uint64_t grace_ns = 15'000'000'000;
+constexpr std::uint64_t self_test_grace_ns = 15'000'000'000;
 constexpr const char* target = "null";
 /// Each I/O waits in a timeout of io_uring: some thousand instructions and some microseconds more,
 /// in a program that has no planted ones.
 constexpr const char* slower = "null+fault:delay=1us";
 
-std::string self() {
-  std::error_code error;
-  return fs::read_symlink("/proc/self/exe", error).string();
-}
-
 int worst(int so_far, bool good) { return good ? so_far : 1; }
 
 bool tell(std::string_view what, int code, int expected, const std::string& output) {
-  std::println("{} {}: exit {}", code == expected ? "ok " : "BAD", what, code);
-  if (code != expected) std::println("    {} expected\n{}", expected, output);
+  print_line("{} {}: exit {}", code == expected ? "ok " : "BAD", what, code);
+  if (code != expected) print_line("    {} expected\n{}", expected, output);
   std::fflush(stdout);
   return code == expected;
 }
@@ -66,10 +63,10 @@ class PathSelfTest {
       record["run"]["tool"]["commit"] = "self-test";
       record["run"].erase("planted_instructions");
     });
-    std::vector<std::string> accept{self(), "baseline", "accept", baseline()};
+    std::vector<std::string> accept{own_path(), "baseline", "accept", baseline()};
     accept.insert(accept.end(), committed.begin(), committed.end());
     accept.insert(accept.end(), {"--reason", "self-test"});
-    if (const auto done = run_program(accept, timeout_ns); !done || done->exit_code != 0)
+    if (const auto done = process::run_program(accept, timeout_ns); !done || done->exit_code != 0)
       return done ? bad_input("baseline accept: " + done->err) : std::unexpected(done.error());
     return judge(*again, *slow);
   }
@@ -80,14 +77,14 @@ class PathSelfTest {
   Result<Paths> measure(const std::string& name, const char* of_target) {
     Paths paths;
     for (unsigned seed = 1; seed <= boots; ++seed) {
-      const std::string path = std::format("{}/{}{}.json", folder_, name, seed);
+      const std::string path = formatted("{}/{}{}.json", folder_, name, seed);
       const auto done =
-          run_program({self(),     "run",      "--mode",   "copy",   "--target",
-                       of_target,  "--qd",     "128",      "--ios",  "8k",
-                       "--repeat", "1",        "--verify", "off",    "--control",
-                       "null_blk", "--format", "csv",      "--seed", std::to_string(seed),
-                       "--json",   path},
-                      timeout_ns, grace_ns);
+          process::run_program({own_path(), "run",      "--mode",   "copy",   "--target",
+                                of_target,  "--qd",     "128",      "--ios",  "8k",
+                                "--repeat", "1",        "--verify", "off",    "--control",
+                                "null_blk", "--format", "csv",      "--seed", std::to_string(seed),
+                                "--json",   path},
+                               timeout_ns, self_test_grace_ns);
       if (!done) return std::unexpected(done.error());
       if (done->exit_code != 0)
         return std::unexpected(Error{.operation = "measure " + name + ": " + done->err,
@@ -108,8 +105,8 @@ class PathSelfTest {
       std::ifstream file(path);
       json document = json::parse(file);
       change(document);
-      copies.push_back(std::format("{}/{}{}.json", folder_, name, copies.size()));
-      (void)write_file_atomically(copies.back(), document.dump());
+      copies.push_back(formatted("{}/{}{}.json", folder_, name, copies.size()));
+      (void)write_file_atomically(copies.back(), json_text(document));
     }
     return copies;
   }
@@ -151,9 +148,9 @@ class PathSelfTest {
                  [](json& record) { record["env"]["key_fields"]["kernel"]["release"] = "0.0"; })}};
     int code = 0;
     for (const Check& check : checks) {
-      std::vector<std::string> argv{self(), "gate", "--baseline", baseline()};
+      std::vector<std::string> argv{own_path(), "gate", "--baseline", baseline()};
       argv.insert(argv.end(), check.records.begin(), check.records.end());
-      const auto done = run_program(argv, timeout_ns);
+      const auto done = process::run_program(argv, timeout_ns);
       code = worst(code,
                    tell(check.what, done ? done->exit_code : -1, static_cast<int>(check.expected),
                         done ? done->out + done->err : done.error().message()));
@@ -167,8 +164,8 @@ class PathSelfTest {
 /// The hardware gate, this program against itself.
 Result<int> test_on_hardware() {
   constexpr const char* words[] = {"--mode", "copy", "--qd", "32"};
-  SittingOptions options{.before = {.program = self(), .instead_of_target = {}, .target = {}},
-                         .now = {.program = self(), .instead_of_target = {}, .target = {}},
+  SittingOptions options{.before = {.program = own_path(), .instead_of_target = {}, .target = {}},
+                         .now = {.program = own_path(), .instead_of_target = {}, .target = {}},
                          .words = {std::begin(words), std::end(words)},
                          .pairs = 6,
                          .sample_ns = 300'000'000,
@@ -204,7 +201,7 @@ Result<int> test_path_length() {
 }  // namespace
 
 int run_gate_self_test() {
-  handle_interrupts();
+  process::handle_interrupts();
   const auto code = icount_shift() ? test_path_length() : test_on_hardware();
   return code ? *code : report(code.error());
 }

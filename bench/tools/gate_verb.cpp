@@ -4,13 +4,14 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
-#include <format>
 
 #include "analyzers/path_gate.hpp"
 #include "bench/base/atomic_file.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/base/units.hpp"
-#include "bench/suite/child.hpp"
+#include "bench/process/interrupt.hpp"
+#include "bench/process/program.hpp"
 #include "bench/tools/gate_self_test.hpp"
 #include "bench/tools/output.hpp"
 #include "bench/tools/sitting.hpp"
@@ -27,11 +28,6 @@ constexpr int bisect_stop = 128;
 constexpr unsigned pairs_min = 5;
 constexpr unsigned pairs_max = 100;
 
-std::string own_path() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).string();
-}
-
 int bisect_code(ExitCode code) {
   switch (code) {
     case ExitCode::inconclusive:
@@ -46,8 +42,8 @@ int bisect_code(ExitCode code) {
 }
 
 std::string today() {
-  return std::format("{:%F}",
-                     std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now()));
+  return formatted("{:%F}",
+                   std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now()));
 }
 
 Result<std::vector<Record>> read_all(const std::vector<std::string>& paths) {
@@ -63,8 +59,8 @@ Result<std::vector<Record>> read_all(const std::vector<std::string>& paths) {
 Result<std::string> render(const GateOutcome& outcome, const std::string& format) {
   if (format == "text") return gate_text(outcome);
   if (format == "md" || format == "markdown") return gate_markdown(outcome);
-  if (format == "json") return gate_json(outcome).dump(1) + "\n";
-  return bad_input(std::format("unknown format '{}'", format), "use text, md or json");
+  if (format == "json") return json_text(gate_json(outcome), 1) + "\n";
+  return bad_input(formatted("unknown format '{}'", format), "use text, md or json");
 }
 
 }  // namespace
@@ -73,30 +69,39 @@ void GateVerb::add_options(CLI::App& app) {
   app.add_option(
       "records", words_,
       "Records of the boots to judge; with --against: words of 'ublkbench run', after --");
-  app.add_option("--baseline", baseline_, "Judge path length: what the records are held against");
+  app.add_option("--baseline", baseline_, "Judge path length: what the records are held against")
+      ->type_name("FILE");
   app.add_option("--against", against_,
-                 "Judge times: another build's ublkbench, measured in turns with this one");
-  app.add_option("--program", program_, "--against: judge this program instead of this one");
+                 "Judge times: another build's ublkbench, measured in turns with this one")
+      ->type_name("PROGRAM");
+  app.add_option("--program", program_, "--against: judge this program instead of this one")
+      ->type_name("PROGRAM");
   app.add_option("--pairs", pairs_, "--against: pairs a cell; twice as many where they are unclear")
       ->capture_default_str();
   app.add_option("--sample-time", sample_time_, "--against: about so long is a sample")
+      ->type_name("TIME")
       ->capture_default_str();
   app.add_option("--seed", seed_, "--against: of the order of cells and of offsets")
       ->capture_default_str();
-  app.add_option("--out", folder_, "--against: keep the records in this folder");
+  app.add_option("--out", folder_, "--against: keep the records in this folder")->type_name("DIR");
   app.add_flag("--self-test", self_test_,
                "Can this gate pass here, and can it fail? Path length under icount, else times");
-  app.add_option("--waivers", waivers_, "Known regressions, each with ceiling, expiry and issue");
+  app.add_option("--waivers", waivers_, "Known regressions, each with ceiling, expiry and issue")
+      ->type_name("FILE");
   app.add_option("--threshold", threshold_,
-                 "Smallest change that counts, in percent (default: path length 0.5, times 5)");
+                 "Smallest change that counts, in percent (default: path length 0.5, times 5)")
+      ->type_name("PERCENT");
   app.add_option("--vary", vary_, "A field that may differ between both sides; repeatable")
+      ->type_name("FIELD")
       ->allow_extra_args(false);
-  app.add_option("--format", format_, "text, md, json")->capture_default_str();
-  app.add_option("--json", json_path_, "Write the verdict there, too");
+  app.add_option("--format", format_, "text, md, json")->type_name("WORD")->capture_default_str();
+  app.add_option("--json", json_path_, "Write the verdict there, too")->type_name("FILE");
   app.add_option("--inconclusive", inconclusive_, "fail: exit 3; warn: exit 0")
+      ->type_name("WORD")
       ->capture_default_str();
   app.add_option("--moved-environment", moved_environment_,
                  "Where only kernel, machine or compiler differ: fail: exit 4; warn: exit 0")
+      ->type_name("WORD")
       ->capture_default_str();
   app.add_flag("--bisect", bisect_, "Exit codes for 'git bisect run'");
   app.footer(
@@ -133,20 +138,18 @@ Result<> GateVerb::check_options() const {
   for (const auto& [name, word] : {std::pair{"--inconclusive", &inconclusive_},
                                    std::pair{"--moved-environment", &moved_environment_}})
     if (*word != "fail" && *word != "warn")
-      return bad_input(std::format("{} {}", name, *word), "use fail or warn");
+      return bad_input(formatted("{} {}", name, *word), "use fail or warn");
   if (pairs_ < pairs_min || pairs_ > pairs_max)
-    return bad_input(std::format("--pairs {}", pairs_),
-                     std::format("{} to {}: fewer give no 98 % interval", pairs_min, pairs_max));
+    return bad_input(formatted("--pairs {}", pairs_),
+                     formatted("{} to {}: fewer give no 98 % interval", pairs_min, pairs_max));
   return {};
 }
 
 Result<GateOptions> GateVerb::gate_options() const {
   GateOptions options{.change = {}, .vary = vary_, .waivers = {}, .today = today()};
-  if (!threshold_.empty()) {
-    const auto percent = parse_percent(threshold_);
-    if (!percent) return std::unexpected(percent.error());
-    options.change = *percent / 100;
-  }
+  const auto percent = parse_percent(threshold_);
+  if (!percent) return std::unexpected(percent.error());
+  options.change = *percent;
   if (!waivers_.empty()) {
     auto waivers = read_waivers(waivers_);
     if (!waivers) return std::unexpected(waivers.error());
@@ -170,12 +173,12 @@ Result<GateOutcome> GateVerb::judge_programs() const {
   if (!options) return std::unexpected(options.error());
   const auto sample_ns = parse_duration_ns(sample_time_);
   if (!sample_ns) return std::unexpected(sample_ns.error());
-  const std::string now = program_.empty() ? own_path() : program_;
+  const std::string now = program_.empty() ? process::own_path() : program_;
   for (const std::string& program : {against_, now})
     if (::access(program.c_str(), X_OK) != 0)
       return std::unexpected(
           failed("run", program, errno, "name a ublkbench").error().with_exit(ExitCode::usage));
-  handle_interrupts();
+  process::handle_interrupts();
   return hold_sitting({.before = {.program = against_, .instead_of_target = {}, .target = {}},
                        .now = {.program = now, .instead_of_target = {}, .target = {}},
                        .words = words_,
@@ -193,7 +196,7 @@ Result<ExitCode> GateVerb::judge() const {
   const auto text = render(*outcome, format_);
   if (!text) return std::unexpected(text.error());
   if (!json_path_.empty())
-    if (auto written = write_file_atomically(json_path_, gate_json(*outcome).dump(1) + "\n");
+    if (auto written = write_file_atomically(json_path_, json_text(gate_json(*outcome), 1) + "\n");
         !written)
       return std::unexpected(written.error().with_exit(ExitCode::usage));
   if (print(*text) != 0) return ExitCode::usage;
@@ -240,7 +243,7 @@ int BaselineVerb::accept() const {
   if (!records) return report(records.error());
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   const auto baseline =
-      make_baseline(*records, {.at = std::format("{:%FT%TZ}", now), .reason = reason_});
+      make_baseline(*records, {.at = formatted("{:%FT%TZ}", now), .reason = reason_});
   if (!baseline) return report(baseline.error());
   if (auto written = write_file_atomically(path_, to_file_text(*baseline)); !written)
     return report(written.error().with_exit(ExitCode::usage));
@@ -250,18 +253,18 @@ int BaselineVerb::accept() const {
 int BaselineVerb::show() const {
   const auto baseline = read_baseline(path_);
   if (!baseline) return report(baseline.error());
-  std::string text = std::format("commit {}, accepted {}: {}\n", baseline->accepted.commit,
-                                 baseline->accepted.at, baseline->accepted.reason);
+  std::string text = formatted("commit {}, accepted {}: {}\n", baseline->accepted.commit,
+                               baseline->accepted.at, baseline->accepted.reason);
   for (const auto& [name, value] : baseline->fields.items())
-    text += std::format("  {}: {}\n", name, value.dump());
+    text += formatted("  {}: {}\n", name, json_text(value));
   for (const CellRecord& cell : baseline->cells) {
     text += cell.id + "\n";
     for (const Figure figure : gated_figures) {
       const auto values = cell.values(figure);
       if (values.empty()) continue;
       const Interval spread = *range(values);
-      text += std::format("  {:<20} {:>8.0f}  {:.0f}..{:.0f}  n={}\n", traits(figure).name,
-                          *median(values), spread.low, spread.high, values.size());
+      text += formatted("  {:<20} {:>8.0f}  {:.0f}..{:.0f}  n={}\n", traits(figure).name,
+                        *median(values), spread.low, spread.high, values.size());
     }
   }
   return print(text);

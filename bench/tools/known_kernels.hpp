@@ -9,14 +9,17 @@
 
 namespace ublkbench {
 
+inline constexpr unsigned released = ~0U;
+
 struct KernelVersion {
   unsigned major = 0;
   unsigned minor = 0;
   unsigned patch = 0;
+  unsigned candidate = released;  ///< 2 for -rc2, which comes before the release
   auto operator<=>(const KernelVersion&) const = default;
 };
 
-/// "7.3.4+deb13-cloud-amd64" -> 7.3.4, "6.17.0-1015-azure" -> 6.17.0, "7.4-rc2" -> 7.4.0.
+/// "7.3.4+deb13-cloud-amd64" -> 7.3.4, "6.17.0-1015-azure" -> 6.17.0, "7.4-rc2" -> 7.4.0, rc 2.
 std::optional<KernelVersion> parse_kernel_version(std::string_view release);
 
 /// What runs: `release` is uname -r; `upstream` is the stable release that it was made from, where
@@ -38,7 +41,13 @@ struct KernelFault {
   KernelVersion fixed;
   /// The release must contain one of these words, separated by spaces ("azure aws"); empty: any.
   std::string_view flavours;
-  bool breaks_everything;  ///< the first ADD_DEV does harm: do not run here
+  /// Ubuntu's builds of one version: from the first to before the second number of
+  /// "6.17.0-1015-azure"; {} where the version alone decides.
+  struct {
+    unsigned first = 0;
+    unsigned fixed = 0;
+  } builds;
+  bool breaks_everything = false;  ///< the first ADD_DEV does harm: do not run here
   std::string_view finding;
   std::string_view advice;
   std::string_view source;

@@ -2,13 +2,14 @@
 #include "bench/tools/modes_verb.hpp"
 
 #include <cstdio>
-#include <format>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <print>
 #include <string>
 #include <vector>
 
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/control/control.hpp"
 #include "bench/control/features.hpp"
 #include "bench/server/mode.hpp"
@@ -42,8 +43,8 @@ std::vector<Row> judge_all(const control::KernelAbilities& kernel) {
 }
 
 void print_row(const Row& row) {
-  std::println("  {:<34} {:<12} {}", row.mode.name(), status_words[static_cast<int>(row.status)],
-               row.status == Status::granted ? feature_names(row.mode.flags()) : row.why);
+  print_line("  {:<34} {:<12} {}", row.mode.name(), status_words[static_cast<int>(row.status)],
+             row.status == Status::granted ? feature_names(row.mode.flags()) : row.why);
 }
 
 /// Combinations of the axes beyond buffer and delivery, by reason, so that the table stays short.
@@ -51,18 +52,16 @@ void print_grouped(const std::vector<Row>& rows) {
   std::map<std::string, unsigned> reasons;
   unsigned usable = 0;
   for (const Row& row : rows) {
-    const bool plain =
-        row.mode.reaping == ReapMode::interrupt && row.mode.placement == PlacementMode::per_queue;
-    if (plain) continue;
+    if (row.mode.plain()) continue;
     if (row.status == Status::granted)
       ++usable;
     else
-      ++reasons[std::format("{}: {}", status_words[static_cast<int>(row.status)], row.why)];
+      ++reasons[formatted("{}: {}", status_words[static_cast<int>(row.status)], row.why)];
   }
-  std::println("\nWith iopoll, iopoll_split, per_io_daemon or offload: {} combinations granted",
-               usable);
-  for (const auto& [reason, count] : reasons) std::println("  {:>3} {}", count, reason);
-  std::println("\n'ublkbench modes --all' lists every combination.");
+  print_line("\nWith iopoll, iopoll_split, per_io_daemon or offload: {} combinations granted",
+             usable);
+  for (const auto& [reason, count] : reasons) print_line("  {:>3} {}", count, reason);
+  print_line("\n'ublkbench modes --all' lists every combination.");
 }
 
 int print_json(const std::vector<Row>& rows, std::uint64_t features) {
@@ -72,10 +71,10 @@ int print_json(const std::vector<Row>& rows, std::uint64_t features) {
                     {"status", status_words[static_cast<int>(row.status)]},
                     {"why", row.why},
                     {"flags", feature_list(row.mode.flags())}});
-  std::println("{}", nlohmann::json{{"schema", "ublkbench.modes/1"},
-                                    {"features_granted", feature_list(features)},
-                                    {"modes", list}}
-                         .dump(2));
+  print_line("{}", json_text({{"schema", "ublkbench.modes/1"},
+                              {"features_granted", feature_list(features)},
+                              {"modes", list}},
+                             2));
   return 0;
 }
 
@@ -86,13 +85,11 @@ int run_modes(bool all, bool json) {
   if (!features) return report(features.error());
   const std::vector<Row> rows = judge_all(control::abilities());
   if (json) return print_json(rows, *features);
-  std::println(
+  print_line(
       "Modes on this kernel (words joined by commas; '-' and '_' are the same;\n"
       "auto_reg and auto_buf_reg mean auto_zc, zero_copy means zc):\n");
   for (const Row& row : rows) {
-    const bool plain =
-        row.mode.reaping == ReapMode::interrupt && row.mode.placement == PlacementMode::per_queue;
-    if (all || plain) print_row(row);
+    if (all || row.mode.plain()) print_row(row);
   }
   if (!all) print_grouped(rows);
   return 0;

@@ -3,12 +3,11 @@
 
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <format>
-#include <print>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/standard_streams.hpp"
 
 namespace ublkbench {
 namespace {
@@ -21,7 +20,7 @@ bool stderr_is_terminal() {
 
 std::string minutes(std::uint64_t ns) {
   const std::uint64_t seconds = ns / 1'000'000'000;
-  return std::format("{}:{:02}", seconds / 60, seconds % 60);
+  return formatted("{}:{:02}", seconds / 60, seconds % 60);
 }
 
 }  // namespace
@@ -33,7 +32,7 @@ Progress::Progress(std::size_t total, std::uint64_t estimated_step_ns)
       terminal_(stderr_is_terminal()) {}
 
 Progress::~Progress() {
-  if (open_line_) std::print(stderr, "\r\x1b[K");
+  if (open_line_) say_part("\r\x1b[K");
 }
 
 void Progress::begin(std::size_t number, const std::string& what) {
@@ -42,9 +41,8 @@ void Progress::begin(std::size_t number, const std::string& what) {
   if (!terminal_) return;
   const std::uint64_t elapsed_ns = now_ns() - start_ns_;
   const std::uint64_t step_ns = finished_ != 0 ? elapsed_ns / finished_ : estimated_step_ns_;
-  std::print(stderr, "\r\x1b[K[{}/{}] {}  elapsed {} left {}", number, total_, what,
-             minutes(elapsed_ns), minutes(step_ns * (total_ - number + 1)));
-  std::fflush(stderr);
+  say_part(formatted("\r\x1b[K[{}/{}] {}  elapsed {} left {}", number, total_, what,
+                     minutes(elapsed_ns), minutes(step_ns * (total_ - number + 1))));
   open_line_ = true;
 }
 
@@ -52,14 +50,14 @@ void Progress::end(const std::string& outcome) {
   ++finished_;
   if (terminal_) return;
   const std::uint64_t elapsed_ns = now_ns() - start_ns_;
-  std::println(stderr, "[{}/{}] {}  {}  elapsed {} left {}", number_, total_, what_, outcome,
-               minutes(elapsed_ns), minutes(elapsed_ns / finished_ * (total_ - number_)));
+  say("[{}/{}] {}  {}  elapsed {} left {}", number_, total_, what_, outcome, minutes(elapsed_ns),
+      minutes(elapsed_ns / finished_ * (total_ - number_)));
 }
 
 void Progress::note(const std::string& text) {
-  if (open_line_) std::print(stderr, "\r\x1b[K");
+  if (open_line_) say_part("\r\x1b[K");
   open_line_ = false;
-  std::println(stderr, "ublkbench: note: {}", text);
+  say("ublkbench: note: {}", text);
 }
 
 }  // namespace ublkbench

@@ -2,10 +2,13 @@
 #include "bench/tools/run_cli.hpp"
 
 #include <algorithm>
-#include <format>
 
+#include "analyzers/text_table.hpp"
+#include "bench/base/cpus.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/suite/usage.hpp"
+#include "bench/tools/run_words.hpp"
 #include "bench/tools/server_cli.hpp"
 
 namespace ublkbench {
@@ -21,10 +24,10 @@ Result<std::vector<T>> axis(const std::string& text, std::string_view option, Pa
   for (const std::string& part : split(text, ',')) {
     auto value = parse(part);
     if (!value)
-      return bad_input(std::format("{}: {}", option, value.error().operation), value.error().hint);
+      return bad_input(formatted("{}: {}", option, value.error().operation), value.error().hint);
     values.push_back(static_cast<T>(*value));
   }
-  if (values.empty()) return bad_input(std::format("{} is empty", option));
+  if (values.empty()) return bad_input(formatted("{} is empty", option));
   return values;
 }
 
@@ -32,8 +35,8 @@ Result<unsigned> parse_depth(const std::string& text) {
   const auto depth = parse_count(text);
   if (!depth) return std::unexpected(depth.error());
   if (*depth < 1 || *depth > UBLK_MAX_QUEUE_DEPTH)
-    return bad_input(std::format("queue depth {}", text),
-                     std::format("the driver takes 1 to {}", UBLK_MAX_QUEUE_DEPTH));
+    return bad_input(formatted("queue depth {}", text),
+                     formatted("the driver takes 1 to {}", UBLK_MAX_QUEUE_DEPTH));
   return static_cast<unsigned>(*depth);
 }
 
@@ -41,12 +44,24 @@ Result<VerifyPolicy> parse_verify(const std::string& word) {
   if (word == "auto") return VerifyPolicy::automatic;
   if (word == "on") return VerifyPolicy::on;
   if (word == "off") return VerifyPolicy::off;
-  return bad_input(std::format("--verify {}", word), "use auto, on or off");
+  return bad_input(formatted("--verify {}", word), "use auto, on or off");
+}
+
+/// The longest that the kernel reads (ELV_NAME_MAX in block/elevator.h has room for its end).
+constexpr std::size_t scheduler_name_max = 15;
+
+Result<> check_scheduler_word(const std::string& word) {
+  if (!word.empty() && word.size() <= scheduler_name_max &&
+      word.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") == std::string::npos)
+    return {};
+  return bad_input(formatted("--scheduler '{}'", word),
+                   "use none, keep, or a word of /sys/block/X/queue/scheduler");
 }
 
 }  // namespace
 
 void RunCli::add_options(CLI::App& app) {
+  app_ = &app;
   add_matrix(app);
   add_load(app);
   add_server(app);
@@ -66,18 +81,25 @@ void RunCli::add_options(CLI::App& app) {
 
 void RunCli::add_matrix(CLI::App& app) {
   app.add_option("--mode,-m", modes_, "Mode words joined by commas; repeat to compare; 'all'")
+      ->type_name("WORDS")
       ->capture_default_str()
       ->allow_extra_args(false)
       ->group("Matrix");
   app.add_option("--target,-t", values_.targets, std::string(target_help()))
+      ->type_name("TARGET")
       ->capture_default_str()
       ->allow_extra_args(false)
       ->group("Matrix");
   app.add_option("--qd", depths_, "Depth of the device's queues and I/Os in flight per job")
+      ->type_name("N,...")
       ->capture_default_str()
       ->group("Matrix");
-  app.add_option("--bs", sizes_, "Block sizes")->capture_default_str()->group("Matrix");
+  app.add_option("--bs", sizes_, "Block sizes")
+      ->type_name("SIZE,...")
+      ->capture_default_str()
+      ->group("Matrix");
   app.add_option("--rw", patterns_, "read, write, randread, randwrite, rw, randrw")
+      ->type_name("WORD,...")
       ->capture_default_str()
       ->group("Matrix");
   app.add_option("--repeat", values_.repeat, "Rounds; each has every cell, shuffled")
@@ -88,28 +110,41 @@ void RunCli::add_matrix(CLI::App& app) {
       ->group("Matrix");
   app.add_option("--control", values_.control,
                  "Cell without ublk in every round: null_blk, none, or a device to read")
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->group("Matrix");
+  app.add_option("--scheduler", values_.scheduler,
+                 "I/O scheduler of every measured device: a word of its queue/scheduler, or keep; "
+                 "devices of others get theirs back at the end")
       ->capture_default_str()
       ->group("Matrix");
   app.add_option("--probe", values_.probes,
                  "Attach these probes of ublk-probe, joined by commas; every cell is measured with "
                  "and without them")
+      ->type_name("NAME,...")
       ->group("Matrix");
   app.add_option("--device", values_.device,
                  "Drive a device that somebody else serves; no server of ours is started")
+      ->type_name("PATH")
       ->group("Matrix");
 }
 
 void RunCli::add_load(CLI::App& app) {
   app.add_option("--ios", ios_, "Measured I/Os per sample (default under --icount: 30k)")
+      ->type_name("N")
       ->group("Load");
-  app.add_option("--runtime", runtime_, "Measured time per sample (default: 5s)")->group("Load");
+  app.add_option("--runtime", runtime_, "Measured time per sample (default: 5s)")
+      ->type_name("TIME")
+      ->group("Load");
   app.add_option("--warmup", warmup_, "Before measuring: I/Os with --ios, time with --runtime")
+      ->type_name("N|TIME")
       ->group("Load");
   app.add_option("--jobs", values_.load.jobs, "Load threads")->capture_default_str()->group("Load");
   app.add_option("--rwmixread", values_.load.rw_mix_read_percent, "Percent of reads in rw, randrw")
       ->capture_default_str()
       ->group("Load");
   app.add_option("--rate", rate_, "I/Os per second of an open loop (default: closed loop)")
+      ->type_name("N")
       ->group("Load");
   app.add_option("--submit-batch", values_.load.submit_batch, "I/Os per submission (default: qd/4)")
       ->group("Load");
@@ -117,30 +152,40 @@ void RunCli::add_load(CLI::App& app) {
                  "Completions waited for at once (default: qd/4)")
       ->group("Load");
   app.add_option("--load-cpus", load_cpus_, "CPUs of the load threads, for instance 0-3")
+      ->type_name("CPUS")
       ->group("Load");
   app.add_flag("--hipri", values_.load.hipri, "Polled completions")->group("Load");
   app.add_flag("--no-fixed-bufs", no_fixed_buffers_, "Do not register buffers")->group("Load");
   app.add_flag("--no-registered-file", no_registered_file_, "Do not register the file")
       ->group("Load");
   app.add_flag("--buffered", buffered_, "Without O_DIRECT")->group("Load");
+  app.add_flag("--allow-split", values_.load.allow_split,
+               "Allow I/Os that are larger than the device takes in one request")
+      ->group("Load");
   app.add_flag("--no-latency", no_latency_, "Record no latency: no clock in the hot path")
       ->group("Load");
-  app.add_flag("--destructive", values_.load.destructive, "Allow writes to --device")
+  app.add_flag("--destructive", values_.load.destructive,
+               "Allow writes to data that this run did not make: loop, stripe and nbd targets, "
+               "--device, --control DEV")
       ->group("Load");
   app.add_option("--verify", verify_,
-                 "auto, on, off: check before timing that each mode keeps data; auto leaves a loop "
-                 "target alone that is only read (default: auto; --verify alone means on)")
+                 "auto, on, off: check before timing that each mode keeps data, which writes; auto "
+                 "leaves out what needs --destructive (default: auto; --verify alone means on)")
+      ->type_name("WORD")
       ->expected(0, 1)
       ->default_str("on")
       ->group("Load");
   app.add_option("--hang-timeout", hang_timeout_, "No completion for so long is a hang")
+      ->type_name("TIME")
       ->capture_default_str()
       ->group("Load");
   app.add_option("--hang-dump", values_.hang_dump.program,
                  "ublk-dump, asked why when something hangs; 'off' (default: the one beside "
                  "ublkbench, else in $PATH)")
+      ->type_name("PROGRAM")
       ->group("Load");
   app.add_option("--hang-dump-timeout", hang_dump_timeout_, "Its answer is waited for so long")
+      ->type_name("TIME")
       ->capture_default_str()
       ->group("Load");
 }
@@ -153,9 +198,11 @@ void RunCli::add_server(CLI::App& app) {
                  "Server threads (default: one per queue, with per_io_daemon two)")
       ->group("Server");
   app.add_option("--max-io", max_io_, "Largest I/O of the device")
+      ->type_name("SIZE")
       ->capture_default_str()
       ->group("Server");
   app.add_option("--server-cpus", server_cpus_, "'queue', 'free' or a list such as 0-3")
+      ->type_name("CPUS")
       ->capture_default_str()
       ->group("Server");
   app.add_flag("--auto-zc-fallback", values_.server.auto_zc_fallback,
@@ -166,11 +213,19 @@ void RunCli::add_server(CLI::App& app) {
 
 void RunCli::add_output(CLI::App& app) {
   app.add_option("--json", store_.json_path, "Record of the run as one document; - for stdout")
+      ->type_name("FILE")
       ->group("Output");
   app.add_option("--out", store_.folder, "Record of the run as run.json and samples.jsonl")
+      ->type_name("DIR")
       ->group("Output");
   app.add_option("--format", format_, "text, json, md, csv")
+      ->type_name("WORD")
       ->capture_default_str()
+      ->group("Output");
+  app.add_flag("--wide", wide_, "All columns, also where the terminal has no room for them")
+      ->group("Output");
+  app.add_flag("--histograms", histograms_,
+               "With --probe: the probes' histograms as pictures, not a line each")
       ->group("Output");
   app.add_flag("--resume", store_.resume, "Go on with the record in --out or --json")
       ->group("Output");
@@ -210,10 +265,12 @@ Result<> RunCli::parse_work(RunOptions& options) const {
   if (!ios_.empty()) {
     const auto ios = parse_count(ios_);
     if (!ios) return std::unexpected(ios.error());
+    if (*ios == 0) return bad_input("--ios 0", "at least one I/O is needed");
     load.ios = *ios;
   } else if (!runtime_.empty()) {
     const auto runtime = parse_duration_ns(runtime_);
     if (!runtime) return std::unexpected(runtime.error());
+    if (*runtime == 0) return bad_input("--runtime 0", "some time is needed");
     load.runtime_ns = *runtime;
   } else if (icount_shift()) {
     load.ios = default_icount_ios;
@@ -228,6 +285,7 @@ Result<> RunCli::parse_work(RunOptions& options) const {
   if (rate_.empty()) return {};
   const auto rate = parse_count(rate_);
   if (!rate) return std::unexpected(rate.error());
+  if (*rate == 0) return bad_input("--rate 0", "leave it out for a closed loop");
   load.rate_iops = *rate;
   return {};
 }
@@ -241,9 +299,11 @@ Result<> RunCli::parse_rest(RunRequest& request) const {
   if (!load_cpus_.empty()) {
     auto cpus = parse_cpu_list(load_cpus_);
     if (!cpus) return std::unexpected(cpus.error());
+    if (auto can = check_cpus(*cpus, "--load-cpus"); !can) return can;
     options.load.job_cpus = *cpus;
   }
   if (auto pinned = parse_pinning(server_cpus_, options.server); !pinned) return pinned;
+  if (auto named = check_scheduler_word(options.scheduler); !named) return named;
   const auto max_io = parse_size(max_io_);
   if (!max_io) return std::unexpected(max_io.error());
   options.server.max_io_bytes =
@@ -257,9 +317,12 @@ Result<> RunCli::parse_rest(RunRequest& request) const {
   const auto verify = parse_verify(verify_);
   if (!verify) return std::unexpected(verify.error());
   options.verify = *verify;
-  const auto format = parse_format(format_);
+  const auto format = analyzers::parse_format(format_);
   if (!format) return std::unexpected(format.error());
-  request.format = *format;
+  request.table = {
+      .format = *format,
+      .probes = histograms_ ? analyzers::ProbeText::histograms : analyzers::ProbeText::brief,
+      .width = wide_ ? 0 : analyzers::terminal_width()};
   return {};
 }
 
@@ -268,6 +331,8 @@ Result<RunRequest> RunCli::request() const {
   if (auto parsed = parse_axes(request); !parsed) return std::unexpected(parsed.error());
   if (auto parsed = parse_work(request.options); !parsed) return std::unexpected(parsed.error());
   if (auto parsed = parse_rest(request); !parsed) return std::unexpected(parsed.error());
+  if (auto checked = check_run_words(*app_, request); !checked)
+    return std::unexpected(checked.error());
   return request;
 }
 

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "analyzers/run_table.hpp"
 #include "bench/suite/plan.hpp"
 #include "bench/suite/store.hpp"
-#include "bench/suite/summary.hpp"
 
 namespace ublkbench {
 
@@ -16,7 +16,7 @@ namespace ublkbench {
 struct RunRequest {
   RunOptions options;
   StoreOptions store;
-  TableFormat format = TableFormat::text;
+  analyzers::RunTableOptions table;
   bool dry_run = false;
 };
 
@@ -37,6 +37,7 @@ class RunCli {
   [[nodiscard]] Result<> parse_work(RunOptions& options) const;
   [[nodiscard]] Result<> parse_rest(RunRequest& request) const;
 
+  const CLI::App* app_ = nullptr;  ///< knows what was typed
   RunOptions values_;
   StoreOptions store_;
   std::vector<std::string> modes_{"copy"};
@@ -58,6 +59,8 @@ class RunCli {
   bool no_registered_file_ = false;
   bool buffered_ = false;
   bool no_latency_ = false;
+  bool histograms_ = false;
+  bool wide_ = false;
   bool dry_run_ = false;
 };
 

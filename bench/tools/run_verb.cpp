@@ -7,19 +7,30 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <format>
 #include <nlohmann/json.hpp>
-#include <print>
+#include <random>
+#include <set>
 
+#include "analyzers/record.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/base/units.hpp"
 #include "bench/control/control.hpp"
+#include "bench/control/orphans.hpp"
+#include "bench/process/child.hpp"
+#include "bench/process/interrupt.hpp"
 #include "bench/record/environment.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/record/write_fields.hpp"
 #include "bench/server/planted.hpp"
-#include "bench/suite/child.hpp"
+#include "bench/server/removal.hpp"
+#include "bench/suite/borrowed_scheduler.hpp"
+#include "bench/suite/estimate.hpp"
 #include "bench/suite/null_block.hpp"
+#include "bench/suite/preconditions.hpp"
 #include "bench/suite/sample.hpp"
-#include "bench/suite/usage.hpp"
+#include "bench/suite/work.hpp"
+#include "bench/suite/writing.hpp"
 #include "bench/tools/explain_verb.hpp"
 #include "bench/tools/output.hpp"
 #include "bench/tools/progress.hpp"
@@ -29,11 +40,14 @@ namespace {
 
 using nlohmann::json;
 
-void note(const std::string& text) { std::println(stderr, "ublkbench: note: {}", text); }
+void note(const std::string& text) { say("ublkbench: note: {}", text); }
+
+// A load that was killed ends when the driver has failed its I/O.
+constexpr std::uint64_t left_behind_ns = 1'000'000'000;
 
 std::string utc_now() {
-  return std::format("{:%FT%TZ}",
-                     std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+  return formatted("{:%FT%TZ}",
+                   std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
 }
 
 /// Fills in --mode all; says which modes it leaves out and why.
@@ -61,81 +75,101 @@ Result<json> choose_modes(RunRequest& request) {
   return left_out;
 }
 
-/// What killed runs left behind goes first, or ids and names would be taken.
-void clean_up_orphans() {
-  for (const int id : control::orphans()) {
-    (void)control::stop(id);
-    const auto removed = control::remove(id);
-    if (removed)
-      note(std::format("removed device {}, left by a run that was killed", id));
-    else
-      note(std::format("device {} was left by a killed run and cannot be removed: {}", id,
-                       removed.error().message()));
+/// --device: what it is, before anything is said of it.
+Result<> look_at_foreign(RunOptions& options) {
+  if (options.device.empty()) return {};
+  auto device = look_at_device(options.device);
+  if (!device) return std::unexpected(device.error());
+  options.foreign = std::move(*device);
+  return {};
+}
+
+void clean_up_null_blocks() {
+  const StaleNullBlocks stale = remove_stale_null_blocks();
+  if (stale.removed != 0)
+    note(formatted("removed {} null_blk device(s), left by a run that was killed", stale.removed));
+  for (const std::string& spared : stale.spared) note("left alone: " + spared);
+}
+
+/// What killed runs left behind goes first, or ids and names would be taken. All others are named:
+/// they may be left over as well, or disturb the figures. `measured` is this run's business anyway.
+void clean_up_orphans(const std::string& measured) {
+  std::string spared;
+  for (const auto& [id, verdict] : control::judge_devices()) {
+    if (measured == formatted("/dev/ublkb{}", id)) continue;
+    if (!verdict.orphan) {
+      spared += formatted("{}{} ({})", spared.empty() ? "" : ", ", id, verdict.why);
+      continue;
+    }
+    const auto removed = remove_device(id, {.only_orphan = true});
+    note(removed ? formatted("removed device {}, left by a run that was killed", id)
+                 : formatted("device {} was left by a killed run and cannot be removed: {}", id,
+                             removed.error().message()));
   }
-  if (const unsigned removed = remove_stale_null_blocks(); removed != 0)
-    note(std::format("removed {} null_blk device(s), left by a run that was killed", removed));
+  if (!spared.empty())
+    note(formatted("other ublk devices, left alone; they may disturb the figures: {}", spared));
+  for (const std::string& told : put_back_left_schedulers()) note(told);
+  clean_up_null_blocks();
 }
 
 /// Without null_blk the run goes on without its control, and says so.
 void check_control(RunOptions& options) {
   if (options.control != "null_blk") return;
   const auto probe = NullBlock::create(1, 1, 1 << 20);
-  if (probe) return;
+  if (probe || process::interrupted()) return;
   note("no control cell: " + probe.error().message());
   options.control = "none";
 }
 
-/// What decides how much work an I/O is, besides the cell: two runs are comparable if it is equal.
-json describe_work(const RunOptions& options) {
-  const load::LoadOptions& load = options.load;
-  json work = {
-      {"rw_mix_read_percent", load.rw_mix_read_percent},
-      {"submit_batch", load.submit_batch},
-      {"complete_batch", load.complete_batch},
-      {"fixed_buffers", load.fixed_buffers},
-      {"registered_file", load.registered_file},
-      {"direct", load.direct},
-      {"hipri", load.hipri},
-      {"load_cpus", load.job_cpus},
-      {"max_io_bytes", options.server.max_io_bytes},
-      {"auto_zc_fallback", options.server.auto_zc_fallback},
-      {"warmup_ns", load.ios == 0 ? json(load.warmup_ns) : json()},
-      {"warmup_ios",
-       load.warmup_ios == load::LoadOptions::default_warmup ? json() : json(load.warmup_ios)}};
-  return work;
+/// A word that the kernel does not offer is refused before the matrix, where a device to try it on
+/// can be made.
+Result<> check_scheduler(const RunOptions& options) {
+  if (options.scheduler == no_scheduler || options.scheduler == keep_scheduler) return {};
+  const auto probe = NullBlock::create(1, 1, 1 << 20);
+  if (!probe) return {};
+  const auto chosen = choose_scheduler(probe->path(), options.scheduler);
+  return chosen ? Result<>() : std::unexpected(chosen.error());
+}
+
+/// Devices that somebody else made get the run's scheduler for as long as the result lives.
+Result<std::vector<BorrowedScheduler>> borrow_schedulers(RunOptions& options) {
+  std::vector<BorrowedScheduler> borrowed;
+  std::vector<std::string> devices;
+  if (!options.device.empty()) devices.push_back(options.device);
+  if (options.control != "none" && options.control != "null_blk")
+    devices.push_back(options.control);
+  for (const std::string& device : devices) {
+    auto taken = BorrowedScheduler::take(device, options.scheduler);
+    if (!taken) return std::unexpected(taken.error());
+    if (const std::string text = taken->note(); !text.empty()) note(text);
+    options.borrowed_schedulers[device] = taken->choice().in_force;
+    borrowed.push_back(std::move(*taken));
+  }
+  return borrowed;
 }
 
 json describe_run(const RunRequest& request, const std::vector<std::string>& argv, json left_out) {
-  const RunOptions& options = request.options;
-  const auto shift = icount_shift();
-  json run = {
-      {"id", std::format("{}-{}", utc_now(), ::getpid())},
-      {"started", utc_now()},
-      {"argv", argv},
-      {"seed", options.seed},
-      {"repeat", options.repeat},
-      {"queues", options.server.queues},
-      {"daemons", options.server.daemon_count()},
-      {"jobs", options.load.jobs},
-      {"ios", options.load.ios},
-      {"runtime_ns", options.load.runtime_ns},
-      {"rate_iops", options.load.rate_iops},
-      {"loop", options.load.rate_iops == 0 ? "closed" : "open"},
-      {"latency_recorded", options.load.record_latency},
-      {"work", describe_work(options)},
-      {"clock", shift ? std::format("icount shift {}: times are instructions, not seconds", *shift)
-                      : std::string()},
-      {"tool", tool_json()},
-      {"modes_left_out", std::move(left_out)}};
+  json run = describe_work(request.options);
+  run.update({{"id", formatted("{}-{}", utc_now(), ::getpid())},
+              {"started", utc_now()},
+              {"argv", argv},
+              {"repeat", request.options.repeat},
+              {"tool", tool_json()},
+              {"modes_left_out", std::move(left_out)}});
+  if (request.options.foreign) {
+    MeasuredDevice device;
+    request.options.foreign->describe(device);
+    run["device"] = to_json(device);
+  }
   if (const auto planted = planted_instructions()) run["planted_instructions"] = *planted;
   return run;
 }
 
 int dry_run(const RunOptions& options, const Plan& plan) {
-  std::println("{} cells x {} rounds = {} samples, about {} s", plan.cells.size(),
-               plan.rounds.size(), plan.samples(),
-               (plan.samples() * estimated_sample_ns(options) + 999'999'999) / 1'000'000'000);
-  for (const Cell& cell : plan.cells) std::println("  {}", cell.name());
+  print_line("{} cells x {} rounds = {} samples, {}", plan.cells.size(), plan.rounds.size(),
+             plan.samples(), in_words(estimate_of(options, plan)));
+  for (const Cell& cell : plan.cells)
+    print_line("  {}: {}", cell.name(), writes_in_words(options, cell));
   return 0;
 }
 
@@ -148,13 +182,20 @@ std::string recording_prefix(const StoreOptions& store) {
       (!std::filesystem::exists(record, error) || std::filesystem::is_regular_file(record, error)))
     return store.json_path + ".hang-";
   const auto folder = std::filesystem::temp_directory_path(error);
-  return std::format("{}/ublkbench-{}.hang-", error ? "/tmp" : folder.string(), ::getpid());
+  // Another container that shares the folder may have the same pid.
+  return formatted("{}/ublkbench-{}-{:08x}.hang-", error ? "/tmp" : folder.string(), ::getpid(),
+                   std::random_device()());
 }
 
-std::string outcome_of(const json& record) {
-  if (record.value("status", "") != "ok")
-    return record.value("status", std::string("?")) + ": " + record.value("reason", std::string());
-  return format_count(record["load"].value("iops", 0.0)) + " IOPS";
+std::string outcome_of(const SampleRecord& record) {
+  if (record.status == SampleStatus::ok && record.load)
+    return format_count(record.load->iops()) + " IOPS";
+  return formatted("{}: {}", name_of(record.status), record.reason.value_or(""));
+}
+
+/// What fails once the user interrupted, fails of that.
+int give_up(const Error& error) {
+  return report(process::interrupted() ? error.with_exit(ExitCode::interrupted) : error);
 }
 
 /// The most serious exit of all samples: a hang before an error before an interruption.
@@ -172,7 +213,8 @@ class Run {
       : plan_(plan),
         store_(store),
         sampler_(options),
-        progress_(plan.samples() - store.resumed(), estimated_sample_ns(options)) {}
+        progress_(plan.samples() - store.resumed(),
+                  estimate_of(options, plan).ns / plan.samples()) {}
 
   Result<ExitCode> measure_all() {
     for (std::size_t round = 0; round < plan_.rounds.size(); ++round)
@@ -180,31 +222,36 @@ class Run {
         if (store_.has(plan_.cells[index].name(), round)) continue;
         if (auto stored = measure(plan_.cells[index], round); !stored)
           return std::unexpected(stored.error());
-        if (interrupted()) return worse(exit_, ExitCode::interrupted);
+        if (process::interrupted()) return worse(exit_, ExitCode::interrupted);
       }
     return exit_;
   }
 
  private:
   Result<> measure(const Cell& cell, std::size_t round) {
-    progress_.begin(++started_, std::format("round {} {}", round + 1, cell.name()));
+    progress_.begin(++started_, formatted("round {} {}", round + 1, cell.name()));
     Sample sample = sampler_.measure(cell);
-    sample.record["round"] = round;
-    sample.record["order"] = started_ - 1;
+    sample.record.round = round;
+    sample.record.order = started_ - 1;
     exit_ = worse(exit_, sample.exit);
     progress_.end(outcome_of(sample.record));
-    if (sample.record.contains("hang_dump")) tell_of(sample.record);
-    return store_.add(std::move(sample.record));
+    if (sample.record.hang_dump) tell_of(*sample.record.hang_dump);
+    if (sample.record.device && sample.record.device->scheduler)
+      tell_of(*sample.record.device->scheduler);
+    return store_.add(sample.record);
   }
 
-  void tell_of(const json& record) {
-    const json& dump = record["hang_dump"];
-    if (dump["status"] != "taken")
-      return progress_.note("no dump of the hang: " + dump.value("reason", std::string()));
-    progress_.note("ublk-dump of the hang: " + dump.value("verdict", std::string()));
-    if (dump["recording"].is_string())
-      progress_.note(
-          std::format("all of it: ublk-dump --replay {}", dump["recording"].get<std::string>()));
+  void tell_of(const SchedulerChoice& scheduler) {
+    if (scheduler.why_not && told_.insert(*scheduler.why_not).second)
+      progress_.note("the I/O scheduler is not 'none': " + *scheduler.why_not);
+  }
+
+  void tell_of(const HangDump& dump) {
+    if (dump.status != HangDump::Status::taken)
+      return progress_.note("no dump of the hang: " + dump.reason.value_or(""));
+    progress_.note("ublk-dump of the hang: " + dump.verdict.value_or(""));
+    if (dump.recording)
+      progress_.note(formatted("all of it: ublk-dump --replay {}", *dump.recording));
   }
 
   const Plan& plan_;
@@ -212,49 +259,65 @@ class Run {
   Sampler sampler_;
   Progress progress_;
   std::size_t started_ = 0;
+  std::set<std::string> told_;
   ExitCode exit_ = ExitCode::ok;
 };
 
 }  // namespace
 
 int print_results(const RunRequest& request, const Store& store) {
-  const json& document = store.document();
-  if (request.store.json_path == "-") return print(render(document, TableFormat::json));
-  const std::string table = render(document, request.format);
-  return print(request.format == TableFormat::text ? table + explain_probed(document) : table);
+  using analyzers::TableFormat;
+  if (request.store.json_path == "-" || request.table.format == TableFormat::record)
+    return print(store.document());
+  const analyzers::Record record = store.results();
+  const std::string table = analyzers::run_table(record, request.table);
+  return print(request.table.format == TableFormat::text ? table + explain_probed(record) : table);
 }
 
 int run_matrix(RunRequest request, const std::vector<std::string>& argv, const Show& show) {
-  handle_interrupts();
+  process::handle_interrupts();
   auto left_out = choose_modes(request);
-  if (!left_out) return report(left_out.error());
+  if (!left_out) return give_up(left_out.error());
   RunOptions& options = request.options;
-  // Everything that needs no device is checked before anything is touched.
-  if (auto checked = make_plan(options); !checked) return report(checked.error());
-  if (auto checked = check_locked_memory(options); !checked) return report(checked.error());
-  if (auto checked = check_targets(options); !checked) return report(checked.error());
-  if (auto checked = check_hang_dump(options.hang_dump); !checked) return report(checked.error());
+  if (auto looked = look_at_foreign(options); !looked) return give_up(looked.error());
+  // Everything that needs no device of ours is checked before anything is touched.
+  const auto wanted = make_plan(options);
+  if (!wanted) return give_up(wanted.error());
+  if (auto checked = check_locked_memory(options); !checked) return give_up(checked.error());
+  if (auto checked = check_targets(options); !checked) return give_up(checked.error());
+  if (auto checked = check_preconditions(options, *wanted); !checked)
+    return give_up(checked.error());
+  if (auto checked = check_hang_dump(options.hang_dump); !checked) return give_up(checked.error());
   options.hang_dump.prefix = recording_prefix(request.store);
   if (!request.dry_run) {
-    clean_up_orphans();
+    clean_up_orphans(options.device);
     check_control(options);
+    if (auto checked = check_scheduler(options); !checked) return give_up(checked.error());
   }
+  if (process::interrupted()) return report(process::interruption("the set-up").error());
   const auto plan = make_plan(options);
-  if (!plan) return report(plan.error());
+  if (!plan) return give_up(plan.error());
   for (const auto& [what, why] : plan->left_out) {
-    note(std::format("{} is left out: {}", what, why));
+    note(formatted("{} is left out: {}", what, why));
     left_out->push_back({{"mode", what}, {"why", why}});
   }
   if (request.dry_run) return dry_run(options, *plan);
 
-  auto store = Store::open(request.store, describe_run(request, argv, *left_out),
-                           capture_environment(), *plan);
-  if (!store) return report(store.error());
-  if (store->resumed() != 0) note(std::format("{} samples taken over", store->resumed()));
+  json run_facts = describe_run(request, argv, *left_out);
+  if (const auto holed = targets_with_holes(*plan); !holed.empty())
+    run_facts["work"]["targets_with_holes"] = holed;
+  auto store = Store::open(request.store, std::move(run_facts), capture_environment(), *plan);
+  if (!store) return give_up(store.error());
+  if (store->resumed() != 0) note(formatted("{} samples taken over", store->resumed()));
 
+  auto borrowed = borrow_schedulers(options);
+  if (!borrowed) return give_up(borrowed.error());
   const auto exit = Run(options, *plan, *store).measure_all();
-  if (!exit) return report(exit.error());
+  borrowed->clear();
+  if (process::interrupted()) (void)process::await_left_behind(left_behind_ns);
   const int shown = show(request, *store);
+  // The record could not be written any more; what was measured until then is in the table.
+  if (!exit) return report(exit.error());
   return *exit != ExitCode::ok ? static_cast<int>(*exit) : shown;
 }
 

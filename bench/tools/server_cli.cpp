@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: MIT
 #include "bench/tools/server_cli.hpp"
 
-#include <format>
 #include <map>
 #include <string>
 
+#include "bench/base/cpus.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
+#include "bench/cli/words.hpp"
 #include "bench/tools/device_cli.hpp"
 
 namespace ublkbench {
 
-void ServerCli::add_options(CLI::App& app) {
+void ServerCli::add_options(CLI::App& app, BareWord word) {
+  app_ = &app;
   app.add_option("-m,--mode", mode_,
                  "Mode words joined by commas, such as batch,auto_zc ('ublkbench modes' lists all)")
+      ->type_name("WORDS")
       ->capture_default_str();
-  app.add_option("-t,--target", values_.target, std::string(target_help()))->capture_default_str();
-  app.add_option("-n,--id", values_.id, "Device number (default: the driver chooses)");
+  app.add_option("-t,--target", values_.target, std::string(target_help()))
+      ->type_name("TARGET")
+      ->capture_default_str();
+  if (word == BareWord::device)
+    app.add_option("-n,--id,id", values_.id, "Device number");
+  else
+    app.add_option("-n,--id", values_.id, "Device number (default: the driver chooses)");
   app.add_option("-q,--queues", values_.queues, "Hardware queues")->capture_default_str();
   app.add_option("-d,--depth", values_.depth, "Depth of each queue, 1 to 4096")
       ->capture_default_str();
@@ -27,10 +36,13 @@ void ServerCli::add_options(CLI::App& app) {
                  "Devices of this kind, all served by one process: by one thread, or as many as "
                  "--daemons says. '%i' in the target's words is the number of the device, from 0")
       ->capture_default_str();
-  app.add_option("--max-io", max_io_, "Largest I/O in bytes")->capture_default_str();
+  app.add_option("--max-io", max_io_, "Largest I/O in bytes")
+      ->type_name("SIZE")
+      ->capture_default_str();
   app.add_option("--server-cpus", cpus_,
                  "Where daemons run: 'queue' (CPUs that submit to their queue), 'free', or a list "
                  "such as 0-3,7")
+      ->type_name("CPUS")
       ->capture_default_str();
   app.add_flag("--auto-zc-fallback", values_.auto_zc_fallback,
                "auto_zc: register by hand where the driver could not");
@@ -40,10 +52,12 @@ void ServerCli::add_options(CLI::App& app) {
                "auto_zc: another buffer index at each commit, to test the driver");
   add_waiting_options(app, values_);
   app.add_option(
-      "--shared-memory", values_.shared_memory_file,
-      "shmem_zc: the file on tmpfs or hugetlbfs that the client shares (default: a memfd, "
-      "named by 'add --json')");
+         "--shared-memory", values_.shared_memory_file,
+         "shmem_zc: the file on tmpfs or hugetlbfs that the client shares (default: a memfd, "
+         "named by 'add --json')")
+      ->type_name("FILE");
   app.add_option("--shared-memory-size", shared_memory_, "shmem_zc: its size")
+      ->type_name("SIZE")
       ->capture_default_str();
   app.add_flag("--no-partition-scan", no_partition_scan_,
                "Do not look for partitions on the new disk (Linux 7.0)");
@@ -87,6 +101,7 @@ void add_waiting_options(CLI::App& app, ServeOptions& options, const std::string
       ->group(group);
   app.add_option("--wake-by", options.waiting.wake_by,
                  "offload: how the two tasks wake each other: eventfd or msg_ring")
+      ->type_name("eventfd|msg_ring")
       ->transform(CLI::CheckedTransformer(std::map<std::string, WakeBy>{
           {"eventfd", WakeBy::eventfd}, {"msg_ring", WakeBy::msg_ring}}))
       ->group(group);
@@ -98,6 +113,29 @@ void add_waiting_options(CLI::App& app, ServeOptions& options, const std::string
                  "batch: tags that one buffer of a fetch command holds, 1 to 128")
       ->capture_default_str()
       ->group(group);
+}
+
+/// What says something of memory that is shared, of a fallback, of how two tasks wake each other,
+/// and there is none of it.
+Result<> ServerCli::check_words(const ServeOptions& options) const {
+  if (auto full = refuse_empty(*app_); !full) return full;
+  std::vector<Idle> rows =
+      all_idle({"--shared-memory", "--shared-memory-size", "--shared-memory-read-only"},
+               !options.mode.buffers().shared, "the mode is not shmem_zc");
+  rows.push_back(
+      {"--force-fallback-every", !options.auto_zc_fallback, "it is for --auto-zc-fallback"});
+  rows.push_back(
+      {"--wake-by", !options.mode.places().worker, "the mode is not offload"});
+  rows.push_back(
+      {"--wait-us", options.waiting.count <= 1, "it bounds a --wait-count of 2 or more"});
+  return refuse_idle(*app_, rows);
+}
+
+Result<ServeOptions> ServerCli::options_of_all_words() const {
+  auto parsed = options();
+  if (!parsed) return parsed;
+  if (auto checked = check_words(*parsed); !checked) return std::unexpected(checked.error());
+  return parsed;
 }
 
 Result<ServeOptions> ServerCli::options() const {
@@ -118,20 +156,6 @@ Result<ServeOptions> ServerCli::options() const {
   return options;
 }
 
-Result<std::vector<int>> parse_cpu_list(const std::string& text) {
-  std::vector<int> cpus;
-  for (const std::string& part : split(text, ',')) {
-    const auto ends = split(part, '-');
-    const auto first = parse_count(ends.empty() ? "" : ends.front());
-    const auto last = parse_count(ends.empty() ? "" : ends.back());
-    if (ends.size() > 2 || !first || !last || *first > *last || *last >= 8192)
-      return bad_input(std::format("'{}' is not a CPU list", text), "for instance 0-3,7");
-    for (std::uint64_t cpu = *first; cpu <= *last; ++cpu) cpus.push_back(static_cast<int>(cpu));
-  }
-  if (cpus.empty()) return bad_input("empty CPU list", "for instance 0-3,7");
-  return cpus;
-}
-
 Result<> parse_pinning(const std::string& text, ServeOptions& options) {
   if (text == "queue") {
     options.pinning = Pinning::queue;
@@ -140,6 +164,7 @@ Result<> parse_pinning(const std::string& text, ServeOptions& options) {
   } else {
     auto cpus = parse_cpu_list(text);
     if (!cpus) return std::unexpected(cpus.error());
+    if (auto can = check_cpus(*cpus, "--server-cpus"); !can) return can;
     options.pinning = Pinning::list;
     options.cpus = std::move(*cpus);
   }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <format>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <print>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/base/units.hpp"
+#include "bench/cli/help_formatter.hpp"
+#include "bench/control/device_lock.hpp"
 #include "bench/control/features.hpp"
+#include "bench/control/holders.hpp"
 #include "bench/control/quiesce.hpp"
 #include "bench/server/device_record.hpp"
 #include "bench/tools/blackout.hpp"
@@ -47,12 +50,11 @@ std::string described_in_words(const Server& server, const ServeOptions& options
   const auto& device = server.device();
   const std::string names = server.ids().size() == 1
                                 ? server.block_path()
-                                : std::format("{} to ublkb{} ({} devices)", server.block_path(),
-                                              server.ids().back(), server.ids().size());
-  return std::format(
-      "{}: mode {}, target {}, {} queue(s) of depth {}, {} daemon(s), server pid {}\n", names,
-      options.mode.name(), options.target, device.nr_hw_queues, device.queue_depth,
-      options.daemon_count(), server.process());
+                                : formatted("{} to ublkb{} ({} devices)", server.block_path(),
+                                            server.ids().back(), server.ids().size());
+  return formatted("{}: mode {}, target {}, {} queue(s) of depth {}, {} daemon(s), server pid {}\n",
+                   names, options.mode.name(), options.target, device.nr_hw_queues,
+                   device.queue_depth, options.daemon_count(), server.process());
 }
 
 // --- what the three verbs have in common ---------------------------------------------------------
@@ -71,15 +73,17 @@ struct ServingVerb {
     return foreground ? serve_in_front(job) : serve_in_background(job);
   }
   [[nodiscard]] std::string describe(const Server& server, const ServeOptions& options) const {
-    return json ? described(server, options).dump() + '\n' : described_in_words(server, options);
+    return json ? json_text(described(server, options)) + '\n'
+                : described_in_words(server, options);
   }
 };
 
 std::shared_ptr<ServingVerb> add_verb(CLI::App& app, const std::string& name,
-                                      const std::string& help) {
+                                      const std::string& help,
+                                      ServerCli::BareWord word = ServerCli::BareWord::device) {
   auto verb = std::make_shared<ServingVerb>();
   verb->app = app.add_subcommand(name, help);
-  verb->cli.add_options(*verb->app);
+  verb->cli.add_options(*verb->app, word);
   verb->app->add_flag("-f,--foreground", verb->foreground, "Serve until Ctrl-C instead");
   verb->app->add_flag("--json", verb->json, "Describe the device as JSON");
   verb->app->add_flag("--keep", verb->keep,
@@ -88,8 +92,9 @@ std::shared_ptr<ServingVerb> add_verb(CLI::App& app, const std::string& name,
 }
 
 int add_device(const ServingVerb& verb) {
-  const auto options = verb.cli.options();
+  auto options = verb.cli.options_of_all_words();
   if (!options) return report(options.error());
+  options->keep = verb.keep;
   return verb.serve(
       {.start = [&] { return Server::start(*options); },
        .describe = [&](const Server& server) { return verb.describe(server, *options); },
@@ -109,10 +114,9 @@ Result<ServeOptions> options_again(const ServingVerb& verb) {
   if (!device) return std::unexpected(device.error());
   const auto record = load_record(*device);
   if (record && !record->layout)
-    std::println(stderr,
-                 "ublk-server: the record of device {} is of an earlier version: how its data lies "
-                 "in its files and which memory it shares is not checked",
-                 given->id);
+    say("ublk-server: the record of device {} is of an earlier version: how its data lies "
+        "in its files and which memory it shares is not checked",
+        given->id);
   std::vector<std::string> words = record ? record->words : std::vector<std::string>{};
   std::ranges::copy(verb.cli.words(), std::back_inserter(words));
 
@@ -125,7 +129,7 @@ Result<ServeOptions> options_again(const ServingVerb& verb) {
   } catch (const CLI::ParseError& error) {
     return bad_input("the remembered options and these do not go together", error.what());
   }
-  auto options = cli.options();
+  auto options = cli.options_of_all_words();
   if (!options) return options;
   options->id = given->id;
   options->accept_other_data = verb.accept_other_data;
@@ -174,35 +178,34 @@ Result<> check_upgrade(const ServeOptions& options, bool accept_errors) {
   const auto device = control::info(options.id);
   if (!device) return std::unexpected(device.error());
   if (device->state != UBLK_S_DEV_LIVE)
-    return bad_input(std::format("device {} has no server", options.id), "use 'recover'");
+    return bad_input(formatted("device {} has no server", options.id), "use 'recover'");
   const auto why = unavoidable_errors(*device);
   if (why && !accept_errors)
-    return bad_input(std::format("upgrading device {} would show its clients errors", options.id),
-                     std::format("{}; --accept-errors does it nevertheless", *why));
+    return bad_input(formatted("upgrading device {} would show its clients errors", options.id),
+                     formatted("{}; --accept-errors does it nevertheless", *why));
   return {};
 }
 
-/// Ends the server of a device that outlives it. Once only, and whatever process the driver names
-/// at that moment: it names none (-1) once the server is gone, and to those who cannot see it
-/// (ublk_ctrl_get_dev_info()), and kill(-1) would end everything.
+/// Ends the server of a device that outlives it, once only. SIGKILL goes to a process that has the
+/// device open, by a file descriptor: a number may be somebody else's by now.
 Result<control::Quiesced> kill_server(int id, std::uint64_t timeout_ns) {
   const std::uint64_t began_ns = now_ns();
-  pid_t killed = 0;
+  std::optional<control::Process> killed;
   for (;;) {
     const auto now = control::info(id);
     if (!now) return std::unexpected(now.error());
     const std::uint64_t took_ns = now_ns() - began_ns;
     if (control::waits_for_recovery(*now)) return control::Quiesced{.took_ns = took_ns};
-    if (killed == 0 && now->ublksrv_pid > 0) {
-      killed = now->ublksrv_pid;
-      if (::kill(killed, SIGKILL) != 0 && errno != ESRCH)
-        return failed("kill", std::format("server process {}", killed), errno);
+    if (!killed) {
+      const auto ended = control::kill_holder(*now);
+      if (!ended) return std::unexpected(ended.error());
+      killed = *ended;
     }
     if (took_ns > timeout_ns)
-      return killed != 0 ? failed("wait for", std::format("the end of server process {}", killed),
-                                  ETIMEDOUT)
-                         : failed("wait for", std::format("the server of device {}", id), ETIMEDOUT,
-                                  "the driver names no process: is it in another PID namespace?");
+      return killed ? failed("wait for", "the end of server " + killed->text(), ETIMEDOUT)
+                    : failed("wait for", formatted("the server of device {}", id), ETIMEDOUT,
+                             "no process that can be seen has it open: is it in another PID "
+                             "namespace?");
     ::usleep(200);
   }
 }
@@ -221,21 +224,23 @@ Result<Server> upgrade(const ServeOptions& options, std::uint64_t timeout_ns, Up
   if (!device) return std::unexpected(device.error());
   const auto params = control::get_params(options.id);
   if (!params) return std::unexpected(params.error());
-  auto client = BlackoutClient::start(std::format("/dev/ublkb{}", options.id),
+  auto client = BlackoutClient::start(formatted("/dev/ublkb{}", options.id),
                                       1U << params->basic.logical_bs_shift);
   if (!client) return std::unexpected(client.error());
 
+  auto lock = control::DeviceLock::take(options.id, timeout_ns);
+  if (!lock) return std::unexpected(lock.error());
   client->begin();
   const auto quiesced = take_server_away(*device, timeout_ns);
   if (!quiesced) return std::unexpected(quiesced.error());
   report.quiesced = *quiesced;
   const std::uint64_t began_ns = now_ns();
-  auto server = Server::recover(options, timeout_ns);
+  auto server = Server::recover(options, timeout_ns, std::move(*lock));
   report.handover_ns = now_ns() - began_ns;
   if (!server) {
     Error error = server.error();
-    error.hint += std::format("{}device {} waits for a server now: 'ublk-server recover -n {}'",
-                              error.hint.empty() ? "" : "; ", options.id, options.id);
+    error.hint += formatted("{}device {} waits for a server now: 'ublk-server recover -n {}'",
+                            error.hint.empty() ? "" : "; ", options.id, options.id);
     return std::unexpected(error);
   }
   report.blackout = client->end();
@@ -244,7 +249,7 @@ Result<Server> upgrade(const ServeOptions& options, std::uint64_t timeout_ns, Up
 
 std::string described_upgrade(const Upgrade& upgrade) {
   const auto time = [](std::uint64_t ns) { return format_ns(static_cast<double>(ns)); };
-  return std::format(
+  return formatted(
       "{} in {}, taken over in {}; a client's longest read took {} ({} before), {} of its {} reads "
       "failed\n",
       upgrade.quiesced.rounds != 0 ? "quiesced" : "old server ended",
@@ -279,22 +284,26 @@ int upgrade_device(const ServingVerb& verb) {
                                     described_upgrade(outcome);
                            auto json = described(server, *options);
                            json["upgrade"] = upgrade_json(outcome);
-                           return json.dump() + '\n';
+                           return json_text(json) + '\n';
                          },
                      .keep = verb.keep});
 }
 
 void add_takeover_options(ServingVerb& verb) {
+  // What is not given is as the device was added.
+  hide_defaults(*verb.app);
   verb.app->add_flag("--accept-other-data", verb.accept_other_data,
                      "Serve the target even if it does not hold what the device held");
   verb.app->add_option("--timeout", verb.timeout, "How long each step may take")
+      ->type_name("TIME")
       ->capture_default_str();
 }
 
 }  // namespace
 
 void add_serving_verbs(CLI::App& app, int& code) {
-  const auto add = add_verb(app, "add", "Create a device and serve it in the background");
+  const auto add = add_verb(app, "add", "Create a device and serve it in the background",
+                            ServerCli::BareWord::refused);
   add->app->footer(
       "When the server ends, by Ctrl-C or otherwise, its device goes away; with --recovery it "
       "stays\n"

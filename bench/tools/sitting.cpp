@@ -7,16 +7,18 @@
 #include <cerrno>
 #include <cmath>
 #include <filesystem>
-#include <format>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
 #include <utility>
 
 #include "analyzers/hardware_gate.hpp"
+#include "analyzers/queue_settings.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
-#include "bench/suite/child.hpp"
-#include "bench/suite/program.hpp"
+#include "bench/process/interrupt.hpp"
+#include "bench/process/program.hpp"
 #include "bench/tools/progress.hpp"
 #include "bench/tools/sitting_words.hpp"
 
@@ -77,7 +79,7 @@ std::uint64_t rounded_ios(double ios) {
 
 /// The kind of load that a control is for.
 std::string load_kind(const Axes& axes) {
-  return std::format("{} {} {}", axes.depth, axes.block_bytes, axes.pattern);
+  return formatted("{} {} {}", axes.depth, axes.block_bytes, axes.pattern);
 }
 
 class Sitting {
@@ -127,17 +129,21 @@ class Sitting {
       std::vector<std::string> words = words_.matrix;
       // The stand-in's matrix is the other side's, once its cells are known.
       if (!side(which).target.empty()) words = {"--target", side(which).target};
-      words.insert(words.end(), {"--runtime", std::format("{}us", options_.sample_ns / 1000),
-                                 "--control", words_.control});
-      auto record = run(which, words, std::format("calibration-{}.json", side_names[which]));
+      words.insert(words.end(), {"--runtime", formatted("{}us", options_.sample_ns / 1000),
+                                 "--control", words_.control, "--verify", words_.verify});
+      auto record = run(which, words, formatted("calibration-{}.json", side_names[which]));
       if (!record) return std::unexpected(record.error());
       (which == before ? outcome_.before : outcome_.now).commit = record->commit();
       fields_[which] = record->comparable_fields();
+      cells_[which] = record->cells;
       if (which == before) plan(*record);
     }
     for (const std::string& why : unfit(*first_)) outcome_.inconclusive(why);
     std::vector<std::string> vary = options_.gate.vary;
-    if (auto unlike = differences(fields_[before], fields_[now], vary); !unlike.empty())
+    auto unlike = differences(fields_[before], fields_[now], vary);
+    std::ranges::move(compare_queues(cells_[before], cells_[now], vary).unlike,
+                      std::back_inserter(unlike));
+    if (!unlike.empty())
       outcome_.not_comparable("the two sides run in different environments", std::move(unlike));
     return {};
   }
@@ -149,7 +155,7 @@ class Sitting {
       const auto iops = cell.values(Figure::iops);
       if (iops.empty()) {
         outcome_.inconclusive(
-            std::format("{} failed while it was calibrated: {}", cell.id, cell.reason));
+            formatted("{} failed while it was calibrated: {}", cell.id, cell.reason));
         continue;
       }
       const double ios = iops.front() * static_cast<double>(options_.sample_ns) / 1e9;
@@ -190,8 +196,8 @@ class Sitting {
       for (const std::size_t at : order)
         for (const Side which :
              pair_ % 2 == 0 ? std::array{before, now} : std::array{now, before}) {
-          progress.begin(++step, std::format("pair {} {} {}", pair_ + 1, side_names[which],
-                                             works_[at].samples.before.id));
+          progress.begin(++step, formatted("pair {} {} {}", pair_ + 1, side_names[which],
+                                           works_[at].samples.before.id));
           auto sampled = sample(at, which);
           if (!sampled) return std::unexpected(sampled.error());
           progress.end(*sampled);
@@ -211,7 +217,7 @@ class Sitting {
                  {"--ios", std::to_string(work.samples.ios), "--verify", "off", "--control",
                   work.with_control.empty() ? "none" : work.with_control});
     const auto record =
-        run(which, words, std::format("pair{}-cell{}-{}.json", pair_ + 1, at, side_names[which]));
+        run(which, words, formatted("pair{}-cell{}-{}.json", pair_ + 1, at, side_names[which]));
     if (!record) {
       if (record.error().exit == ExitCode::interrupted) return std::unexpected(record.error());
       failures_.insert(record.error().message());
@@ -229,10 +235,14 @@ class Sitting {
     for (const CellRecord& cell : record.cells) {
       PairedCell& into = cell.axes.is_control() ? control(cell, work.samples.ios) : work.samples;
       CellRecord& samples = which == before ? into.before : into.now;
+      if (samples.queue.is_null()) samples.queue = cell.queue;
+      if (const auto moved = queue_differences(samples.queue, cell.queue); !moved.empty())
+        failures_.insert(formatted("the queue of {} was set otherwise during the sitting:\n{}",
+                                   cell.id, to_text(moved)));
       samples.samples.insert(samples.samples.end(), cell.samples.begin(), cell.samples.end());
       if (cell.failed != 0)
         failures_.insert(
-            std::format("{} of '{}' failed: {}", cell.id, side_names[which], cell.reason));
+            formatted("{} of '{}' failed: {}", cell.id, side_names[which], cell.reason));
       if (!cell.axes.is_control() && !cell.samples.empty())
         told = format_ns(*cell.samples.back().figures.get(Figure::ns_per_io)) + " an I/O";
     }
@@ -290,8 +300,8 @@ class Sitting {
     argv.insert(argv.end(), words.begin(), words.end());
     argv.insert(argv.end(), {"--repeat", "1", "--seed", std::to_string(options_.seed + pair_),
                              "--format", "csv", "--json", path});
-    const auto done = run_program(argv, patience_ns, grace_ns);
-    if (interrupted() || (done && done->exit_code == 130))
+    const auto done = process::run_program(argv, patience_ns, grace_ns);
+    if (process::interrupted() || (done && done->exit_code == 130))
       return std::unexpected(Error{.operation = "interrupted",
                                    .object = {},
                                    .errnum = 0,
@@ -308,10 +318,10 @@ class Sitting {
     return record;
   }
 
-  static Error no_record(const std::string& program, const ProgramOutput& output) {
+  static Error no_record(const std::string& program, const process::ProgramOutput& output) {
     const bool cannot = output.exit_code == static_cast<int>(ExitCode::environment);
-    return {.operation = std::format("'{} run' left no record (exit {}): {}", program,
-                                     output.exit_code, last_line(output.err)),
+    return {.operation = formatted("'{} run' left no record (exit {}): {}", program,
+                                   output.exit_code, last_line(output.err)),
             .object = {},
             .errnum = 0,
             .hint = {},
@@ -331,6 +341,7 @@ class Sitting {
   Folder folder_;
   GateOutcome outcome_;
   nlohmann::json fields_[2];
+  std::vector<CellRecord> cells_[2];  ///< of the calibration
   std::vector<Work> works_;
   std::map<std::string, PairedCell> controls_;
   std::set<std::string> failures_;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "bench/tools/trend_verb.hpp"
 
-#include <cstdio>
 #include <filesystem>
-#include <format>
-#include <print>
 
 #include "analyzers/trend.hpp"
 #include "bench/base/atomic_file.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/tools/figures.hpp"
 #include "bench/tools/output.hpp"
 
@@ -17,24 +17,22 @@ namespace {
 using namespace analyzers;
 
 /// Each record becomes a line; one that the history has already is named and left alone.
-Result<> add_record(const std::string& history, const std::string& path) {
-  const auto record = read_record(path);
+Result<> add_record(const std::string& path, const std::string& record_path) {
+  const auto record = read_record(record_path);
   if (!record) return std::unexpected(record.error());
   const auto line = history_line(*record);
   if (!line) return std::unexpected(line.error());
-  if (std::filesystem::exists(history)) {
-    const auto index = HistoryIndex::open(history);
-    if (!index) return std::unexpected(index.error());
-    for (const std::string& remark : index->remarks())
-      std::println(stderr, "ublkbench: note: {}", remark);
-    const auto has = index->has(record->run["id"].get<std::string>());
-    if (!has) return std::unexpected(has.error());
-    if (*has) {
-      std::println(stderr, "ublkbench: note: {} is in {} already", path, history);
+  if (std::filesystem::exists(path)) {
+    const auto history = read_history(path, {});
+    if (!history) return std::unexpected(history.error());
+    if (const std::string torn = history->remark(path); !torn.empty())
+      say("ublkbench: note: {}", torn);
+    if (history->has(record->run["id"].get<std::string>())) {
+      say("ublkbench: note: {} is in {} already", record_path, path);
       return {};
     }
   }
-  auto appended = append_line(history, *line);
+  auto appended = append_line(path, *line);
   if (!appended) return std::unexpected(appended.error().with_exit(ExitCode::usage));
   return {};
 }
@@ -49,31 +47,27 @@ void TrendVerb::add_options(CLI::App& app) {
   auto* const show = app.add_subcommand("show", "How a figure went, and where it changed");
   show->add_option("history", history_, "The file")->required();
   show->add_option("--figure", figure_,
-                   known_figures() + " (default: ns_per_io, icount: total_instructions)");
-  show->add_option("--filter", filter_, "AXIS=VALUE[|VALUE...] joined by commas");
+                   known_figures() + " (default: ns_per_io, icount: total_instructions)")
+      ->type_name("FIGURE");
+  show->add_option("--filter", filter_, "AXIS=VALUE[|VALUE...] joined by commas")
+      ->type_name("FILTER");
   show->add_option("--vary", vary_, "A field that may differ from the latest run's; repeatable")
+      ->type_name("FIELD")
       ->allow_extra_args(false);
   show->add_option("--threshold", threshold_,
-                   "Smallest change that is told, in percent (default: 1; icount: 0.1)");
-  show->add_option("--format", format_, "text, json")->capture_default_str();
-  app.add_subcommand("index", "Make HISTORY.sqlite again")
-      ->add_option("history", history_, "The file")
-      ->required();
+                   "Smallest change that is told, in percent (default: 1; icount: 0.1)")
+      ->type_name("PERCENT");
+  show->add_option("--format", format_, "text, json")->type_name("WORD")->capture_default_str();
   add_ = add;
-  show_ = show;
   app.footer(
-      "A history is a file of JSON Lines, a line a run, to which lines are only added. An index\n"
-      "beside it (HISTORY.sqlite) is made by itself and can be deleted.\n\n"
+      "A history is a file of JSON Lines, a line a run, to which lines are only added.\n\n"
       "Examples:\n"
       "  ublkbench trend add history.jsonl run.json\n"
       "  ublkbench trend show history.jsonl --filter mode=copy --vary kernel\n\n"
       "Exit codes: 0 done (whatever changed: 'ublkbench gate' is for that), 2 bad input.");
 }
 
-int TrendVerb::run() const {
-  if (add_->parsed()) return add();
-  return show_->parsed() ? show() : rebuild();
-}
+int TrendVerb::run() const { return add_->parsed() ? add() : show(); }
 
 int TrendVerb::add() const {
   for (const std::string& path : records_)
@@ -91,27 +85,14 @@ int TrendVerb::show() const {
   auto filter = Filter::parse(filter_);
   if (!filter) return report(filter.error());
   options.filter = std::move(*filter);
-  if (!threshold_.empty()) {
-    const auto percent = parse_percent(threshold_);
-    if (!percent) return report(percent.error());
-    options.smallest = *percent / 100;
-  }
+  const auto percent = parse_percent(threshold_);
+  if (!percent) return report(percent.error());
+  options.smallest = *percent;
   if (format_ != "text" && format_ != "json")
-    return report(
-        bad_input(std::format("unknown format '{}'", format_), "use text or json").error());
-  const auto index = HistoryIndex::open(history_);
-  if (!index) return report(index.error());
-  const auto trend = make_trend(*index, options);
+    return report(bad_input(formatted("unknown format '{}'", format_), "use text or json").error());
+  const auto trend = make_trend(history_, options);
   if (!trend) return report(trend.error());
-  return print(format_ == "json" ? trend_json(*trend).dump(1) + "\n" : trend_text(*trend));
-}
-
-int TrendVerb::rebuild() const {
-  const auto index = HistoryIndex::open(history_, true);
-  if (!index) return report(index.error());
-  for (const std::string& remark : index->remarks())
-    std::println(stderr, "ublkbench: note: {}", remark);
-  return 0;
+  return print(format_ == "json" ? json_text(trend_json(*trend), 1) + "\n" : trend_text(*trend));
 }
 
 }  // namespace ublkbench

@@ -16,10 +16,8 @@ class TrendVerb {
  private:
   [[nodiscard]] int add() const;
   [[nodiscard]] int show() const;
-  [[nodiscard]] int rebuild() const;
 
   const CLI::App* add_ = nullptr;
-  const CLI::App* show_ = nullptr;
   std::string history_;
   std::vector<std::string> records_;
   std::string figure_;

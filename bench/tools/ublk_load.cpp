@@ -1,29 +1,41 @@
 // SPDX-License-Identifier: MIT
 // ublk-load: the load generator by itself, for any block device or file.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
-#include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "bench/base/atomic_file.hpp"
+#include "bench/base/cpus.hpp"
+#include "bench/base/entry.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
+#include "bench/base/standard_streams.hpp"
 #include "bench/base/units.hpp"
+#include "bench/cli/help_formatter.hpp"
+#include "bench/cli/words.hpp"
 #include "bench/load/load.hpp"
 #include "bench/load/verify.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/record/write_fields.hpp"
 
 namespace {
 
 using namespace ublkbench;
 using load::LoadOptions;
-using load::LoadReport;
 
 std::atomic<bool> interrupted{false};
+constexpr unsigned patience_s = 2;
 
 struct Arguments {
   LoadOptions load;
@@ -52,7 +64,13 @@ constexpr const char* examples = R"(Examples
   all figures for a program
       ublk-load /dev/ublkb0 --json - | jq .report.iops
 
-Exit codes: 0 done, 2 usage, 5 the environment cannot do it, 6 an I/O failed, 7 a hang, 130 interrupted.)";
+Exit codes: 0 done, 2 usage, 5 the environment cannot do it, 6 an I/O failed, 7 a hang,
+130 interrupted.)";
+
+int fail(const Error& error) {
+  say("ublk-load: {}", error.message());
+  return static_cast<int>(error.exit);
+}
 
 /// A transform for CLI11 that stores what `parse` makes of the word.
 template <class Value, class Parse>
@@ -85,7 +103,9 @@ void add_load_shape(CLI::App& app, LoadOptions& load) {
                  "Completions that an enter waits for; 0: depth/4, at least 1");
   app.add_option("--jobs", load.jobs, "Threads, each with a ring of its own")
       ->capture_default_str();
-  app.add_option("--cpus", load.job_cpus, "Pin job i to the i-th CPU of this list")->delimiter(',');
+  app.add_option("--cpus", load.job_cpus, "Pin job i to the i-th CPU of this list, such as 0,2,3")
+      ->type_name("CPU,...")
+      ->delimiter(',');
   add_parsed(app, "--offset", load.offset, parse_size, "First byte that is used")
       ->type_name("SIZE");
   add_parsed(app, "--size", load.range, parse_size, "Bytes that are used; default to the end")
@@ -126,7 +146,8 @@ void add_io_path(CLI::App& app, LoadOptions& load) {
                "Record latency (default); without it no clock is read on the hot path");
   app.add_flag("--hipri", load.hipri, "Poll for completions; needs a device with poll queues");
   app.add_option("--buffer-file", load.buffer_file,
-                 "Keep the data in this file, e.g. on hugetlbfs, so that a server can share it");
+                 "Keep the data in this file, e.g. on hugetlbfs, so that a server can share it")
+      ->type_name("FILE");
   app.add_flag("--destructive", load.destructive, "Allow writes: they destroy what is there");
   app.add_flag("--allow-split", load.allow_split,
                "Allow I/Os that are larger than the device takes in one request");
@@ -164,11 +185,38 @@ void complete_verification(Arguments& arguments) {
   verification.stop = load.stop;
 }
 
+/// Words that do nothing: of the load where nothing is measured, of verification without it.
+Result<> check_words(const CLI::App& app, const Arguments& arguments) {
+  if (auto full = refuse_empty(app); !full) return full;
+  const LoadOptions& load = arguments.load;
+  const bool fixed_work = load.ios != 0;
+  std::vector<Idle> rows = all_idle({"--verify-size", "--verify-writes", "--stores-nothing"},
+                                    !arguments.verify, "--verify is not given");
+  std::ranges::move(
+      all_idle({"--rw", "--rwmixread", "--bs", "--depth", "--submit-batch", "--complete-batch",
+                "--jobs", "--cpus", "--size", "--warmup", "--warmup-ios", "--rate", "--max-errors",
+                "--hipri", "--latency", "--allow-split", "--instructions"},
+               !arguments.measure,
+               "--verify alone measures nothing; --ios or --runtime make it measure"),
+      std::back_inserter(rows));
+  rows.push_back({"--rwmixread", !is_mixed(load.pattern), "--rw is neither rw nor randrw"});
+  rows.push_back({"--warmup", fixed_work, "with --ios it is --warmup-ios"});
+  rows.push_back({"--warmup-ios", !fixed_work, "without --ios it is --warmup"});
+  if (auto checked = refuse_idle(app, rows); !checked) return checked;
+  if (typed(app, "--rate") && load.rate_iops == 0)
+    return bad_input("--rate 0", "leave it out for a closed loop");
+  for (const char* option : {"--ios", "--runtime"})
+    if (typed(app, option) && load.ios == 0 && load.runtime_ns == 0)
+      return bad_input(formatted("{} 0", option), "some work is needed");
+  return check_cpus(load.job_cpus, "--cpus");
+}
+
 std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
   CLI::App app{
-      "ublk-load puts a load on a block device through io_uring and reports what came back: "
-      "IOPS, latency, batches, CPU per I/O.",
+      "Puts a load on a block device through io_uring; reports IOPS, latency, batches, CPU per "
+      "I/O.",
       "ublk-load"};
+  app.formatter(std::make_shared<HelpFormatter>());
   app.footer(examples);
   app.set_version_flag("--version", version_text());
   add_load_shape(app, arguments.load);
@@ -191,6 +239,7 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   }
   const bool work_given = arguments.load.ios != 0 || arguments.load.runtime_ns != 0;
   arguments.measure = work_given || !arguments.verify;
+  if (const auto checked = check_words(app, arguments); !checked) return fail(checked.error());
   if (!work_given) arguments.load.runtime_ns = 5'000'000'000;
   complete_verification(arguments);
   return {};
@@ -239,21 +288,9 @@ nlohmann::json options_json(const LoadOptions& load) {
           {"range_bytes", load.range}};
 }
 
-int fail(const Error& error) {
-  std::fprintf(stderr, "ublk-load: %s\n", error.message().c_str());
-  return static_cast<int>(error.exit);
-}
-
 Result<> write_json(const std::string& file, const nlohmann::json& document) {
-  if (file == "-") {
-    std::cout << document.dump(2) << std::endl;
-    return {};
-  }
-  std::ofstream out(file);
-  out << document.dump(2) << '\n';
-  out.flush();
-  if (!out) return failed("write", file, errno);
-  return {};
+  const std::string text = json_text(document, 2) + '\n';
+  return file == "-" ? write_to_stdout(text) : write_file_atomically(file, text);
 }
 
 /// Runs the load and adds its results to the document.
@@ -261,14 +298,14 @@ Result<ExitCode> measure(const Arguments& arguments, std::FILE* text, nlohmann::
   const auto report = load::run_load(arguments.load);
   if (!report) return std::unexpected(report.error());
   const InstructionCount instructions = count_instructions(*report);
-  std::fprintf(text, "%s\n", to_text(*report).c_str());
+  std::fprintf(text, "%s\n", load::to_text(*report).c_str());
   if (arguments.instructions) {
     const std::string figure =
-        instructions.per_io ? std::format("{:.0f} per I/O", *instructions.per_io) : "-";
+        instructions.per_io ? formatted("{:.0f} per I/O", *instructions.per_io) : "-";
     std::fprintf(text, "%-10s%s (%s)\n", "instr.", figure.c_str(), instructions.source.c_str());
   }
   document["options"] = options_json(arguments.load);
-  document["report"] = report->to_json();
+  document["report"] = to_json(*report);
   if (instructions.per_io)
     document["instructions"] = {{"per_io", *instructions.per_io}, {"source", instructions.source}};
   return report->exit_code();
@@ -277,8 +314,11 @@ Result<ExitCode> measure(const Arguments& arguments, std::FILE* text, nlohmann::
 Result<ExitCode> verify(const Arguments& arguments, std::FILE* text, nlohmann::json& document) {
   const auto report = load::verify_device(arguments.verification);
   if (!report) return std::unexpected(report.error());
-  std::fprintf(text, "%s\n", to_text(*report).c_str());
-  document["verify"] = report->to_json();
+  std::fprintf(text, "%s\n", load::to_text(*report).c_str());
+  if (arguments.verification.stores_data && report->kept_hardly_anything())
+    std::fprintf(text, "%-10s%s\n", "hint",
+                 "a device that is to keep nothing (null) is checked with --stores-nothing");
+  document["verify"] = to_json(*report);
   return report->exit_code();
 }
 
@@ -295,18 +335,35 @@ int run(const Arguments& arguments) {
   return static_cast<int>(*code);
 }
 
-void interrupt(int /*signal*/) { interrupted.store(true, std::memory_order_relaxed); }
+/// The load ends by itself and reports how far it came; a device that does not give back what is in
+/// flight, or a set-up that takes its time, must not keep the user.
+void interrupt(int /*signal*/) {
+  interrupted.store(true, std::memory_order_relaxed);
+  ::alarm(patience_s);
+}
+
+void give_up(int /*signal*/) {
+  constexpr std::string_view why =
+      "ublk-load: stopped without a report: the set-up, or what is in flight, takes too long\n";
+  (void)!::write(STDERR_FILENO, why.data(), why.size());
+  ::_exit(static_cast<int>(ExitCode::interrupted));
+}
+
+void handle(int signal, void (*handler)(int)) {
+  struct sigaction action{};
+  action.sa_handler = handler;
+  ::sigaction(signal, &action, nullptr);
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  Arguments arguments;
-  arguments.load.stop = &interrupted;
-  if (const auto code = parse_arguments(arguments, argc, argv)) return *code;
-  struct sigaction action{};
-  action.sa_handler = interrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C kills
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-  return run(arguments);
+  return enter("ublk-load", argc, argv, [&] {
+    Arguments arguments;
+    arguments.load.stop = &interrupted;
+    if (const auto code = parse_arguments(arguments, argc, argv)) return *code;
+    handle(SIGALRM, give_up);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) handle(signal, interrupt);
+    return run(arguments);
+  });
 }

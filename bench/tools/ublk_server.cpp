@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // ublk-server: the reference server by itself.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <print>
 
+#include "bench/base/entry.hpp"
+#include "bench/base/standard_streams.hpp"
+#include "bench/cli/help_formatter.hpp"
 #include "bench/record/tool_identity.hpp"
 #include "bench/tools/server_verbs.hpp"
 
 namespace ublkbench {
 
 int report(const Error& error) {
-  std::println(stderr, "ublk-server: {}", error.message());
+  say("ublk-server: {}", error.message());
   return static_cast<int>(error.exit);
 }
 
@@ -21,7 +22,9 @@ int report(const Result<>& result) {
 namespace {
 
 int run(int argc, char** argv) {
-  CLI::App app{"The reference ublk server: creates, serves and removes ublk block devices."};
+  CLI::App app{"The reference ublk server: creates, serves and removes ublk block devices.",
+               "ublk-server"};
+  app.formatter(std::make_shared<HelpFormatter>());
   app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
   int code = 0;
@@ -40,4 +43,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace ublkbench
 
-int main(int argc, char** argv) { return ublkbench::run(argc, argv); }
+int main(int argc, char** argv) {
+  return ublkbench::enter("ublk-server", argc, argv, [&] { return ublkbench::run(argc, argv); });
+}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // ublkbench: the main program. Without a verb it runs the main job.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <print>
 #include <string>
 #include <vector>
 
+#include "bench/base/entry.hpp"
+#include "bench/cli/help_formatter.hpp"
 #include "bench/record/tool_identity.hpp"
 #include "bench/tools/calibrate_verb.hpp"
 #include "bench/tools/compare_verb.hpp"
@@ -13,6 +13,7 @@
 #include "bench/tools/explain_verb.hpp"
 #include "bench/tools/gate_verb.hpp"
 #include "bench/tools/modes_verb.hpp"
+#include "bench/tools/output.hpp"
 #include "bench/tools/report_verb.hpp"
 #include "bench/tools/run_cli.hpp"
 #include "bench/tools/run_verb.hpp"
@@ -37,8 +38,8 @@ std::vector<std::string> with_verb(int argc, char** argv) {
 int run(int argc, char** argv) {
   CLI::App app{"Benchmarks ublk, Linux's userspace block driver.", "ublkbench"};
   app.set_version_flag("--version", version_text());
+  app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(1);
-  app.footer("Without a verb: 'run'. 'ublkbench run --help' lists the options of the main job.");
 
   int code = 0;
   RunCli run_cli;
@@ -47,40 +48,35 @@ int run(int argc, char** argv) {
   run->callback([&] {
     auto request = run_cli.request();
     if (!request) {
-      std::println(stderr, "ublkbench: {}", request.error().message());
-      code = static_cast<int>(request.error().exit);
+      code = report(request.error());
     } else {
       code = run_matrix(std::move(*request), std::vector<std::string>(argv, argv + argc));
     }
   });
 
-  bool json = false;
+  bool as_json = false;
   bool all = false;
   auto* const modes =
       app.add_subcommand(verbs[1], "List every mode, granted or not by this kernel, and why");
   modes->add_flag("--all", all, "A row for every combination");
-  modes->add_flag("--json", json, "As JSON");
-  modes->callback([&] { code = run_modes(all, json); });
+  modes->add_flag("--json", as_json, "As JSON");
+  modes->callback([&] { code = run_modes(all, as_json); });
 
   auto* const doctor = app.add_subcommand(verbs[2], "Check this machine and say what to do");
-  doctor->add_flag("--json", json, "As JSON");
-  doctor->callback([&] { code = run_doctor(json); });
+  doctor->add_flag("--json", as_json, "As JSON");
+  doctor->callback([&] { code = run_doctor(as_json); });
 
+  const auto add_verb = [&](const std::string& name, const char* what, auto& verb) {
+    auto* const added = app.add_subcommand(name, what);
+    verb.add_options(*added);
+    added->callback([&] { code = verb.run(); });
+  };
   CompareVerb compare_verb;
-  auto* const compare = app.add_subcommand(verbs[3], "Put runs beside each other, with verdicts");
-  compare_verb.add_options(*compare);
-  compare->callback([&] { code = compare_verb.run(); });
-
+  add_verb(verbs[3], "Put runs beside each other, with verdicts", compare_verb);
   GateVerb gate_verb;
-  auto* const gate =
-      app.add_subcommand(verbs[4], "Judge records against a baseline: has the path grown?");
-  gate_verb.add_options(*gate);
-  gate->callback([&] { code = gate_verb.run(); });
-
+  add_verb(verbs[4], "Judge records against a baseline: has the path grown?", gate_verb);
   BaselineVerb baseline_verb;
-  auto* const baseline = app.add_subcommand(verbs[5], "Accept, show or verify a baseline");
-  baseline_verb.add_options(*baseline);
-  baseline->callback([&] { code = baseline_verb.run(); });
+  add_verb(verbs[5], "Accept, show or verify a baseline", baseline_verb);
 
   auto* const report =
       app.add_subcommand(verbs[6], "An HTML page and pictures of records (ublk-report)");
@@ -88,9 +84,7 @@ int run(int argc, char** argv) {
   report->callback([&] { code = run_report(report->remaining()); });
 
   TrendVerb trend_verb;
-  auto* const trend = app.add_subcommand(verbs[7], "A history of runs, and where it changed");
-  trend_verb.add_options(*trend);
-  trend->callback([&] { code = trend_verb.run(); });
+  add_verb(verbs[7], "A history of runs, and where it changed", trend_verb);
 
   CalibrateVerb calibrate_verb;
   auto* const calibrate =
@@ -100,19 +94,17 @@ int run(int argc, char** argv) {
       [&] { code = calibrate_verb.run(std::vector<std::string>(argv, argv + argc)); });
 
   ExplainVerb explain_verb;
-  auto* const explain =
-      app.add_subcommand(verbs[9], "Name the bottleneck of each cell of a record, and what to try");
-  explain_verb.add_options(*explain);
-  explain->callback([&] { code = explain_verb.run(); });
+  add_verb(verbs[9], "Name the bottleneck of each cell of a record, and what to try", explain_verb);
 
+  // Last: verbs take it over from the program that they are added to.
+  app.footer("Without a verb: 'run'. 'ublkbench run --help' lists the options of the main job.");
   std::vector<std::string> words = with_verb(argc, argv);
   std::ranges::reverse(words);  // CLI11 takes a vector back to front
   try {
     app.parse(words);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    std::println(stderr, "ublkbench: {}; see 'ublkbench run --help'", error.what());
-    return static_cast<int>(ExitCode::usage);
+    return ublkbench::report(bad_input(error.what(), "see 'ublkbench run --help'").error());
   }
   return code;
 }
@@ -120,4 +112,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace ublkbench
 
-int main(int argc, char** argv) { return ublkbench::run(argc, argv); }
+int main(int argc, char** argv) {
+  return ublkbench::enter("ublkbench", argc, argv, [&] { return ublkbench::run(argc, argv); });
+}

@@ -8,10 +8,11 @@
 
 #include <cstdarg>
 #include <cstdio>
-#include <format>
-#include <fstream>
 #include <string>
 #include <utility>
+
+#include "bench/base/first_line.hpp"
+#include "bench/base/format.hpp"
 
 namespace ublkbench::probes {
 namespace {
@@ -36,9 +37,7 @@ int print_all(libbpf_print_level level, const char* format, va_list arguments) {
 
 /// "confidentiality", "integrity", or empty.
 std::string lockdown() {
-  std::ifstream file("/sys/kernel/security/lockdown");
-  std::string text;
-  std::getline(file, text);
+  const std::string text = first_line("/sys/kernel/security/lockdown");
   const std::size_t open = text.find('[');
   const std::string word =
       open == std::string::npos ? "" : text.substr(open + 1, text.find(']') - open - 1);
@@ -47,7 +46,7 @@ std::string lockdown() {
 
 std::string hint_for(int errnum) {
   if (const std::string word = lockdown(); !word.empty() && (errnum == EPERM || errnum == EINVAL))
-    return std::format("the kernel is locked down ({}); boot without lockdown=", word);
+    return formatted("the kernel is locked down ({}); boot without lockdown=", word);
   if (errnum == EPERM)
     return "run as root (the probes need CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN)";
   return last_complaint.empty() ? "UBLK_PROBE_DEBUG=1 shows what libbpf says" : last_complaint;
@@ -134,6 +133,15 @@ Result<> read_element(const bpf_map* map, unsigned index, void* value, std::size
   const int ret = bpf_map__lookup_elem(map, &index, sizeof(index), value, bytes, 0);
   if (ret != 0) return failed("read the BPF map", bpf_map__name(map), -ret);
   return {};
+}
+
+bool next_key(const bpf_map* map, const void* previous, void* key, std::size_t bytes) {
+  return bpf_map__get_next_key(map, previous, key, bytes) == 0;
+}
+
+bool look_up(const bpf_map* map, const void* key, std::size_t key_bytes, void* value,
+             std::size_t value_bytes) {
+  return bpf_map__lookup_elem(map, key, key_bytes, value, value_bytes, 0) == 0;
 }
 
 }  // namespace ublkbench::probes

@@ -2,6 +2,9 @@
 // libbpf's calls with errors that say what to do.
 #pragma once
 
+#include <cstddef>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,6 +42,26 @@ bool kernel_can_peek();
 
 /// One element of an array map, by value.
 Result<> read_element(const bpf_map* map, unsigned index, void* value, std::size_t bytes);
+
+/// The key after `previous`, or the first without one; false at the end.
+bool next_key(const bpf_map* map, const void* previous, void* key, std::size_t bytes);
+/// False where the element is gone.
+bool look_up(const bpf_map* map, const void* key, std::size_t key_bytes, void* value,
+             std::size_t value_bytes);
+
+/// All elements of a hash.
+template <class Key, class Value, class Less = std::less<Key>>
+std::map<Key, Value, Less> elements_of(const bpf_map* map) {
+  std::map<Key, Value, Less> elements;
+  Key key{};
+  const void* previous = nullptr;
+  while (next_key(map, previous, &key, sizeof(key))) {
+    previous = &key;
+    Value value{};
+    if (look_up(map, &key, sizeof(key), &value, sizeof(value))) elements.emplace(key, value);
+  }
+  return elements;
+}
 
 /// How many elements a per-CPU map has for each index.
 Result<unsigned> possible_cpus();

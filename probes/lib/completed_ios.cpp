@@ -2,10 +2,11 @@
 #include "probes/lib/completed_ios.hpp"
 
 #include <algorithm>
-#include <format>
 #include <fstream>
 #include <iterator>
 #include <optional>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench::probes {
 namespace {
@@ -29,7 +30,7 @@ std::optional<std::uint64_t> read_stat(const std::string& path) {
 
 CompletedIos::CompletedIos(const Subject& subject, std::string block_folder) {
   for (const Device& device : subject.devices) {
-    Disk disk{.stat_file = std::format("{}/ublkb{}/stat", block_folder, device.id)};
+    Disk disk{.stat_file = formatted("{}/ublkb{}/stat", block_folder, device.id)};
     disk.last = read_stat(disk.stat_file).value_or(0);
     disks_.push_back(std::move(disk));
   }

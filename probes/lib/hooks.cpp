@@ -4,11 +4,12 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
-#include <format>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <ranges>
 #include <string>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench::probes {
 namespace {
@@ -104,7 +105,7 @@ Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTyp
         best_way(role, preference, [&](const Hook& hook) { return there(hook, kernel); });
     if (way == nullptr) {
       if (role.required)
-        return unsupported(std::format("this kernel has nothing to attach to for '{}'", role.name),
+        return unsupported(formatted("this kernel has nothing to attach to for '{}'", role.name),
                            role.without);
       chosen.missing_.push_back({role.name, role.without});
       continue;

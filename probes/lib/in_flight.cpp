@@ -2,17 +2,18 @@
 #include "probes/lib/in_flight.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
-#include <format>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "bench/base/clock.hpp"
+#include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "probes/lib/histogram_text.hpp"
 
@@ -48,26 +49,49 @@ void InFlightSeries::Interval::add(const Interval& other) {
 
 InFlightSeries::InFlightSeries(const Subject& subject) {
   for (const Device& device : subject.devices) {
-    Fd file(::open(std::format("/sys/block/ublkb{}/inflight", device.id).c_str(),
-                   O_RDONLY | O_CLOEXEC));
+    Fd file(
+        ::open(formatted("/sys/block/ublkb{}/inflight", device.id).c_str(), O_RDONLY | O_CLOEXEC));
     if (file.valid()) watched_.push_back({.device = device.id, .file = std::move(file)});
   }
+  begin_ns_ = now_ns();
   if (!watched_.empty())
-    thread_ = std::jthread([this](const std::stop_token& stop) { look_until(stop); });
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      // Signals are the main thread's, which reads them from a file once it blocks them.
+      sigset_t all;
+      sigfillset(&all);
+      ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      look_until(stop);
+    });
 }
 
-void InFlightSeries::look_until(const std::stop_token& stop) {
-  const std::uint64_t begin_ns = now_ns();
+void InFlightSeries::restart() {
+  const std::lock_guard lock(mutex_);
+  begin_ns_ = now_ns();
+  for (Watched& watched : watched_) {
+    watched.tags_looks.clear();
+    watched.intervals.clear();
+    watched.interval_ns = first_interval_ns;
+  }
+}
+
+void InFlightSeries::stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  thread_.join();
+}
+
+void InFlightSeries::look_until(const std::stop_token& stopping) {
   std::mutex sleeping;
   std::condition_variable_any wake;
-  while (!stop.stop_requested()) {
+  while (!stopping.stop_requested()) {
     for (Watched& watched : watched_) {
-      const auto tags = tags_in_flight(watched.file);
+      // Locked before the look: what was seen before a restart is not noted after it.
       const std::lock_guard lock(mutex_);
-      if (tags) note(watched, now_ns() - begin_ns, *tags);
+      if (const auto tags = tags_in_flight(watched.file))
+        note(watched, now_ns() - begin_ns_, *tags);
     }
     std::unique_lock lock(sleeping);
-    wake.wait_for(lock, stop, std::chrono::nanoseconds(look_every_ns), [] { return false; });
+    wake.wait_for(lock, stopping, std::chrono::nanoseconds(look_every_ns), [] { return false; });
   }
 }
 
@@ -114,21 +138,26 @@ json InFlightSeries::to_json() const {
   return devices;
 }
 
+std::string InFlightSeries::brief(const json& devices) {
+  std::string lines;
+  for (const json& device : devices)
+    lines += histogram_line(formatted("in flight, dev {}", device["device"].get<int>()),
+                            counts_from(device["tags_looks"]), Values::numbers);
+  return lines;
+}
+
 std::string InFlightSeries::text(const json& devices) {
   std::string text;
   for (const json& device : devices) {
-    text += std::format(
+    text += formatted(
         "\ntags of device {} in flight, at {} looks: mean {:.1f}\n{:>10} {:>6} {:>8} {:>6}\n",
         device["device"].get<int>(), device["looks"].get<std::uint64_t>(),
         device["mean"].get<double>(), "from", "min", "mean", "max");
     for (const json& interval : device["series"])
-      text +=
-          std::format("{:>10} {:>6} {:>8.1f} {:>6}\n", format_ns(interval["at_ns"].get<double>()),
-                      interval["min"].get<std::uint64_t>(), interval["mean"].get<double>(),
-                      interval["max"].get<std::uint64_t>());
-    ValueCounts counts;
-    for (const json& pair : device["tags_looks"]) counts[pair[0]] = pair[1];
-    text += log2_histogram("tags_in_flight", counts) + '\n';
+      text += formatted("{:>10} {:>6} {:>8.1f} {:>6}\n", format_ns(interval["at_ns"].get<double>()),
+                        interval["min"].get<std::uint64_t>(), interval["mean"].get<double>(),
+                        interval["max"].get<std::uint64_t>());
+    text += log2_histogram("tags_in_flight", counts_from(device["tags_looks"])) + '\n';
   }
   return text;
 }

@@ -25,10 +25,16 @@ class InFlightSeries {
   /// Looks at the devices that there are now until it is destroyed.
   explicit InFlightSeries(const Subject& subject);
 
+  /// Forgets what was seen so far; the series begins anew.
+  void restart();
+  /// Looks no more.
+  void stop();
+
   /// Of each device: {"device", "looks", "mean", "tags_looks": [[TAGS, LOOKS]...], "interval_ns",
   /// "series": [{"at_ns", "min", "mean", "max"}...]}.
   [[nodiscard]] nlohmann::json to_json() const;
   static std::string text(const nlohmann::json& devices);
+  static std::string brief(const nlohmann::json& devices);
 
  private:
   struct Interval {
@@ -47,10 +53,11 @@ class InFlightSeries {
     std::vector<Interval> intervals;  ///< without a look: the sampler had no CPU then
   };
 
-  void look_until(const std::stop_token& stop);
+  void look_until(const std::stop_token& stopping);
   static void note(Watched& watched, std::uint64_t at_ns, std::uint64_t tags);
 
   mutable std::mutex mutex_;
+  std::uint64_t begin_ns_ = 0;
   std::vector<Watched> watched_;
   std::jthread thread_;  // last: it ends before what it uses
 };

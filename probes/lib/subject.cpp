@@ -3,12 +3,13 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <format>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "bench/base/format.hpp"
 #include "bench/control/control.hpp"
 #include "bench/control/features.hpp"
+#include "bench/control/holders.hpp"
 #include "probes/subject.h"
 
 namespace ublkbench::probes {
@@ -29,7 +30,7 @@ Result<Device> describe(int id) {
                 .queues = info->nr_hw_queues,
                 .depth = info->queue_depth,
                 .flags = info->flags,
-                .server = info->ublksrv_pid};
+                .server = control::server_process(*info).pid()};
 }
 
 Result<Subject> subject(bool all) {
@@ -54,16 +55,16 @@ nlohmann::json Subject::to_json() const {
 std::string Subject::text() const {
   std::string text = all ? "all ublk devices" : "";
   for (const Device& device : devices)
-    text +=
-        std::format("{}ublk device {} ({} queue(s) x {} tags, server {})", text.empty() ? "" : "; ",
-                    device.id, device.queues, device.depth, device.server);
+    text += formatted("{}ublk device {} ({} queue(s) x {} tags, server {})",
+                      text.empty() ? "" : "; ", device.id, device.queues, device.depth,
+                      device.server > 0 ? std::to_string(device.server) : "unknown");
   return text;
 }
 
 std::optional<int> Subject::vanished() const {
   if (all) return std::nullopt;
   for (const Device& device : devices)
-    if (!std::filesystem::exists(std::format("/sys/class/ublk-char/ublkc{}", device.id)))
+    if (!std::filesystem::exists(formatted("/sys/class/ublk-char/ublkc{}", device.id)))
       return device.id;
   return std::nullopt;
 }
@@ -83,14 +84,14 @@ Result<Subject> all_devices() {
 
 Result<Subject> one_device(int id) {
   if (id >= WANTED_DEVICES)
-    return bad_input(std::format("device {}", id),
-                     std::format("by number only devices below {}; use --dev all", WANTED_DEVICES));
+    return bad_input(formatted("device {}", id),
+                     formatted("by number only devices below {}; use --dev all", WANTED_DEVICES));
   auto chosen = subject(false);
   if (!chosen) return chosen;
   const auto device = describe(id);
   if (!device && device.error().errnum != ENODEV) return std::unexpected(device.error());
   if (!device)
-    return bad_input(std::format("there is no ublk device {}", id), device.error().message());
+    return bad_input(formatted("there is no ublk device {}", id), device.error().message());
   chosen->devices.push_back(*device);
   return chosen;
 }
@@ -103,7 +104,7 @@ Result<Subject> devices_of(pid_t server) {
     return device.server != server || device.id >= WANTED_DEVICES;
   });
   if (chosen->devices.empty())
-    return bad_input(std::format("process {} serves no ublk device", server),
+    return bad_input(formatted("process {} serves no ublk device", server),
                      "'ublk-server list' names the servers");
   return chosen;
 }

@@ -2,8 +2,9 @@
 #include "probes/lib/trouble_text.hpp"
 
 #include <cstdint>
-#include <format>
 #include <nlohmann/json.hpp>
+
+#include "bench/base/format.hpp"
 
 namespace ublkbench::probes {
 
@@ -11,7 +12,7 @@ std::string trouble_text(const nlohmann::json& totals, std::span<const Trouble> 
   std::string text;
   for (const auto& [counter, meaning] : troubles)
     if (const auto count = totals.value(counter, std::uint64_t{0}); count != 0)
-      text += std::format("{} {}\n", count, meaning);
+      text += formatted("{} {}\n", count, meaning);
   return text;
 }
 

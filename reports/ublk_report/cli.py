@@ -9,16 +9,18 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 from ublk_report.records import BadInput, read_run
 
 EXIT_USAGE = 2
-EXIT_NOT_COMPARABLE = 4
 EXIT_ENVIRONMENT = 5
 
 EPILOG = """examples:
   ublk-report run.json                            writes run.html
   ublk-report run.json --html out.html --plots pictures
+  ublk-report monday.json tuesday.json              one page of both, writes report.html
   ublk-report --compare before.json after.json --html change.html
 
 The page needs nothing but itself: no network, no script (one sorts the tables). --plots also writes each picture as
@@ -29,19 +31,22 @@ exit codes: 0 done, 2 bad input, 4 not comparable, 5 a Python module or ublkbenc
 """
 
 
-def _parser(prog):
-    parser = argparse.ArgumentParser(prog=prog, description="One HTML page, and pictures, of records of 'ublkbench run'.",
-                                     epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", nargs="+", help="a record (--json FILE or --out DIR); with --compare two or more")
-    parser.add_argument("--compare", action="store_true", help="ratios and verdicts instead of one run's pictures")
-    parser.add_argument("--html", metavar="FILE", help="the page (default: the record's name with .html)")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description="One HTML page, and pictures, of records of 'ublkbench run'.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", nargs="+",
+                        help="a record (--json FILE or --out DIR); several are shown one below the other")
+    parser.add_argument("--compare", action="store_true", help="ratios and verdicts of two records or more")
+    parser.add_argument("--html", metavar="FILE", help="the page (default: the record's name with .html; of several "
+                        "report.html, comparison.html)")
     parser.add_argument("--plots", metavar="DIR", help="also each picture as PNG and SVG")
     parser.add_argument("--ublkbench", metavar="PROGRAM", default=os.environ.get("UBLKBENCH", "ublkbench"),
                         help="for --compare (default: $UBLKBENCH, or ublkbench in the PATH)")
     return parser
 
 
-def write_atomically(path, data):
+def write_atomically(path: str | pathlib.Path, data: bytes) -> None:
     """As bench/base/atomic_file.hpp: a reader finds the old file or the whole new one."""
     path = pathlib.Path(path)
     try:
@@ -60,9 +65,12 @@ def write_atomically(path, data):
     except OSError as error:
         os.unlink(name)
         raise BadInput(f"write {path}: {error.strerror}") from error
+    except KeyboardInterrupt:
+        os.unlink(name)
+        raise
 
 
-def _keeper(folder):
+def _keeper(folder: str | None) -> Callable[[str, str, bytes], None] | None:
     if not folder:
         return None
     try:
@@ -72,12 +80,14 @@ def _keeper(folder):
     return lambda name, kind, data: write_atomically(pathlib.Path(folder) / f"{name}.{kind}", data)
 
 
-def _default_html(record):
-    path = pathlib.Path(record)
+def _default_html(records: list[str]) -> pathlib.Path:
+    if len(records) > 1:
+        return pathlib.Path("report.html")
+    path = pathlib.Path(records[0])
     return path.with_name(path.name + ".html") if path.is_dir() else path.with_suffix(".html")
 
 
-def _compare(options, more):
+def _compare(options: argparse.Namespace, more: list[str]) -> tuple[dict[str, Any], int]:
     command = [options.ublkbench, "compare", *options.records, "--format", "json", *more]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -90,32 +100,34 @@ def _compare(options, more):
     return json.loads(done.stdout), done.returncode
 
 
-def _without_label(word):
+def _without_label(word: str) -> str:
     return word if os.path.exists(word) else word.split("=", 1)[-1]
 
 
-def _write(options, more, prog, arguments):
-    if len(options.records) > 1 and not options.compare:
-        raise BadInput("one record at a time, or --compare")
+def _write(options: argparse.Namespace, more: list[str], prog: str, arguments: list[str]) -> int:
+    if len(options.records) < 2 and options.compare:
+        raise BadInput("--compare needs two records or more")
+    if more and not options.compare:
+        raise BadInput(f"{shlex.join(more)}: what follows -- is for --compare")
     command = shlex.join([prog, *arguments])
     comparison, code = _compare(options, more) if options.compare else (None, 0)
     runs = [read_run(_without_label(word)) for word in options.records]
     keep = _keeper(options.plots)
-    from ublk_report import page  # noqa: PLC0415 (slow to load, and its modules may be missing)
+    from ublk_report import page  # here: slow to load, and its modules may be missing
     if comparison:
         html = page.render_comparison(runs, comparison, keep, command)
         target = options.html or "comparison.html"
     else:
-        html = page.render_run(runs[0], keep, command)
-        target = options.html or _default_html(options.records[0])
+        html = page.render_runs(runs, keep, command)
+        target = options.html or _default_html(options.records)
     write_atomically(target, html.encode())
     print(target)
     return code
 
 
-def main(prog, arguments):
-    own, _, more = (arguments, None, []) if "--" not in arguments else (
-        arguments[:arguments.index("--")], None, arguments[arguments.index("--") + 1:])
+def main(prog: str, arguments: list[str]) -> int:
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    own, more = arguments[:end], arguments[end + 1:]
     options = _parser(prog).parse_args(own)
     try:
         return _write(options, more, prog, arguments)

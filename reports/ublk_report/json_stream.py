@@ -3,28 +3,36 @@
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 
 
-def _skip(text, at, expected):
+def _skip_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found  # no space is a match, too
+    return found.end()
+
+
+def _skip(text: str, at: int, expected: str) -> tuple[int, str]:
     """Where the text goes on behind one of the expected characters, and which of them it was."""
-    at = _SPACE.match(text, at).end()
+    at = _skip_space(text, at)
     if at == len(text) or text[at] not in expected:
         raise ValueError(f"{' or '.join(repr(c) for c in expected)} expected at character {at}")
-    return _SPACE.match(text, at + 1).end(), text[at]
+    return _skip_space(text, at + 1), text[at]
 
 
 class Document:
     """An object's text. `members(stream)` yields (name, value); of the member `stream`, a list, the value is an
     iterator that must be exhausted before the next member is asked for."""
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
 
-    def members(self, stream):
+    def members(self, stream: str) -> Iterator[tuple[str, Any]]:
         text = self._text
         self._at, _ = _skip(text, 0, "{")
         separator = "}" if text[self._at:self._at + 1] == "}" else ","
@@ -43,7 +51,7 @@ class Document:
         if self._at != len(text):
             raise ValueError(f"more than one document: character {self._at}")
 
-    def _elements(self):
+    def _elements(self) -> Iterator[Any]:
         text = self._text
         at, _ = _skip(text, self._at, "[")
         separator = "]" if text[at:at + 1] == "]" else ","

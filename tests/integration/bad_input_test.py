@@ -4,8 +4,10 @@
 code, and no device left. A new case is a row."""
 
 import dataclasses
+import json
 import os
 import pathlib
+import tempfile
 import unittest
 
 import ublk
@@ -16,7 +18,7 @@ USAGE, ENVIRONMENT = 2, 5
 
 @dataclasses.dataclass
 class Row:
-    words: tuple  # arguments; {folder} is a folder of the test's own
+    words: tuple[str, ...]  # arguments; {folder} is a folder of the test's own
     exit: int
     says: str     # a regular expression for the one line on stderr
 
@@ -72,6 +74,14 @@ SERVER_ROWS = [
     Row(("add", "-t", "null+fault:delay=1ms@often"), USAGE, r"fault 'often'; after '@' goes"),
     Row(("add", "-t", "null+fault:cache=volatile"), USAGE, r"it needs one file .*mem:SIZE or loop:PATH"),
     Row(("add", "-t", "loop:{folder}/disk", "-m", "iopoll"), ENVIRONMENT, r"polled I/O on {folder}/disk; "),
+    Row(("add", "--shared-memory", "{folder}/disk"), USAGE, r"--shared-memory does nothing here: the mode is not shmem_zc"),
+    Row(("add", "--shared-memory-size", "1M"), USAGE, r"--shared-memory-size does nothing here"),
+    Row(("add", "--shared-memory-read-only", "-m", "zc"), USAGE, r"--shared-memory-read-only does nothing here"),
+    Row(("add", "--force-fallback-every", "2", "-m", "auto_zc"), USAGE, r"it is for --auto-zc-fallback; leave it out"),
+    Row(("add", "--wake-by", "msg_ring"), USAGE, r"--wake-by does nothing here: the mode is not offload"),
+    Row(("add", "--wait-us", "9"), USAGE, r"--wait-us does nothing here: it bounds a --wait-count"),
+    Row(("add", "--server-cpus", "8000"), USAGE, r"CPU 8000 of --server-cpus: this machine has no such CPU; online are"),
+    Row(("add", "--target", ""), USAGE, r"--target is empty"),
     Row(("del",), USAGE, r"no device named; give -n ID"),
     Row(("del", "-n", "999"), USAGE, r"ublk device 999: .*there is no such device"),
 ]
@@ -85,6 +95,61 @@ UBLKBENCH_ROWS = [
     Row(("--target", "loop:{folder}/none"), USAGE, r"{folder}/none"),
     Row(("--target", "loop:{folder}"), USAGE, r"{folder} is a directory"),
     Row(("--target", "loop:{folder}/small"), USAGE, r"{folder}/small is too small"),
+    # Words that would do nothing.
+    Row(("--rate", "0"), USAGE, r"--rate 0; leave it out for a closed loop"),
+    Row(("--ios", "0"), USAGE, r"--ios 0; at least one I/O"),
+    Row(("--runtime", "0s"), USAGE, r"--runtime 0; some time"),
+    Row(("--rwmixread", "70"), USAGE, r"--rwmixread does nothing here: no --rw is rw or randrw; leave it out"),
+    Row(("--rwmixread", "70", "--rw", "read,write"), USAGE, r"--rwmixread does nothing here"),
+    Row(("--auto-zc-fallback", "--mode", "batch,zc"), USAGE, r"no --mode has the word auto_zc"),
+    Row(("--fetches", "2", "--mode", "auto_zc"), USAGE, r"--fetches does nothing here: no --mode has the word batch"),
+    Row(("--fetch-tags", "2"), USAGE, r"--fetch-tags does nothing here: no --mode has the word batch"),
+    Row(("--wake-by", "eventfd"), USAGE, r"--wake-by does nothing here: no --mode has the word offload"),
+    Row(("--wait-us", "9", "--spin-us", "9"), USAGE, r"--wait-us does nothing here: it bounds a --wait-count"),
+    Row(("--allow-split",), USAGE, r"--allow-split does nothing here: a device of this run takes up to --max-io"),
+    Row(("--hang-dump", "off", "--hang-dump-timeout", "9s"), USAGE, r"--hang-dump-timeout does nothing here"),
+    Row(("--json", "-", "--format", "csv"), USAGE, r"--format does nothing here: --json - prints the record"),
+    Row(("calibrate", "--record", "{folder}/disk", "--qd", "1"), USAGE, r"--qd does nothing here: --record measures nothing"),
+    # Empty words.
+    Row(("--device", ""), USAGE, r"--device is empty; give it a value or leave it out"),
+    Row(("--json", ""), USAGE, r"--json is empty"),
+    Row(("--load-cpus", ""), USAGE, r"--load-cpus is empty"),
+    Row(("--probe", ""), USAGE, r"--probe is empty"),
+    Row(("--control", ""), USAGE, r"--control is empty"),
+    # Words for a server of ours, of which there is none.
+    *(Row(("--device", "/dev/nosuch", *words), USAGE,
+          rf"{words[0]} does nothing here: with --device somebody else serves the device; leave it out")
+      for words in (("--mode", "batch"), ("--target", "null"), ("--queues", "4"), ("--daemons", "4"),
+                    ("--max-io", "4M"), ("--server-cpus", "0"), ("--spin-us", "9"), ("--wait-count", "2"),
+                    ("--wait-us", "9"), ("--wake-by", "eventfd"), ("--fetches", "2"), ("--fetch-tags", "2"),
+                    ("--auto-zc-fallback",))),
+    Row(("--device", "{folder}/disk"), USAGE, r"--device {folder}/disk: it is a regular file, no block device"),
+    Row(("--device", "{folder}"), USAGE, r"--device {folder}: it is something else, no block device"),
+    Row(("--device", "/dev/null"), USAGE, r"--device /dev/null: it is something else, no block device"),
+    Row(("--device", "/dev/nosuch"), USAGE, r"--device /dev/nosuch: No such file or directory; name a block device"),
+    # What this machine has not.
+    Row(("--probe", "speed"), USAGE, r"--probe: unknown probe 'speed'; there are batch, "),
+    Row(("--load-cpus", "8000"), USAGE, r"CPU 8000 of --load-cpus: this machine has no such CPU; online are 0"),
+    Row(("--server-cpus", "8000"), USAGE, r"CPU 8000 of --server-cpus: this machine has no such CPU"),
+    Row(("--queues", "64"), ENVIRONMENT, r"64 queues: the driver gives at most one per CPU, and this machine has \d+; use fewer"),
+    Row(("--target", "mem:1024G"), ENVIRONMENT, r"fills 1024.0G of memory, 1024.0G of it for its target, and .*G can be had; use a smaller target"),
+    Row(("--target", "zoned:1024G", "--mode", "zc"), ENVIRONMENT, r"1024.0G of it for its target"),
+    Row(("--bs", "16M", "--max-io", "32M", "--qd", "4096"), ENVIRONMENT, r"0.0G of it for its target, .*; use a smaller --bs"),
+    Row(("--hipri",), ENVIRONMENT, r"--hipri: a ublk device has no poll queues"),
+]
+
+LOAD_ROWS = [
+    Row(("{folder}/disk", "--rate", "0"), USAGE, r"--rate 0; leave it out"),
+    Row(("{folder}/disk", "--ios", "0"), USAGE, r"--ios 0; some work is needed"),
+    Row(("{folder}/disk", "--rwmixread", "9"), USAGE, r"--rwmixread does nothing here: --rw is neither rw nor randrw"),
+    Row(("{folder}/disk", "--warmup", "1s", "--ios", "9"), USAGE, r"--warmup does nothing here: with --ios it is --warmup-ios"),
+    Row(("{folder}/disk", "--warmup-ios", "9"), USAGE, r"--warmup-ios does nothing here: without --ios it is --warmup"),
+    Row(("{folder}/disk", "--verify-size", "1M"), USAGE, r"--verify-size does nothing here: --verify is not given"),
+    Row(("{folder}/disk", "--stores-nothing"), USAGE, r"--stores-nothing does nothing here: --verify is not given"),
+    Row(("{folder}/disk", "--verify", "--destructive", "--bs", "8k"), USAGE, r"--bs does nothing here: --verify alone measures nothing"),
+    Row(("{folder}/disk", "--verify", "--destructive", "--rate", "8"), USAGE, r"--rate does nothing here: --verify alone"),
+    Row(("{folder}/disk", "--json", ""), USAGE, r"--json is empty"),
+    Row(("{folder}/disk", "--cpus", "8000"), USAGE, r"CPU 8000 of --cpus: this machine has no such CPU"),
 ]
 
 
@@ -96,7 +161,7 @@ class BadInput(ublk.TestCase):
         self.assertEqual(done.stdout, "")
 
     def check_rows(self, program, rows):
-        with ublk.tempfile.TemporaryDirectory(prefix="ublkbench.") as folder:
+        with tempfile.TemporaryDirectory(prefix="ublkbench.") as folder:
             ublk.sparse_file(folder, "small", 4096)
             for name in ("disk", "disk2"):
                 ublk.sparse_file(folder, name, 16 << 20)
@@ -112,6 +177,28 @@ class BadInput(ublk.TestCase):
     @unittest.skipUnless(ublk.UBLKBENCH.exists(), "ublkbench is not built")
     def test_ublkbench(self):
         self.check_rows(ublk.UBLKBENCH, UBLKBENCH_ROWS)
+
+    def test_ublk_load(self):
+        self.check_rows(ublk.BUILD / "bench/tools/ublk-load", LOAD_ROWS)
+
+    @unittest.skipUnless(ublk.UBLKBENCH.exists(), "ublkbench is not built")
+    def test_what_the_device_cannot_is_refused_before(self):
+        with ublk.Device("-t", "mem:16M", "--max-io", "64k", "--logical-block", "4k") as device:
+            for words, code, says in (
+                    (("--bs", "128k"), USAGE, r"block size 128k is above what .* takes .*; .*give --allow-split"),
+                    (("--bs", "512"), USAGE, r"no multiple of the logical block size 4096"),
+                    (("--bs", "32M"), USAGE, r"block size 32M is above the size 16M"),
+                    (("--hipri",), ENVIRONMENT, r"has no poll queues")):
+                with self.subTest(words=words):
+                    self.check(run(ublk.UBLKBENCH, "--device", device.path, *words), Row((), code, says))
+        with ublk.NullBlk("ublkbench-test-bad") as device:
+            self.check(run(ublk.UBLKBENCH, "--device", device.path, "--probe", "batch"),
+                       Row((), USAGE, r"--probe with --device .*; the probes are for ublk devices"))
+
+    @unittest.skipUnless(ublk.UBLKBENCH.exists(), "ublkbench is not built")
+    def test_open_files_are_counted_before(self):
+        done = run("prlimit", "--nofile=24:24", ublk.UBLKBENCH, "--control", "none")
+        self.check(done, Row((), ENVIRONMENT, r"open-file limit of 24; 1 server thread.* need about \d+; raise it"))
 
     def test_version_is_that_of_the_records(self):
         for name in ("ublkbench", "ublk-server", "ublk-load", "ublk-probe"):
@@ -129,7 +216,7 @@ class BadInput(ublk.TestCase):
         disk = ublk.scratch_disk(0)
         with ublk.Device("-t", f"loop:{disk}"):
             self.check(run(ublk.SERVER, "add", "-t", f"loop:{disk}"),
-                       Row((), USAGE, r"held by someone else"))
+                       Row((), USAGE, r"process [0-9]+ \(ublk-server\) has it open; two users"))
 
     def test_a_file_where_the_device_goes(self):
         # What a client leaves that creates its file after the device went: devtmpfs keeps it.
@@ -165,10 +252,15 @@ class BadInput(ublk.TestCase):
     def test_no_driver(self):
         succeed("rmmod", "ublk_drv")
         try:
-            row = Row((), ENVIRONMENT, r"/dev/ublk-control: .*no ublk driver: .*modprobe.*scripts/vm")
-            for verb in (("add",), ("list",), ("features",), ("del", "--orphans")):
-                with self.subTest(verb=verb):
-                    self.check(run(ublk.SERVER, *verb), row)
+            for program, verb in ((ublk.SERVER, "add"), (ublk.SERVER, "list"), (ublk.SERVER, "features"),
+                                  (ublk.SERVER, "del --orphans"), (ublk.UBLKBENCH, "--control none"), (ublk.UBLKBENCH, "modes")):
+                with self.subTest(program=program.name, verb=verb):
+                    done = run(program, *verb.split())
+                    self.assertEqual(done.returncode, ENVIRONMENT, done.stderr)
+                    self.assertRegex(done.stderr, r"/dev/ublk-control: .*; no ublk driver\n"
+                                                  r"  the module is installed; load it as root: modprobe ublk_drv\n"
+                                                  r"  .*scripts/vm.*\n"
+                                                  r"  .*ublkbench doctor\n$")
         finally:
             succeed("modprobe", "ublk_drv")
             ublk.wait_until(lambda: os.path.exists("/dev/ublk-control"), "driver is back")
@@ -179,7 +271,7 @@ class BadInput(ublk.TestCase):
         added = run("prlimit", "--memlock=0:0", "setpriv", "--bounding-set=-ipc_lock",
                     "--inh-caps=-ipc_lock", ublk.SERVER, "add", "--json", "-m", "batch,auto_zc")
         self.assertEqual(added.returncode, 0, added.stderr)
-        succeed(ublk.SERVER, "del", "-n", ublk.json.loads(added.stdout)["id"])
+        succeed(ublk.SERVER, "del", "-n", json.loads(added.stdout)["id"])
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class VerifyingLoad:
             with tempfile.NamedTemporaryFile(prefix="ublkbench.", suffix=".json") as file:
                 done = ublk.run(LOAD, self.path, "--verify", "--destructive", "--verify-size",
                                 VERIFIED_BYTES, "--verify-writes", self.writes, "--hang-timeout",
-                                "60s", "--seed", self.seed, "--json", file.name, timeout_s=300)
+                                "60s", "--seed", self.seed, "--json", file.name)
                 self.seed += 1
                 text = pathlib.Path(file.name).read_text()
             if not text:
@@ -51,7 +51,7 @@ class VerifyingLoad:
     def stop(self):
         """Waits for the run under way, which reads everything back; the reports."""
         self.stopping.set()
-        self.thread.join(timeout=300)
+        self.thread.join(timeout=ublk.HANG_S)
         if self.thread.is_alive():
             raise AssertionError("ublk-load does not end: the device hangs")
         if self.failure:
@@ -98,7 +98,7 @@ class Recorder:
 
     def stop(self):
         self.stopping.set()
-        self.thread.join(timeout=120)
+        self.thread.join(timeout=ublk.HANG_S)
         if self.thread.is_alive():
             raise AssertionError("fsync() does not return: the device hangs")
         os.close(self.file)

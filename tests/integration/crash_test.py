@@ -6,7 +6,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import time
 
 import ublk
 from ublk import MODES, Device, devices, process_ended, succeed, wait_until
@@ -27,7 +26,9 @@ class Crash(ublk.TestCase):
 
     def test_orphans_spare_devices_that_are_served(self):
         with Device("-t", "null") as device:
-            self.assertEqual(succeed(ublk.SERVER, "del", "--orphans"), "")
+            owner = devices()[device.id]["owner_pid"]
+            self.assertEqual(succeed(ublk.SERVER, "del", "--orphans"),
+                             f"device {device.id} left alone: process {owner}, which made it, lives\n")
             self.assertEqual(devices()[device.id]["state"], "LIVE")
 
     def test_killed_server_fails_its_clients_and_is_cleaned_up(self):
@@ -43,7 +44,7 @@ class Crash(ublk.TestCase):
                 stat = pathlib.Path(f"/sys/block/ublkb{device.id}/stat")
                 wait_until(lambda: int(stat.read_text().split()[0]) > 100, "fio has read")
                 os.kill(device.server_pid, signal.SIGKILL)
-                output, _ = client.communicate(timeout=40)
+                output, _ = client.communicate(timeout=ublk.HANG_S)
                 self.assertNotEqual(client.returncode, 0)
                 self.assertRegex(output, r"Input/output error|No such device|error=")
                 wait_until(lambda: device.id not in devices(), "supervisor removed the device")
@@ -55,17 +56,16 @@ class Crash(ublk.TestCase):
             with self.subTest(signal=number):
                 serving = subprocess.Popen([ublk.SERVER, "add", "-f", "-t", "null"],
                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                assert serving.stdout
                 self.assertIn("/dev/ublkb", serving.stdout.readline())
-                began = time.monotonic()
                 serving.send_signal(number)
-                _, errors = serving.communicate(timeout=40)
+                _, errors = serving.communicate(timeout=ublk.HANG_S)
                 self.assertEqual(serving.returncode, 0, errors)
-                self.assertLess(time.monotonic() - began, 20)
 
     def test_interrupted_add_leaves_no_device(self):
         """Ctrl-C while the process behind, stopped here meanwhile, is making the device."""
         for _ in range(20):
-            adding = subprocess.Popen([ublk.SERVER, "add", "-t", "null"], stdout=subprocess.PIPE,
+            adding = subprocess.Popen([ublk.SERVER, "add", "-t", "null"], stdout=subprocess.DEVNULL,
                                       stderr=subprocess.DEVNULL)
             children = pathlib.Path(f"/proc/{adding.pid}/task/{adding.pid}/children")
             while adding.poll() is None and not (behind := children.read_text().split()):
@@ -73,7 +73,7 @@ class Crash(ublk.TestCase):
             if adding.poll() is None:
                 os.kill(int(behind[0]), signal.SIGSTOP)
                 adding.send_signal(signal.SIGINT)
-                ended = adding.wait(timeout=20)
+                ended = adding.wait(timeout=ublk.HANG_S)
                 os.kill(int(behind[0]), signal.SIGCONT)
                 if ended == -signal.SIGINT:
                     break
@@ -82,7 +82,6 @@ class Crash(ublk.TestCase):
         self.assertEqual(adding.returncode, -signal.SIGINT, "20 times 'add' was faster")
         wait_until(lambda: process_ended(int(behind[0])), "the process behind ended")
         self.assertEqual(set(devices()) - self.devices_before, set())
-        adding.stdout.close()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Parameters(ublk.TestCase):
             self.assertEqual(devices()[device.id]["io_desc_bytes"], 64)
             succeed("fio", "--name=verify", f"--filename={device.path}", "--rw=randwrite",
                     "--bs=8k", "--direct=1", "--ioengine=io_uring", "--iodepth=32",
-                    "--verify=crc32c", "--verify_state_save=0", "--size=16M", timeout_s=120)
+                    "--verify=crc32c", "--verify_state_save=0", "--size=16M")
 
     def test_boundaries(self):
         with Device("-t", "null", "--chunk", "128k", "--virtual-boundary", "4k") as device:
@@ -80,7 +80,7 @@ class Metadata(ublk.TestCase):
     def fill(self, device):
         succeed("fio", "--name=fill", f"--filename={device.path}", "--rw=randwrite", "--bs=4k",
                 "--direct=1", "--ioengine=io_uring", "--iodepth=16", "--verify=crc32c",
-                "--verify_state_save=0", "--size=8M", timeout_s=120)
+                "--verify_state_save=0", "--size=8M")
 
     def test_the_block_layer_checks_what_was_stored(self):
         for delivery in ("user_copy", "batch,user_copy"):
@@ -136,6 +136,11 @@ class Unprivileged(ublk.TestCase):
         self.addCleanup(os.chmod, "/dev/ublk-control", 0o600)
         self.addCleanup(self.rule.unlink)
         self.rule.write_text(RULES.format(server=self.server))
+        # dmsetup waits for ever for a udev that it takes for running by this socket (libudev, systemd's
+        # src/libudev/libudev-queue.c), which systemd-udevd leaves behind.
+        socket = pathlib.Path("/run/udev/control")
+        self.assertFalse(socket.exists(), "udev runs here already")
+        self.addCleanup(socket.unlink, missing_ok=True)
         self.udevd = subprocess.Popen([udevd], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(self.udevd.wait)
         self.addCleanup(self.udevd.terminate)
@@ -163,6 +168,7 @@ class Unprivileged(ublk.TestCase):
                                          "bs=4k", "count=16", "oflag=direct")
                 self.assertEqual(written.returncode, 0, written.stderr)
                 self.assertEqual(devices()[device["id"]]["owner_uid"], NOBODY)
+                succeed("udevadm", "settle")  # it looks at a disk that somebody has written to
                 deleted = self.as_nobody(self.server, "del", "-n", device["id"])
                 self.assertEqual(deleted.returncode, 0, deleted.stderr)
                 self.assertNotIn(device["id"], devices())

@@ -148,7 +148,7 @@ class Faults(ublk.TestCase):
                 time.sleep(0.3)
                 hanging, = [client for client in clients if client.poll() is None]
                 os.kill(device.server_pid, signal.SIGKILL)
-                self.assertNotEqual(hanging.wait(timeout=20), 0)
+                self.assertNotEqual(hanging.wait(timeout=ublk.HANG_S), 0)
                 self.assertEqual(sum(client.returncode == 0 for client in clients), 11)
                 wait_until(lambda: device.id not in ublk.devices(), "supervisor removed the device")
 
@@ -158,7 +158,7 @@ class Faults(ublk.TestCase):
                 device = self.device(mode, "die=200")
                 served = 0
                 with self.assertRaises(OSError):
-                    for block in range(200):
+                    for _ in range(200):
                         read_direct(device.path, 1 << 20, 4096)
                         served += 1
                 self.assertGreater(served, 100, "some requests were the kernel's own")
@@ -194,7 +194,7 @@ class Faults(ublk.TestCase):
                 succeed("fio", "--name=cache", f"--filename={device.path}", "--rw=randrw",
                         "--bsrange=4k-64k", "--size=16M", "--direct=1", "--ioengine=io_uring",
                         "--iodepth=16", "--thread", "--fsync=32", "--verify=crc32c",
-                        "--verify_state_save=0", timeout_s=300)
+                        "--verify_state_save=0")
 
 
 if __name__ == "__main__":

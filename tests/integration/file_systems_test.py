@@ -16,21 +16,21 @@ CHECK = {"ext4": ("e2fsck", "-fn"), "xfs": ("xfs_repair", "-n")}
 
 class FileSystems(ublk.TestCase):
     def keep_a_tree(self, device, kind):
-        succeed(*MAKE[kind], device.path, timeout_s=300)
+        succeed(*MAKE[kind], device.path)
         with tempfile.TemporaryDirectory(prefix="ublkbench.") as folder:
             succeed("mount", "-t", kind, device.path, folder)
             try:
                 succeed("cp", "-a", TREE, f"{folder}/tree", timeout_s=900)
             finally:
-                succeed("umount", folder, timeout_s=300)
-            succeed(*CHECK[kind], device.path, timeout_s=300)
+                succeed("umount", folder)
+            succeed(*CHECK[kind], device.path)
             succeed("mount", "-o", "ro", "-t", kind, device.path, folder)
             try:
                 succeed("diff", "-r", "--no-dereference", TREE, f"{folder}/tree", timeout_s=900)
                 copied = sum(1 for _ in pathlib.Path(folder, "tree").rglob("*"))
                 self.assertGreater(copied, 500)
             finally:
-                succeed("umount", folder, timeout_s=300)
+                succeed("umount", folder)
 
     def check(self, mode, target, kind):
         with self.subTest(mode=mode, target=target, kind=kind), \

@@ -3,6 +3,7 @@
 """fio as a witness that is not ours: what was written is read back, block by block, in every mode."""
 
 import contextlib
+import pathlib
 
 import ublk
 from ublk import LONG, MODES, Device, succeed
@@ -72,7 +73,7 @@ class FioVerify(ublk.TestCase):
                                 "--bs=4k", "--size=512k", "--direct=1", "--ioengine=io_uring",
                                 "--iodepth=4", "--thread", "--verify=crc32c",
                                 "--verify_state_save=0", option)
-                        flushes = int(ublk.pathlib.Path(
+                        flushes = int(pathlib.Path(
                             f"/sys/block/ublkb{device.id}/stat").read_text().split()[15])
                         if option == "--fsync=8":
                             self.assertGreater(flushes, 0)

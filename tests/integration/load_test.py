@@ -40,7 +40,7 @@ class Load(unittest.TestCase):
                 try:
                     for words in (("--rw", "write", "--ios", "1"), ("--verify",)):
                         code, _, text = load(device.path, "--destructive", *words)
-                        self.assertEqual(code, 5)
+                        self.assertEqual(code, 2)
                         self.assertIn("mounted", text)
                 finally:
                     succeed("umount", folder)
@@ -100,7 +100,7 @@ class Load(unittest.TestCase):
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             ublk.wait_until(lambda: ublk.catches(process.pid, signal.SIGINT), "a signal handler")
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=50)
+            output, _ = process.communicate(timeout=ublk.HANG_S)
             self.assertEqual(process.returncode, 130)
             self.assertIn("stopped", output)
 

@@ -52,14 +52,14 @@ def read_name(number):
 
 class ManyDevices(ublk.TestCase):
     def add(self, *words):
-        added = json.loads(succeed(ublk.SERVER, "add", "--json", *words, timeout_s=120))
+        added = json.loads(succeed(ublk.SERVER, "add", "--json", *words))
         self.addCleanup(self.remove, added["ids"])
         return added
 
     def remove(self, ids):
         left = sorted(set(ids) & set(devices()))
         if left:
-            succeed(ublk.SERVER, "del", "-n", ",".join(map(str, left)), timeout_s=120)
+            succeed(ublk.SERVER, "del", "-n", ",".join(map(str, left)))
 
     def check_names(self, ids):
         for number in ids:
@@ -97,7 +97,7 @@ class ManyDevices(ublk.TestCase):
                     self.assertEqual(holds(server, number), [])
                 # Its number is free for a stranger, whom nobody takes away with the rest.
                 with ublk.Device("-t", "null", "-n", ids[1]):
-                    output, _ = load.communicate(timeout=60)
+                    output, _ = load.communicate(timeout=ublk.HANG_S)
                     self.assertEqual(load.returncode, 0, output)
                     self.check_names(ids[3:])
                     self.remove([number for number in ids if number != ids[1]])
@@ -125,7 +125,7 @@ class ManyDevices(ublk.TestCase):
                 added = self.add("-t", "null", "--devices", 8, "--daemons", 2)
                 first = devices()[added["ids"][0]]
                 os.kill(first[f"{who}_pid"], how)
-                wait_until(lambda: not set(added["ids"]) & set(devices()), "all removed", 60)
+                wait_until(lambda: not set(added["ids"]) & set(devices()), "all removed")
                 self.assertTrue(ublk.process_ended(first["server_pid"]))
 
 

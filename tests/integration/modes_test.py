@@ -61,7 +61,7 @@ class Modes(ublk.TestCase):
         with scratch_folder() as folder:
             one, two = (sparse_file(folder, name, 64 << 20) for name in ("one", "two"))
             for target in (f"loop:{one}", f"stripe:{one},{two}"):
-                self.check_all("--target", target, "--verify", "--qd", "32", "--ios", 1000)
+                self.check_all("--target", target, "--destructive", "--verify", "--qd", "32", "--ios", 1000)
 
     def test_refused_combinations_are_refused(self):
         exits = {"refused": 2, "not served": 5}
@@ -116,7 +116,8 @@ class Polling(ublk.TestCase):
 
     def check(self, modes, *words):
         chosen = [word for mode in modes for word in ("--mode", mode)]
-        code, document, text = measure(*chosen, "--target", f"loop:{self.backend.path}", "--verify", "on", *words)
+        code, document, text = measure(*chosen, "--target", f"loop:{self.backend.path}", "--destructive",
+                                       "--verify", "on", *words)
         failed = [f"{sample['cell']}: {sample['status']}: {sample.get('reason')}"
                   for sample in document.get("samples", ()) if sample["status"] != "ok"]
         self.assertEqual(code, 0, "\n".join(failed) or text[-1500:])

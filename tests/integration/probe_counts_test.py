@@ -12,9 +12,10 @@ import signal
 import subprocess
 import tempfile
 import time
+import typing
 
 import ublk
-from probing import LOAD, Attached, ProbeCase, attached_programs, load, long
+from probing import LOAD, PROBE, Attached, ProbeCase, attached_programs, load, long
 
 
 def samples_of(*words, verify="off"):
@@ -32,6 +33,32 @@ def inflight(device):
     return sum(map(int, pathlib.Path(f"/sys/block/ublkb{device.id}/inflight").read_text().split()))
 
 
+def switches(pid):
+    """What the scheduler counts of all tasks of a process."""
+    total = {"voluntary_ctxt_switches": 0, "nonvoluntary_ctxt_switches": 0}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in total:
+                total[name] += int(value)
+    return total
+
+
+def switches_once_asleep(pid):
+    """The counts hold still once a server sleeps; behind a load it may not sleep yet."""
+    def held_still():
+        now = switches(pid)
+        time.sleep(0.2)
+        return now if now == switches(pid) else None
+
+    return ublk.wait_until(held_still, "the server sleeps")
+
+
+def reads_of(device):
+    """Reads that the block layer has completed (Documentation/block/stat.rst)."""
+    return int(pathlib.Path(f"/sys/block/ublkb{device.id}/stat").read_text().split()[0])
+
+
 @contextlib.contextmanager
 def reads_in_flight(device, number, before_the_end=lambda: None):
     """So many reads that the device has during the with block, and that end at its end."""
@@ -43,7 +70,7 @@ def reads_in_flight(device, number, before_the_end=lambda: None):
     finally:
         before_the_end()
         for reader in readers:
-            reader.wait(timeout=60)
+            reader.wait(timeout=ublk.HANG_S)
 
 
 class Counters(ProbeCase):
@@ -53,8 +80,7 @@ class Counters(ProbeCase):
         for jobs in (1, 4):
             with ublk.Device("-m", "copy", "-t", "null+fault:delay=1ms", "-d", 4) as device:
                 with Attached("--dev", device.id, "--probe", "tags") as probe:
-                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", jobs, "--jobs", jobs,
-                                 timeout_s=100)
+                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", jobs, "--jobs", jobs)
             starved[jobs] = "tag-starved" in probe.record["text"]
         self.assertEqual(starved, {1: False, 4: True})
 
@@ -68,23 +94,11 @@ class Counters(ProbeCase):
             self.assertEqual(probe.record["probes"]["errors"]["failed_requests"], 3)
 
     def test_sleeps_are_those_that_the_scheduler_counts(self):
-        def counted(pid):
-            total = {"voluntary_ctxt_switches": 0, "nonvoluntary_ctxt_switches": 0}
-            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-                for line in (task / "status").read_text().splitlines():
-                    name, _, value = line.partition(":")
-                    if name in total:
-                        total[name] += int(value)
-            return total
-
         with ublk.Device("-m", "batch", "-t", "null") as device:
             with Attached("--dev", device.id, "--probe", "wakeups") as probe:
-                before = counted(device.server_pid)
+                before = switches(device.server_pid)
                 load(device, "--depth", 16)
-                # Not asleep yet, perhaps: the counts hold still once it is.
-                after = ublk.wait_until(
-                    lambda: (now := counted(device.server_pid)) == (time.sleep(0.2), counted(device.server_pid))[1]
-                    and now, "the server sleeps")
+                after = switches_once_asleep(device.server_pid)
             tasks = probe.record["probes"]["wakeups"]["tasks"]
             for ours, kernels in (("sleeps", "voluntary_ctxt_switches"), ("preemptions", "nonvoluntary_ctxt_switches")):
                 self.assertEqual(sum(task[ours] for task in tasks), after[kernels] - before[kernels], ours)
@@ -101,7 +115,8 @@ class Syscalls(ProbeCase):
         self.assertEqual(set(samples), {"copy", "batch"})
         for mode, sample in samples.items():
             with self.subTest(mode=mode):
-                probe = sample["probe"]["record"]["probes"]["syscalls"]
+                # All the time attached: the device is idle at both ends of it.
+                probe = sample["probe"]["record"]["attached"]["syscalls"]
                 server = sample["probe"]["server"]
                 self.assertEqual(set(probe["totals"].values()), {0}, probe["totals"])
                 self.assertEqual(probe["server_enters"], server["enters"])
@@ -137,7 +152,7 @@ class Interrupts(ProbeCase):
         def kernels():
             """Interrupts of the disk's vectors, and its I/Os."""
             lines = [line.split() for line in pathlib.Path("/proc/interrupts").read_text().splitlines()]
-            controller = re.match(r"nvme\d+", disk.name).group()
+            controller = disk.name.rpartition("n")[0]
             taken = {int(line[0].rstrip(":")): sum(int(word) for word in line[1:] if word.isdigit() and len(word) < 12)
                      for line in lines if re.match(rf"{controller}q\d+$", line[-1])}
             stat = pathlib.Path(f"/sys/block/{disk.name}/stat").read_text().split()
@@ -146,7 +161,7 @@ class Interrupts(ProbeCase):
         with ublk.Device("-m", "copy", "-t", f"loop:{disk}") as device:
             with Attached("--dev", device.id, "--probe", "interrupts") as probe:
                 taken, ios = kernels()
-                ublk.succeed(LOAD, device.path, "--ios", 600, "--warmup-ios", 0, "--depth", 8, timeout_s=100)
+                ublk.succeed(LOAD, device.path, "--ios", 600, "--warmup-ios", 0, "--depth", 8)
                 taken_after, ios_after = kernels()
         record = probe.record["probes"]["interrupts"]
         missed = record["totals"]["missed_runs"]  # an interrupt came while the program ran for another
@@ -168,7 +183,7 @@ class InFlight(ProbeCase):
             with Attached("--dev", device.id, "--probe", "tags") as probe:
                 os.kill(device.server_pid, signal.SIGSTOP)
                 with reads_in_flight(device, 3, lambda: os.kill(device.server_pid, signal.SIGCONT)):
-                    time.sleep(1)
+                    ublk.let_others_run(1)
             (seen,) = probe.record["probes"]["tags"]["in_flight"]
         self.assertEqual(seen["device"], device.id)
         looks = dict(map(tuple, seen["tags_looks"]))
@@ -178,6 +193,150 @@ class InFlight(ProbeCase):
         self.assertEqual(max(interval["max"] for interval in seen["series"]), 3)
         self.assertAlmostEqual(sum(tags * count for tags, count in looks.items()) / seen["looks"], seen["mean"])
         self.assertIn(f"tags of device {device.id} in flight", probe.record["text"])
+
+
+class Errors(ProbeCase):
+    """Each is provoked so many times as is known; a server of its own makes no other."""
+
+    DEPTH = 8
+
+    def device(self, *words, delay="20s"):
+        return ublk.Device("-t", f"null+fault:delay={delay}", "-d", self.DEPTH, "--no-partition-scan", *words)
+
+    def killed_with_reads(self, number, *words, then=lambda device: None):
+        """What was counted of a device whose server is killed with so many reads in its hands."""
+        with self.device(*words) as device:
+            def kill():
+                os.kill(device.server_pid, signal.SIGKILL)
+                then(device)
+
+            with Attached("--dev", device.id, "--probe", "errors") as probe, reads_in_flight(device, number, kill):
+                pass
+        return probe.record["probes"]["errors"]
+
+    @long
+    def test_what_a_killed_server_had_is_failed_by_the_driver(self):
+        counted = self.killed_with_reads(3, "-m", "copy")
+        self.assertEqual((counted["failed_by_driver"], counted["failed_requests"], counted["requeued_requests"]),
+                         (3, 3, 0))
+        # The io commands of all tags are given back, those that fetch with their ring, and each by its own.
+        self.assertGreaterEqual(counted["cancelled_commands"], self.DEPTH - 3)
+        self.assertEqual((counted["timeouts"], counted["cancelled_fetches"], counted["fetches_without_room"]), (0, 0, 0))
+
+    @long
+    def test_a_killed_server_gives_its_fetches_back(self):
+        counted = self.killed_with_reads(3, "-m", "batch", "--fetches", "2")
+        self.assertEqual(counted["failed_by_driver"], 3)
+        self.assertGreaterEqual(counted["cancelled_fetches"], 2)
+
+    @long
+    def test_what_is_reissued_is_requeued(self):
+        def recover(device):
+            ublk.wait_until(lambda: ublk.devices()[device.id]["state"] == "QUIESCED", "the device waits for a server")
+            ublk.succeed(ublk.SERVER, "recover", "-n", device.id, "-t", "null", "--accept-other-data")
+
+        counted = self.killed_with_reads(3, "-m", "copy", "--recovery", "reissue", then=recover)
+        self.assertEqual((counted["failed_by_driver"], counted["failed_requests"]), (3, 0))
+        # Again, too, while there is no server yet (ublk_queue_rq).
+        self.assertGreaterEqual(counted["requeued_requests"], 3)
+        self.assertEqual(counted["requeued_requests"] % 3, 0)
+
+    @long
+    def test_requests_that_run_out_of_time(self):
+        """The driver sets the clock again, once a timeout, until the server answers (ublk_timeout)."""
+        with self.device("-m", "copy", delay="6s") as device:
+            with Attached("--dev", device.id, "--probe", "errors") as patient, reads_in_flight(device, 1):
+                pass
+            pathlib.Path(f"/sys/block/ublkb{device.id}/queue/io_timeout").write_text("1000")
+            with Attached("--dev", device.id, "--probe", "errors") as impatient, reads_in_flight(device, 1):
+                pass
+        self.assertEqual(patient.record["probes"]["errors"]["timeouts"], 0)
+        timeouts = impatient.record["probes"]["errors"]["timeouts"]
+        self.assertGreaterEqual(timeouts, 2)
+        self.assertLessEqual(timeouts, 6)
+
+
+class Commands(ProbeCase):
+    """The server counts what it registers, and the load what it was given."""
+
+    @long
+    def test_each_io_registers_and_unregisters_once(self):
+        samples = samples_of("--mode", "zc", "--mode", "batch,zc", "--probe", "zc")
+        self.assertEqual(set(samples), {"zc", "batch,zc"})
+        for mode, sample in samples.items():
+            with self.subTest(mode=mode):
+                # Of a commit the server knows with the first completion after it.
+                zc, ios = sample["probe"]["record"]["attached"]["zc"], sample["probe"]["server"]["fetched_ios"]
+                self.assertGreaterEqual(ios, 1100)
+                self.assertEqual((zc["register_commands"], zc["unregister_commands"]), (ios, ios))
+                self.assertEqual((zc["registrations"], zc["releases"]), (ios, ios))
+                self.assertEqual((zc["releases_off_task"], zc["failed_registrations"]), (0, 0))
+
+    @long
+    def test_a_registration_that_fails_is_told_from_one_that_does_not(self):
+        with ublk.Device("-m", "auto_zc", "-t", "null", "--auto-zc-fallback", "--force-fallback-every", 2, "-d", 8,
+                         "--no-partition-scan") as device:
+            before = reads_of(device)
+            with Attached("--dev", device.id, "--probe", "zc") as probe:
+                load(device, "--depth", 8)
+            ios = reads_of(device) - before
+        zc = probe.record["probes"]["zc"]
+        self.assertGreaterEqual(ios, 1600)
+        # Each I/O registers once, with its fetch or, where that failed, by hand.
+        self.assertEqual((zc["registrations"], zc["releases"]), (ios, ios))
+        self.assertEqual(zc["failed_registrations"], zc["register_commands"])
+        self.assertGreater(zc["failed_registrations"], ios // 4)
+        self.assertLess(zc["failed_registrations"], ios)
+
+    @long
+    def test_what_a_killed_server_held_is_released_off_its_task(self):
+        with ublk.Device("-m", "auto_zc", "-t", "null+fault:delay=20s", "-d", 8, "--no-partition-scan") as device:
+            with Attached("--dev", device.id, "--probe", "zc") as probe, reads_in_flight(
+                    device, 3, lambda: os.kill(device.server_pid, signal.SIGKILL)):
+                pass
+        zc = probe.record["probes"]["zc"]
+        # The ring is taken down by a worker of the kernel (io_ring_exit_work).
+        self.assertEqual((zc["registrations"], zc["releases"], zc["releases_off_task"]), (3, 3, 3))
+        self.assertEqual(zc["buffers_held_now"], 0)
+
+    @long
+    def test_tags_that_a_fetch_finds(self):
+        """What a fetch command finds in a queue's fifo it takes, by one completion or more."""
+        sample = samples_of("--mode", "batch", "--qd", "16", "--probe", "tags")["batch"]
+        tags, server = sample["probe"]["record"]["attached"]["tags"], sample["probe"]["server"]
+        fetches = sum(events for _size, events in server["fetch_batch"]["size_events"])
+        looks = sum(events for _tags, events in tags["fifo_tags_events"])
+        self.assertEqual(looks, sum(events for _commands, events in tags["fetch_commands_events"]))
+        found = [(tags_low, events) for tags_low, events in tags["fifo_tags_events"] if tags_low > 0]
+        self.assertGreater(sum(events for _tags, events in found), 0)
+        self.assertLessEqual(sum(events for _tags, events in found), fetches)
+        # By powers of two; what comes while it takes is in no look.
+        self.assertLessEqual(sum(tags_low * events for tags_low, events in found), server["fetched_ios"])
+        self.assertGreater(sum(2 * tags_low * events for tags_low, events in found), server["fetched_ios"] // 2)
+
+
+class Interval(ProbeCase):
+    @long
+    def test_each_picture_is_of_all_that_was_until_then(self):
+        with ublk.Device("-m", "copy", "-t", "null", "--no-partition-scan") as device:
+            before = reads_of(device)
+            process = subprocess.Popen([PROBE, "--dev", str(device.id), "--probe", "errors", "--interval", "1s"],
+                                       text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.addCleanup(process.kill)
+            assert process.stderr
+            self.assertIn("attached to ublk device", process.stderr.readline())
+            done = []
+            for _ in range(3):
+                load(device, "--depth", 16)
+                done.append(reads_of(device) - before)
+                ublk.let_others_run(2.5)  # at least one picture while nothing is done
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=ublk.HANG_S)
+        self.assertEqual(process.returncode, 130)
+        pictured = [int(found) for found in re.findall(r"(?m)^ *(\d+) I/Os completed$", out)]
+        self.assertEqual(pictured, sorted(pictured))
+        self.assertLessEqual(set(done), set(pictured))
+        self.assertEqual(pictured[-1], done[-1])
 
 
 class Buffers(ProbeCase):
@@ -208,7 +367,7 @@ class Buffers(ProbeCase):
 
     def test_hits_and_misses_in_shared_memory(self):
         sample = samples_of("--mode", "shmem_zc", "--probe", "zc")["shmem_zc"]
-        zc, server = sample["probe"]["record"]["probes"]["zc"], sample["probe"]["server"]
+        zc, server = sample["probe"]["record"]["attached"]["zc"], sample["probe"]["server"]
         self.assertEqual((zc["shmem_hits"], zc["shmem_misses"]),
                          (server["shared_memory_hits"], server["shared_memory_misses"]))
         self.assertGreaterEqual(zc["shmem_hits"], 1000)
@@ -220,7 +379,7 @@ class Buffers(ProbeCase):
 
 
 class Twins(ProbeCase):
-    """bpftrace's one-file twins say something beside a load."""
+    """bpftrace's one-file twins, against the block layer's and the scheduler's counts."""
 
     def attached_for_good(self):
         """It attaches one program after the other."""
@@ -228,27 +387,79 @@ class Twins(ProbeCase):
         time.sleep(1)
         return now - self.before and now == attached_programs()
 
+    @contextlib.contextmanager
+    def beside(self, name, device):
+        """The maps that it printed, by name, once the with block is over."""
+        script = pathlib.Path(__file__).resolve().parents[2] / f"probes/bt/{name}.bt"
+        maps: dict[str, typing.Any] = {}
+        with tempfile.TemporaryFile("w+") as out:
+            process = subprocess.Popen(["bpftrace", "-f", "json", script, str(device.server_pid)],
+                                       stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+            try:
+                ublk.wait_until(self.attached_for_good, f"{script} attaches")
+                yield maps
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=ublk.HANG_S)
+            out.seek(0)
+            text = out.read()
+        self.assertEqual(process.returncode, 0, text)
+        for line in text.splitlines():
+            if (printed := json.loads(line) if line.startswith("{") else {}).get("type") in ("map", "hist"):
+                maps |= printed["data"]
+
+    def events(self, histogram):
+        return sum(slot["count"] for slot in histogram)
+
+    def bounds(self, histogram):
+        """Least and most that the values of a histogram of powers of two add up to."""
+        return (sum(slot["min"] * slot["count"] for slot in histogram),
+                sum(slot["max"] * slot["count"] for slot in histogram))
+
+    def loaded(self, name, mode):
+        """What the twin says of a load, and the I/Os that the block layer counted meanwhile."""
+        with ublk.Device("-m", mode, "-t", "null", "--no-partition-scan") as device:
+            with self.beside(name, device) as maps:
+                before = reads_of(device)
+                load(device, "--depth", 16)
+                ios = reads_of(device) - before
+        return maps, ios
+
     @long
-    def test_each_prints_its_histograms(self):
-        for name, maps in (("batch", ("fetch_batch", "commit_batch")),
-                           ("latency", ("until_dispatched_ns", "until_completed_ns")),
-                           ("wakeups", ("sleeps", "wakers", "run_queue_delay_ns"))):
-            with self.subTest(script=name), ublk.Device("-m", "copy", "-t", "null") as device:
-                script = pathlib.Path(__file__).resolve().parents[2] / f"probes/bt/{name}.bt"
-                with tempfile.TemporaryFile("w+") as out:
-                    process = subprocess.Popen(["bpftrace", script, str(device.server_pid)], stdin=subprocess.DEVNULL,
-                                               stdout=out, stderr=subprocess.STDOUT)
-                    try:
-                        ublk.wait_until(self.attached_for_good, f"{script} attaches", timeout_s=120)
-                        load(device, "--depth", 16)
-                    finally:
-                        process.send_signal(signal.SIGINT)
-                        process.wait(timeout=60)
-                    out.seek(0)
-                    text = out.read()
-                self.assertEqual(process.returncode, 0, text)
-                for name_of_map in maps:
-                    self.assertIn(f"@{name_of_map}", text)
+    def test_batches_hold_all_ios(self):
+        for mode in ("copy", "batch"):
+            with self.subTest(mode=mode):
+                maps, ios = self.loaded("batch", mode)
+                for name in ("@fetch_batch", "@commit_batch"):
+                    least, most = self.bounds(maps[name])
+                    self.assertLessEqual(least, ios, name)
+                    self.assertGreaterEqual(most, ios, name)
+
+    @long
+    def test_each_io_has_its_latencies(self):
+        for mode in ("copy", "batch"):
+            with self.subTest(mode=mode):
+                maps, ios = self.loaded("latency", mode)
+                for name in ("@until_dispatched_ns", "@until_completed_ns"):
+                    self.assertEqual(self.events(maps[name]), ios, name)
+
+    @long
+    def test_sleeps_are_those_that_the_scheduler_counts(self):
+        with ublk.Device("-m", "copy", "-t", "null", "--no-partition-scan") as device:
+            outside = switches(device.server_pid)["voluntary_ctxt_switches"]
+            with self.beside("wakeups", device) as maps:
+                inside = switches_once_asleep(device.server_pid)["voluntary_ctxt_switches"]
+                load(device, "--depth", 16)
+                inside = switches_once_asleep(device.server_pid)["voluntary_ctxt_switches"] - inside
+            outside = switches(device.server_pid)["voluntary_ctxt_switches"] - outside
+        sleeps = sum(maps["@sleeps"].values())
+        self.assertGreater(inside, 0)
+        self.assertGreaterEqual(sleeps, inside)
+        self.assertLessEqual(sleeps, outside)
+        # A task is known, and its wakes are, from its first sleep on.
+        wakes = self.events(maps["@run_queue_delay_ns"])
+        self.assertLessEqual(wakes, sleeps)
+        self.assertGreater(wakes, sleeps // 2)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -22,7 +23,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 KUBLK = pathlib.Path(os.environ.get("UBLKBENCH_KUBLK", REPOSITORY / "build/peers/kublk"))
 RUN_SCHEMA = json.loads((REPOSITORY / "bench/record/schema/run.schema.json").read_text())
 # Every delivery, and every way for it to be told where data is.
-DELIVERIES = ("copy", "get_data", "per_io_daemon", "offload", "iopoll", "iopoll_split", "batch", "batch,offload")
+DELIVERIES: tuple[str, ...] = ("copy", "get_data", "per_io_daemon", "offload", "iopoll", "iopoll_split", "batch", "batch,offload")
 if ublk.LONG:
     DELIVERIES += ("user_copy", "zc", "auto_zc", "shmem_zc", "mixed:8k", "per_io_daemon,auto_zc", "iopoll,auto_zc",
                    "batch,user_copy", "batch,zc", "batch,auto_zc", "batch,iopoll", "batch,iopoll_split")
@@ -51,7 +52,8 @@ class Batch(ProbeCase):
                 continue
             with self.subTest(cell=sample["cell"]):
                 self.assertEqual(sample["status"], "ok", sample.get("reason"))
-                batch = sample["probe"]["record"]["probes"]["batch"]
+                # All the time attached: the device is idle at both ends of it.
+                batch = sample["probe"]["record"]["attached"]["batch"]
                 server = sample["probe"]["server"]
                 self.assertGreaterEqual(server["fetched_ios"], 1000)
                 self.assertEqual(batch["fetch_batch"]["size_events"],
@@ -63,8 +65,8 @@ class Batch(ProbeCase):
                     self.assertEqual(batch["totals"][name], 0, name)
                 seen.add(probed[sample["cell"]])
         self.assertEqual(seen, set(DELIVERIES))
-        self.assertIn("@fetch_batch:", text)
-        self.assertIn("@commit_batch:", text)
+        self.assertRegex(text, r"(?m)^fetch_batch +\d+ .*\|[ .:=+*#%@-]+\|$")
+        self.assertNotIn("@fetch_batch:", text)
         self.assertIn("x unprobed", text)
 
     @long
@@ -178,7 +180,7 @@ class Latency(ProbeCase):
             with self.subTest(mode=mode), \
                     ublk.Device("-m", mode, "-t", "null+fault:delay=2ms") as device:
                 with Attached("--dev", device.id, "--probe", "latency", "--sample", 1) as probe:
-                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", 4, timeout_s=100)
+                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", 4)
                 self.check_whole(probe, 110, 4)
                 stages = probe.latency("stages_ns")
                 self.assertGreaterEqual(stages["target"]["min"], delay_ns)
@@ -201,7 +203,7 @@ class Latency(ProbeCase):
                     held_ns = time.monotonic_ns() - begin_ns
                 finally:
                     os.kill(device.server_pid, signal.SIGCONT)
-                self.assertEqual(reader.wait(timeout=60), 0)
+                self.assertEqual(reader.wait(timeout=ublk.HANG_S), 0)
             self.check_whole(probe, 2, 1)
             stages = probe.latency("stages_ns")
             self.assertGreaterEqual(stages["dispatch"]["max"], held_ns)
@@ -227,7 +229,7 @@ class Latency(ProbeCase):
 
     @long
     def test_largest_geometry(self):
-        queues = min(8, os.cpu_count())  # the driver gives no more queues than there are CPUs
+        queues = min(8, os.cpu_count() or 1)  # the driver gives no more queues than there are CPUs
         with ublk.Device("-m", "batch", "-t", "null", "-q", queues, "-d", 4096, "--max-io", "4k") as device:
             with Attached("--dev", device.id, "--probe", "batch,latency", "--sample", 1) as probe:
                 load(device, "--depth", 1024)
@@ -251,8 +253,8 @@ class Foreign(ProbeCase):
             ublk.wait_until(lambda: os.path.exists(f"/dev/ublkb{number}"), "kublk's disk")
             yield number
         finally:
-            ublk.run(KUBLK, "del", "-n", str(number), timeout_s=60)
-            process.wait(timeout=60)
+            ublk.run(KUBLK, "del", "-n", str(number))
+            process.wait(timeout=ublk.HANG_S)
 
     @unittest.skipUnless(KUBLK.exists(), f"no {KUBLK}: 'scripts/vm test' makes it; UBLKBENCH_KUBLK names another")
     def test_kublk(self):
@@ -260,8 +262,7 @@ class Foreign(ProbeCase):
             with self.subTest(words=words), self.kublk(*words) as number:
                 with Attached("--dev", number, "--probe", "batch,latency,wakeups,syscalls,tags,zc,errors",
                               "--sample", 1) as probe:
-                    ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64,
-                                 timeout_s=100)
+                    ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64)
                 totals = probe.batch("totals")
                 queued = sum(size * events for size, events in probe.batch("queued_requests")["size_events"])
                 self.assertGreaterEqual(queued, 1600)
@@ -281,6 +282,106 @@ class Foreign(ProbeCase):
                 wakeups = probe.record["probes"]["wakeups"]
                 self.assertEqual(wakeups["completed_ios"], queued)
                 self.assertGreater(sum(task["sleeps"] for task in wakeups["tasks"]), 0)
+
+
+class Window(ProbeCase):
+    """What is recorded of a run's probes is of its measured window, whatever came before and after."""
+
+    def record_of(self, *words):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "run.json"
+            self.text = ublk.succeed(ublk.UBLKBENCH, *words, "--verify", "off", "--repeat", "1", "--control", "none",
+                                     "--json", path, timeout_s=400)
+            record = json.loads(path.read_text())
+        jsonschema.validate(record, RUN_SCHEMA)
+        (sample,) = (sample for sample in record["samples"] if "probe" in sample)
+        return sample
+
+    def test_edges(self):
+        """The device is idle for as long as the probes take to come and go; a fifth of the I/Os is warm-up."""
+        sample = self.record_of("--mode", "copy", "--target", "null+fault:delay=2ms", "--qd", "16", "--ios", "2000",
+                                "--warmup", "500", "--probe", "batch,latency,wakeups,syscalls,tags")
+        probe = sample["probe"]["record"]
+        load = sample["load"]
+        probes, attached = probe["probes"], probe["attached"]
+        # It opens and closes as the load's does, with the I/Os of a depth or two around it.
+        self.assertGreaterEqual(probe["window_ns"], load["window_ns"])
+        self.assertLess(probe["window_ns"], probe["attached_ns"])
+        for name in ("wakeups", "syscalls", "tags"):
+            inside, all_of_it = probes[name]["completed_ios"], attached[name]["completed_ios"]
+            self.assertGreaterEqual(inside, 2000, name)
+            self.assertLessEqual(inside + 400, all_of_it, name)
+        batch = sum(size * events for size, events in probes["batch"]["fetch_batch"]["size_events"])
+        self.assertGreaterEqual(batch, 2000 - 32)
+        self.assertLessEqual(batch + 400, attached["batch"]["totals"]["fetched_ios"])
+        self.assertLess(probes["latency"]["totals"]["requests"], attached["latency"]["totals"]["requests"])
+        # The load keeps 16 I/Os at a device that is idle outside of the window: no mean knows of that.
+        self.assertGreater(sample["block"]["in_flight_mean"], 8)
+        (in_flight,) = probes["tags"]["in_flight"]
+        self.assertGreater(in_flight["mean"], 8)
+        elapsed_ns = probes["wakeups"]["elapsed_ns"]
+        self.assertLessEqual(max(task["on_cpu_ns"] for task in probes["wakeups"]["tasks"]), elapsed_ns)
+        self.assertLess(elapsed_ns, probe["attached_ns"])
+        self.assertIn("measured window only", self.text)
+        self.assertNotIn("warm-up included", self.text)
+
+    def test_idle_time_outside_of_it_changes_no_mean(self):
+        """ublk-probe by itself, told of the edges of a window that lasts a third of its time."""
+        with ublk.Device("-m", "copy", "-t", "null+fault:delay=2ms", "-d", 16) as device:
+            ours, its = socket.socketpair()
+            with ours, its, Attached("--dev", device.id, "--probe", "tags,wakeups,latency,batch", "--sample", 1,
+                                     "--edges-fd", its.fileno(), pass_fds=(its.fileno(),)) as probe:
+                def mark(edge):
+                    ours.settimeout(60)
+                    ours.sendall(edge)
+                    self.assertEqual(ours.recv(1), edge)
+
+                load(device, "--depth", 4)
+                time.sleep(1)
+                client = subprocess.Popen([LOAD, device.path, "--depth", "16", "--runtime", "4s"],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                stat = pathlib.Path(f"/sys/block/ublkb{device.id}/inflight")
+                ublk.wait_until(lambda: sum(map(int, stat.read_text().split())) > 8, "it is loaded", timeout_s=60)
+                mark(b"b")
+                before = completed_reads(device)
+                time.sleep(1)
+                inside = completed_reads(device) - before
+                mark(b"e")
+                client.terminate()
+                client.wait(timeout=60)
+                time.sleep(1)
+        record = probe.record["probes"]
+        self.assertGreaterEqual(record["wakeups"]["completed_ios"], inside)
+        self.assertLess(record["wakeups"]["completed_ios"],
+                        probe.record["attached"]["wakeups"]["completed_ios"] - 1500)
+        (in_flight,) = record["tags"]["in_flight"]
+        self.assertGreater(in_flight["mean"], 8)
+        self.assertGreaterEqual(probe.record["window_ns"], 10**9)
+        self.assertLess(record["wakeups"]["elapsed_ns"], probe.record["attached_ns"] - 2 * 10**9)
+        stages = record["latency"]["stages_ns"]
+        self.assertEqual(sum(stages[name]["sum"] for name in STAGES), stages["total"]["sum"])
+
+    def test_a_window_that_never_ends_is_none(self):
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            ours, its = socket.socketpair()
+            with ours, Attached("--dev", device.id, "--probe", "batch", "--edges-fd", its.fileno(),
+                                pass_fds=(its.fileno(),)) as probe:
+                its.close()
+                ours.sendall(b"b")
+                self.assertEqual(ours.recv(1), b"b")
+                load(device, "--depth", 4)
+                ours.close()
+                load(device, "--depth", 4)
+        self.assertNotIn("window_ns", probe.record)
+        self.assertGreaterEqual(probe.batch("totals")["fetched_ios"], 3200)
+
+    def test_histograms_are_shown_when_asked_for(self):
+        self.record_of("--mode", "batch", *QUICK[:4], "--probe", "batch,latency,tags", "--histograms")
+        self.assertIn("@fetch_batch:", self.text)
+        self.assertIn("@dispatch_ns:", self.text)
+        self.record_of("--mode", "batch", *QUICK[:4], "--probe", "batch,latency,wakeups,syscalls,tags,zc,errors")
+        self.assertNotRegex(self.text, r"(?m)^@\w+: $")
+        self.assertLess(len(self.text.splitlines()), 100, self.text)
 
 
 class Trouble(ProbeCase):
@@ -324,7 +425,7 @@ class Trouble(ProbeCase):
             before = completed_reads(device)
             load(device, "--depth", 16)
             completed = completed_reads(device) - before
-            time.sleep(1)  # it looks five times a second
+            ublk.let_others_run(1)  # it looks five times a second
             ublk.succeed(ublk.SERVER, "del", "-n", device.id)
             ublk.wait_until(lambda: probe.process.poll() is not None, "ublk-probe ends")
         self.assertEqual(probe.exit, 0)
@@ -341,11 +442,12 @@ class Trouble(ProbeCase):
             process = subprocess.Popen([PROBE, "--dev", str(device.id)], text=True,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             stack.callback(process.kill)
+            assert process.stderr
             self.assertIn("attached to ublk device", process.stderr.readline())
             self.assertTrue(attached_programs() - self.before)
             load(device, "--depth", 16)
             process.send_signal(signal.SIGINT)
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=ublk.HANG_S)
             self.assertEqual(process.returncode, 130)
             self.assertRegex(out, r"(?m)^@fetch_batch: $")
             self.assertRegex(out, r"(?m)^\[\d+K?(, \d+K?\))?\]? +\d+ \|@* *\|$")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import unittest
+from typing import Any
 
 import ublk
 
@@ -29,8 +30,9 @@ def attached_programs():
 class Attached:
     """ublk-probe as long as the with block lasts; then .record is what it wrote."""
 
-    def __init__(self, *words):
+    def __init__(self, *words, pass_fds=()):
         self.words = words
+        self.pass_fds = pass_fds
 
     def __enter__(self):
         ready, ready_writer = os.pipe()
@@ -38,7 +40,7 @@ class Attached:
             self.process = subprocess.Popen(
                 [PROBE, *map(str, self.words), "--json", "-", "--ready-fd", str(ready_writer)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                pass_fds=(ready_writer,))
+                pass_fds=(ready_writer, *self.pass_fds))
         with open(ready, "rb") as file:
             if not file.read(1):
                 raise AssertionError(self.process.communicate()[1])
@@ -47,9 +49,10 @@ class Attached:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        out, self.errors = self.process.communicate(timeout=60)
+        out, self.errors = self.process.communicate(timeout=ublk.HANG_S)
         self.exit = self.process.returncode
-        self.record = json.loads(out) if self.exit == 0 else None
+        # Empty: it failed.
+        self.record: dict[str, Any] = json.loads(out) if self.exit == 0 else {}
 
     def batch(self, name):
         return self.record["probes"]["batch"][name]
@@ -59,7 +62,7 @@ class Attached:
 
 
 def load(device, *words):
-    ublk.succeed(LOAD, device.path, "--ios", 1500, "--warmup-ios", 100, *words, timeout_s=100)
+    ublk.succeed(LOAD, device.path, "--ios", 1500, "--warmup-ios", 100, *words)
 
 
 class ProbeCase(ublk.TestCase):

@@ -17,7 +17,7 @@ from ublk import LONG, Device, devices, process_ended, run, succeed, wait_until
 LONG_MODES = ("copy get_data user_copy zc auto_zc batch batch,zc batch,auto_zc per_io_daemon "
               "offload,zc")
 MODES = os.environ.get("UBLKBENCH_MODES", LONG_MODES if LONG else "copy").split()
-ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", 20 if LONG else 1))  # of kills or upgrades a mode
+ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", "20" if LONG else "1"))  # of kills or upgrades a mode
 BYTES = 64 << 20
 
 
@@ -110,19 +110,20 @@ class Recovery(ublk.TestCase):
                 with Device("-t", f"loop:{backing}", "-r", policy) as device:
                     kill_server(device)
                     wait_until(lambda: devices()[device.id]["state"] == state, state)
-                    self.assertEqual(succeed(ublk.SERVER, "del", "--orphans"), "")
+                    self.assertRegex(succeed(ublk.SERVER, "del", "--orphans"),
+                                     rf"^device {device.id} left alone: ")
                     words = ["dd", f"if={device.path}", "of=/dev/null", "bs=4k", "count=1",
                              "iflag=direct", "status=none"]
                     read = subprocess.Popen(words, stderr=subprocess.DEVNULL)
                     if policy == "fail-io":
-                        self.assertNotEqual(read.wait(timeout=30), 0)
+                        self.assertNotEqual(read.wait(timeout=ublk.HANG_S), 0)
                     else:
                         time.sleep(1)
                         self.assertIsNone(read.poll(), "I/O waits")
                     recover(device)
                     self.assertEqual(devices()[device.id]["state"], "LIVE")
                     if policy != "fail-io":
-                        self.assertEqual(read.wait(timeout=30), 0, "I/O went on")
+                        self.assertEqual(read.wait(timeout=ublk.HANG_S), 0, "I/O went on")
                     succeed(*words)
 
     def test_a_wrong_target_is_refused(self):
@@ -194,7 +195,7 @@ class Recovery(ublk.TestCase):
                 succeed(ublk.SERVER, "quiesce", "-n", device.id)
                 self.assertEqual(devices()[device.id]["state"], "QUIESCED")
                 recover(device)
-                output, _ = load.communicate(timeout=60)
+                output, _ = load.communicate(timeout=ublk.HANG_S)
                 # Linux 7.3 fails all I/O of a batch device that is quiesced (force_abort).
                 if "batch" not in mode:
                     self.assertEqual(load.returncode, 0, output)
@@ -229,7 +230,7 @@ class Recovery(ublk.TestCase):
                     busy = run(ublk.SERVER, "stop", "-n", device.id, "--safe")
                 self.assertEqual(busy.returncode, 5)
                 self.assertIn("open", busy.stderr)
-                output, _ = load.communicate(timeout=60)
+                output, _ = load.communicate(timeout=ublk.HANG_S)
                 self.assertEqual(load.returncode, 0, output)
                 succeed(ublk.SERVER, "stop", "-n", device.id, "--safe")
                 wait_until(lambda: device.id not in devices(), "supervisor removed the device")
@@ -241,7 +242,7 @@ class Recovery(ublk.TestCase):
                 tasks[comm.read_text().strip()] = int(comm.parent.name)
             serving = {name: task for name, task in tasks.items() if name[:6] in ("ublk-d", "ublk-w")}
             self.assertEqual(set(serving), {"ublk-d0", "ublk-d1", "ublk-w0", "ublk-w1"})
-            for cpus, expected in (("0", {0}), ("1", {1}), ("free", set(range(os.cpu_count())))):
+            for cpus, expected in (("0", {0}), ("1", {1}), ("free", set(range(os.cpu_count() or 1)))):
                 moved = succeed(ublk.SERVER, "set-affinity", "-n", device.id, "--server-cpus", cpus)
                 self.assertEqual(len(moved.splitlines()), 4, moved)
                 for name, task in serving.items():
@@ -250,9 +251,9 @@ class Recovery(ublk.TestCase):
     def test_asynchronous_removal(self):
         device = Device("-t", "null")
         with open(device.path, "rb"):
-            began = time.monotonic()
-            succeed(ublk.SERVER, "del", "--async", "-n", device.id)
-            self.assertLess(time.monotonic() - began, 10)
+            # Without --async it would give up waiting for us, and say so.
+            self.assertEqual(succeed(ublk.SERVER, "del", "--async", "--force", "-n", device.id),
+                             f"device {device.id} is going\n")
         wait_until(lambda: device.id not in devices(), "device gone after its opener")
 
 

@@ -27,15 +27,15 @@ from ublk import LONG, Device, devices, run, succeed, wait_until
 INTERRUPT_MODES = ("copy", "get_data", "user_copy", "zc", "auto_zc", "shmem_zc", "mixed:64k", "batch", "batch,zc",
                    "batch,auto_zc", "batch,user_copy", "per_io_daemon", "per_io_daemon,auto_zc", "offload",
                    "offload,zc")
-LONG_MODES = INTERRUPT_MODES + ("iopoll", "batch,iopoll,auto_zc", "iopoll_split")
+LONG_MODES = (*INTERRUPT_MODES, "iopoll", "batch,iopoll,auto_zc", "iopoll_split")
 CHOSEN = os.environ.get("UBLKBENCH_MODES", " ".join(LONG_MODES) if LONG else "batch,auto_zc").split()
 MODES = [mode for mode in CHOSEN if "iopoll" not in mode]
 POLLED_MODES = [mode for mode in CHOSEN if "iopoll" in mode]  # their files must poll: null_blk
-ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", 10 if LONG else 1))
+ROUNDS = int(os.environ.get("UBLKBENCH_ROUNDS", "10" if LONG else "1"))
 PARALLEL = 4 if LONG else 1  # rounds at a time: a removal mostly waits for grace periods
 BYTES = 16 << 20
 ENOUGH_IOS = 300  # that the load has done when it is disturbed
-CHURN = int(os.environ.get("UBLKBENCH_CHURN", 400 if LONG else 12))
+CHURN = int(os.environ.get("UBLKBENCH_CHURN", "400" if LONG else "12"))
 SAW_ERRORS = 6  # ublk-load's exit code
 COMPLAINTS = re.compile(r"WARNING:|BUG:|KASAN|blocked for more than|Call Trace|general protection")
 
@@ -86,12 +86,12 @@ def under_load(number, mode, target, disturb, *words):
                              "--jobs", "2", "--size", str(BYTES), "--runtime", "300s", "--destructive"],
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        wait_until(lambda: load.poll() is not None or ios_done(device) > ENOUGH_IOS, "the load runs", 60)
+        wait_until(lambda: load.poll() is not None or ios_done(device) > ENOUGH_IOS, "the load runs")
         time.sleep(random.uniform(0, 0.2))
         disturb(device)
-        wait_until(lambda: not os.path.exists(f"/dev/ublkc{device.id}"), "device removed", 60)
-        wait_until(lambda: ublk.process_ended(device.server_pid), "server ended", 60)
-        output, _ = load.communicate(timeout=60)
+        wait_until(lambda: not os.path.exists(f"/dev/ublkc{device.id}"), "device removed")
+        wait_until(lambda: ublk.process_ended(device.server_pid), "server ended")
+        output, _ = load.communicate(timeout=ublk.HANG_S)
         if load.returncode != SAW_ERRORS:
             raise AssertionError(f"ublk-load: exit {load.returncode}\n{output}")
     finally:
@@ -129,7 +129,7 @@ class Stress(ublk.TestCase):
 
     def rounds(self, pool, disturb, mode, target, pairs):
         """ROUNDS rounds of one combination; each has a pair of files to itself."""
-        free = queue.SimpleQueue()
+        free: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         for pair in pairs:
             free.put(pair)
 
@@ -149,7 +149,7 @@ class Stress(ublk.TestCase):
               f"{time.monotonic() - began:.0f} s", flush=True)
 
     def test_removal_under_load(self):
-        self.each_target(lambda device: succeed(ublk.SERVER, "del", "-n", device.id))
+        self.each_target(lambda device: succeed(ublk.SERVER, "del", "--force", device.id))
 
     def test_server_killed_under_load(self):
         self.each_target(lambda device: os.kill(device.server_pid, signal.SIGKILL))
@@ -157,7 +157,7 @@ class Stress(ublk.TestCase):
     def test_recoverable_device_removed_after_its_server_was_killed(self):
         def disturb(device):
             os.kill(device.server_pid, signal.SIGKILL)
-            succeed(ublk.SERVER, "del", "-n", device.id)
+            succeed(ublk.SERVER, "del", "--force", device.id)
         for policy in ("fail", "reissue", "fail-io"):
             for number, mode in enumerate(MODES):
                 with self.subTest(policy=policy, mode=mode), tempfile.NamedTemporaryFile(dir="/dev/shm") as region:
@@ -166,7 +166,7 @@ class Stress(ublk.TestCase):
                     under_load(number, mode, "null", disturb, "-r", policy, *shared)
 
     def test_hundreds_of_devices_in_a_row(self):
-        phases = {"add": [], "first read": [], "del": []}
+        phases: dict[str, list[float]] = {"add": [], "first read": [], "del": []}
 
         def timed(phase, *words):
             began = time.monotonic()

@@ -30,8 +30,12 @@ FLAGS = {"auto_zc": "UBLK_F_AUTO_BUF_REG", "batch": "UBLK_F_BATCH_IO"}
 
 SKIPPED = 77
 
+# How long a test waits for what comes by itself: no claim about speed, and only a hang takes so long. What a test
+# claims of time it measures against the test's own clock, from below.
+HANG_S = 300
 
-def run(*argv, timeout_s=60, **options):
+
+def run(*argv, timeout_s=HANG_S, **options):
     """The finished process with its output as text; never raises for an exit code."""
     return subprocess.run([str(word) for word in argv], capture_output=True, text=True,
                           timeout=timeout_s, stdin=subprocess.DEVNULL, **options)
@@ -50,13 +54,19 @@ def devices():
     return {device["id"]: device for device in json.loads(succeed(SERVER, "list", "--json"))}
 
 
-def wait_until(condition, what, timeout_s=20):
+def wait_until(condition, what, timeout_s=HANG_S):
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what}")
         time.sleep(0.05)
     return value
+
+
+def let_others_run(seconds):
+    """At least so long; longer where this process, too, gets little of a busy machine."""
+    for _ in range(int(seconds * 100)):
+        time.sleep(0.01)
 
 
 def process_ended(pid):
@@ -182,6 +192,12 @@ class TestCase(unittest.TestCase):
         self.assertEqual(files, [], "a client wrote a file where a device was")
 
 
+def loop_device(*words):
+    """A loop device of losetup's, which does not load the module where /dev/loop-control is missing."""
+    run("modprobe", "loop")
+    return succeed("losetup", "--find", "--show", *words).strip()
+
+
 def require_environment():
     if os.geteuid() != 0:
         sys.exit("integration tests need root")
@@ -199,4 +215,4 @@ def require_environment():
 
 def main():
     require_environment()
-    unittest.main(verbosity=2)
+    unittest.main(argv=[*sys.argv, "--durations=5"], verbosity=2)

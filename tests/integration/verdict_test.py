@@ -20,6 +20,32 @@ os.environ.setdefault("UBLKBENCH_PROBE_SAMPLE", "1")
 PROBES = "latency,tags"  # the rest is in the records of our own server
 
 
+class CpuQuota:
+    """A cgroup (v2) whose processes get so many percent of a CPU."""
+
+    def __init__(self, percent):
+        mounted = [line.split()[1] for line in open("/proc/mounts", encoding="utf-8") if line.split()[2] == "cgroup2"]
+        if not mounted:
+            raise unittest.SkipTest("no cgroup2 is mounted")
+        self.root = pathlib.Path(mounted[0])
+        if "cpu" not in (self.root / "cgroup.controllers").read_text().split():
+            raise unittest.SkipTest("the cpu controller is not in cgroup v2 here")
+        (self.root / "cgroup.subtree_control").write_text("+cpu")
+        self.path = self.root / f"ublkbench-test-{os.getpid()}"
+        self.path.mkdir()
+        (self.path / "cpu.max").write_text(f"{percent * 1000} 100000")
+
+    def add(self, pid):
+        (self.path / "cgroup.procs").write_text(str(pid))
+
+    def release(self, pid):
+        (self.root / "cgroup.procs").write_text(str(pid))
+
+    def remove(self):
+        ublk.wait_until(lambda: not (self.path / "cgroup.procs").read_text(), "the group is empty")
+        self.path.rmdir()
+
+
 class Verdicts(ProbeCase):
     def setUp(self):
         super().setUp()
@@ -38,7 +64,7 @@ class Verdicts(ProbeCase):
         return cell
 
     def check(self, name, *words, probes=PROBES):
-        text = ublk.succeed(*self.words(*words, probes=probes), timeout_s=300)
+        text = ublk.succeed(*self.words(*words, probes=probes))
         cell = self.explained()
         self.assertEqual(cell["verdict"], name, cell)
         if probes == PROBES:
@@ -65,9 +91,10 @@ class Verdicts(ProbeCase):
         self.assertGreaterEqual(cell["figures"]["sleeps_per_io"], 0.9)
 
     def test_batch_too_small(self):
-        """Each tag has a task of its own, so no fetch can bring two."""
-        cell = self.check("batch_too_small", "--mode", "per_io_daemon", "--daemons", "16", "--qd", "16", "--ios",
-                          "400", "--warmup", "30")
+        """Each tag has a task of its own, so no fetch can bring two. Of 64 tags the load has far more than 8 in flight,
+        however late it submits anew what it has reaped."""
+        cell = self.check("batch_too_small", "--mode", "per_io_daemon", "--daemons", "64", "--qd", "64", "--ios",
+                          "1600", "--warmup", "130")
         self.assertEqual(cell["figures"]["fetch_batch"], 1)
 
     @long
@@ -87,6 +114,47 @@ class Verdicts(ProbeCase):
         self.check("cpus_saturated", "--qd", "128", "--target", "null", "--ios", "8000", "--warmup", "500",
                    probes="batch")
 
+    def test_open_loop_backlog(self):
+        """Far more is due than 2 x 4 can have in flight: what waits in the load is not in flight at the device, and no
+        reason to call batches small."""
+        ublk.succeed(*self.words("--qd", "4", "--jobs", "2", "--rate", "100k", "--target", "null+fault:delay=2ms",
+                                 "--ios", "600", "--warmup", "50"), timeout_s=300)
+        cell = self.explained()
+        self.assertLessEqual(cell["figures"]["in_flight_ios"], 8)
+        self.assertGreater(cell["figures"]["backlog_ios"], 16)
+        self.assertNotEqual(cell["verdict"], "batch_too_small")
+        self.assertIn("I/Os are due and wait in the load", ublk.succeed(ublk.UBLKBENCH, "explain", self.record))
+
+    def quota(self, percent):
+        group = CpuQuota(percent)
+        self.addCleanup(group.remove)
+        return group
+
+    @long
+    def test_a_throttled_server(self):
+        group = self.quota(5)
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            group.add(device.server_pid)
+            text = ublk.succeed(*self.words("--device", device.path, "--qd", "32", "--runtime", "3s", "--warmup",
+                                            "100ms", "--hang-timeout", "120s"), timeout_s=300)
+            group.release(device.server_pid)
+        self.check_throttled("server_throttled", "server_quota_cpus", 0.05, text)
+
+    @long
+    def test_a_throttled_load(self):
+        group = self.quota(20)
+        with ublk.Device("-m", "copy", "-t", "null") as device:
+            text = ublk.succeed("sh", "-c", f'echo $$ > {group.path}/cgroup.procs && exec "$@"', "sh",
+                                *self.words("--device", device.path, "--qd", "32", "--runtime", "3s", "--warmup",
+                                            "100ms", "--hang-timeout", "120s", probes="tags"), timeout_s=500)
+        self.check_throttled("client_throttled", "load_quota_cpus", 0.2, text)
+
+    def check_throttled(self, verdict, quota, cpus, text):
+        cell = self.explained()
+        self.assertEqual(cell["verdict"], verdict, cell)
+        self.assertAlmostEqual(cell["figures"][quota], cpus)
+        self.assertIn("CPU quota of its cgroup", text)
+
     def test_rate_limited(self):
         self.check("rate_limited", "--qd", "8", "--rate", "50", "--ios", "150", "--warmup", "10")
 
@@ -94,14 +162,14 @@ class Verdicts(ProbeCase):
     def test_one_tag_a_fetch(self):
         """The server has nothing to wait for, but each completion brings it one tag: that is named, too."""
         ublk.succeed(*self.words("--mode", "batch", "--fetch-tags", "1", "--qd", "32", "--ios", "1000", "--warmup",
-                                 "100"), timeout_s=300)
+                                 "100"))
         self.assertIn("batch_too_small", [rule["name"] for rule in self.explained()["found"]])
 
     @long
     def test_without_probes_it_says_what_is_missing(self):
         with ublk.Device("-m", "copy", "-t", "null") as device:
             ublk.succeed(ublk.UBLKBENCH, "--device", device.path, "--qd", "4", "--ios", "300", "--repeat", "1",
-                         "--control", "none", "--json", self.record, timeout_s=100)
+                         "--control", "none", "--json", self.record)
         (cell,) = json.loads(ublk.succeed(ublk.UBLKBENCH, "explain", self.record, "--json"))["cells"]
         self.assertEqual(cell["verdict"], "cannot_tell")
         self.assertIn("--probe latency", cell["headline"])
@@ -121,13 +189,13 @@ class Verdicts(ProbeCase):
                                                                      "10s", "--warmup", "0s")],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             try:
-                ublk.wait_until(probing, "ublk-probe runs", timeout_s=60)
+                ublk.wait_until(probing, "ublk-probe runs")
                 begin = reads(device)  # nothing is read until it is attached
-                ublk.wait_until(lambda: reads(device) > begin + 300, "the probed load runs", timeout_s=60)
+                ublk.wait_until(lambda: reads(device) > begin + 300, "the probed load runs")
                 os.kill(device.server_pid, signal.SIGSTOP)
                 time.sleep(4)
                 os.kill(device.server_pid, signal.SIGCONT)
-                self.assertEqual(run.wait(timeout=120), 0)
+                self.assertEqual(run.wait(timeout=ublk.HANG_S), 0)
             finally:
                 run.kill()
         cell = self.explained()

@@ -114,8 +114,7 @@ class Zoned(ublk.TestCase):
                     succeed("fio", "--name=zones", f"--filename={device.path}", f"--bs={size}",
                             "--zonemode=zbd", "--direct=1", "--ioengine=io_uring", "--iodepth=8",
                             "--thread", "--max_open_zones=4", "--offset=8M", "--size=48M", "--io_size=8M",
-                            "--randseed=1", "--verify=crc32c", "--verify_state_save=0", *options,
-                            timeout_s=300)
+                            "--randseed=1", "--verify=crc32c", "--verify_state_save=0", *options)
 
     def test_two_queues_and_two_daemons(self):
         for mode in MODES:
@@ -124,7 +123,7 @@ class Zoned(ublk.TestCase):
                         (f"--name=job{job}", f"--offset={job * 64}M", "--size=16M")]
                 succeed("fio", f"--filename={device.path}", "--rw=write", "--bs=32k", "--zonemode=zbd",
                         "--direct=1", "--ioengine=io_uring", "--iodepth=8", "--thread",
-                        "--verify=crc32c", "--verify_state_save=0", *jobs, timeout_s=300)
+                        "--verify=crc32c", "--verify_state_save=0", *jobs)
 
     @unittest.skipUnless(shutil.which("mkfs.btrfs"), "no btrfs-progs")
     def test_btrfs_appends(self):

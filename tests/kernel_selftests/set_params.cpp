@@ -8,6 +8,7 @@
 #include <string>
 
 #include "bench/control/control.hpp"
+#include "bench/control/removal.hpp"
 
 using namespace ublkbench;
 

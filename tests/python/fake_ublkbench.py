@@ -20,7 +20,7 @@ DEPTH_NS = {1: 20000.0, 32: 4000.0, 128: 3000.0}
 
 def words_of(arguments):
     """Each option with all of its values."""
-    words = {}
+    words: dict[str, list[str]] = {}
     for name, value in zip(arguments[::2], arguments[1::2]):
         words.setdefault(name.lstrip("-"), []).append(value)
     return words

@@ -33,7 +33,7 @@ def matrix(count):
 
 def _histogram(rng, typical, slots):
     """As the suite writes one: 64 slots a power of two, the lowest value of each and its count."""
-    counts = {}
+    counts: dict[int, int] = {}
     for _ in range(slots * 6):
         value = int(typical * rng.lognormvariate(0, 0.5))
         step = 1 << max(0, value.bit_length() - 7)
@@ -76,8 +76,8 @@ def write(path, count, rounds, seed=1, commit="a" * 40):
     assert head.endswith('"samples": []}')
     with open(path, "w", encoding="utf-8") as file:
         file.write(head[:-2])
-        for number, text in enumerate(samples(cells, rounds, rng, variants)):
-            file.write((",\n" if number else "\n") + text)
+        file.writelines((",\n" if number else "\n") + text
+                        for number, text in enumerate(samples(cells, rounds, rng, variants)))
         file.write("]}\n")
     return path
 

@@ -6,11 +6,12 @@ import json
 import os
 import pathlib
 import subprocess
+import typing
 
 BUILD = pathlib.Path(os.environ.get("UBLKBENCH_BUILD", "build/release"))
 UBLKBENCH = BUILD / "bench/tools/ublkbench"
 
-KEY_FIELDS = {"arch": "x86_64", "kernel": {"release": "7.3.4", "cmdline": "mitigations=off"},
+KEY_FIELDS: dict[str, typing.Any] = {"arch": "x86_64", "kernel": {"release": "7.3.4", "cmdline": "mitigations=off"},
               "cpu": {"vendor_id": "GenuineIntel", "copy_flags": {"erms": False}},
               "machine": {"accelerator": "tcg", "qemu_cpu": "max,-erms", "icount_shift": "1"},
               "build": {"compiler": "GNU 14.2.0", "flags": "-O2"}}
@@ -24,7 +25,11 @@ def cell(mode="copy", depth=128, target="null", kind="ublk", block_bytes=4096, p
             "block_bytes": block_bytes, "pattern": pattern}
 
 
-def sample(of, round_number, ns_per_io=10000.0, server=2500.0, load=2600.0, total=5200.0, ios=10000):
+QUEUE = {"scheduler": "none", "nomerges": 0, "rq_affinity": 1, "wbt_lat_usec": None, "nr_requests": 128,
+         "max_sectors_kb": 1024, "write_cache": "write through", "discard_granularity": 0}
+
+
+def sample(of, round_number, ns_per_io=10000.0, server=2500.0, load=2600.0, total=5200.0, ios=10000, queue=None):
     window_ns = int(ns_per_io * ios)
     per_io = {"load_cpu_ns": 2 * load, "load_instructions": load, "total_instructions": total}
     if of["kind"] == "ublk":
@@ -35,7 +40,7 @@ def sample(of, round_number, ns_per_io=10000.0, server=2500.0, load=2600.0, tota
                      "latency_ns": {"p50": ns_per_io, "p99": 2 * ns_per_io, "p999": 3 * ns_per_io}},
             "server": {"fetch_batch": batch, "commit_batch": batch, "enters": ios // 8}
             if of["kind"] == "ublk" else None,
-            "per_io": per_io, "device": {}}
+            "per_io": per_io, "device": {"queue_limits": {**QUEUE, **(queue or {})}}}
 
 
 def record(cells=(), samples=(), icount=True, commit="a" * 40, key_fields=None, **run):

@@ -3,6 +3,7 @@
 
 import base64
 import copy
+import itertools
 import json
 import lzma
 
@@ -24,7 +25,8 @@ class Snapshot:
         self.sample = {}
 
     def each(self, change):
-        for number, self.sample in enumerate(self.samples):
+        for number, sample in enumerate(self.samples):
+            self.sample = sample
             self.replay.select(number)
             change(self)
         return self
@@ -42,7 +44,7 @@ class Snapshot:
         return self.kernel.view("ublk_queue", devices.queue_addresses(self.kernel, self.device, number + 1)[number])
 
     def io(self, queue, tag):
-        offset, type_, _length = queue.layout.element("ios")
+        offset, _type, _length = queue.layout.element("ios")
         layout = self.kernel.layout("ublk_io")
         return self.kernel.view("ublk_io", queue.address + offset + tag * layout.size)
 
@@ -84,7 +86,7 @@ class Snapshot:
         """In this order, and nothing else."""
         head = self.request_queue().place("requeue_list")
         nodes = [head, *(request.place("queuelist") for request in requests), head]
-        for before, after in zip(nodes, nodes[1:]):
+        for before, after in itertools.pairwise(nodes):
             self.poke(before, after, 8)
 
     def sleeps_in(self, task, function):

@@ -74,6 +74,35 @@ class Verdicts(CompareCase):
         self.assertEqual(set(self.verdicts(before, after).values()), {"unmeasurable"})
 
 
+class FewIos(CompareCase):
+    """A p99.9 of 500 I/Os is chance: it gets no verdict."""
+
+    def few(self, name, ios, scale=1.0):
+        samples = [records.sample(COPY, at, ns_per_io=10000 * scale, ios=ios) for at in range(10)]
+        return records.write(self.folder / f"{name}.json", records.record([COPY], samples, icount=False, ios=ios))
+
+    def test_a_percentile_needs_ten_ios_beyond(self):
+        before, after = self.few("before", 5000), self.few("after", 5000, 1.5)
+        self.assertEqual(self.verdicts(before, after, "--figure", "p99_ns"), {COPY["id"]: "worse"})
+        self.assertEqual(self.verdicts(before, after, "--figure", "p999_ns"), {COPY["id"]: "unmeasurable"})
+        self.assertIn("a sample has 5000 I/Os, and p999_ns needs 10000",
+                      self.compare(before, after, "--figure", "p999_ns").stdout)
+
+
+class Probed(CompareCase):
+    def test_samples_with_probes_are_not_pooled_with_those_without(self):
+        bare = records.cell("copy", 32)
+        probed = {**bare, "probes": "latency", "id": bare["id"] + " probes=latency"}
+        samples = [records.sample(cell, at, ns_per_io=ns) for cell, ns in ((bare, 10000), (probed, 12000))
+                   for at in range(6)]
+        run = records.write(self.folder / "probed.json", records.record([bare, probed], samples, icount=False))
+        document = json.loads(self.compare(run, "--format", "json").stdout)
+        self.assertEqual([(row["cell"], row["columns"][0]["n"]) for row in document["rows"]],
+                         [("null qd=32 bs=4k randread", 6), ("null qd=32 bs=4k randread probes=latency", 6)])
+        text = self.compare(run, "--columns", "probes").stdout
+        self.assertRegex(text, r"none \(n\) +latency \(n\)")
+
+
 class Axes(CompareCase):
     def test_columns_by_any_axis(self):
         run = self.record("run", {BATCH["id"]: 0.8})
@@ -146,6 +175,68 @@ class Unlike(CompareCase):
         self.assertIn("work.ios: 10000 and 5", self.compare(one, two, exit=4).stderr)
 
 
+class Queues(CompareCase):
+    """How a device's queue was set decides what an I/O costs; the scheduler alone a third of it."""
+
+    def queued(self, name, change, cells=(COPY, BATCH, DEEP, CONTROL), samples=None):
+        path = self.record(name)
+        document = json.loads(path.read_text())
+        for at, sample in enumerate(document["samples"]):
+            if sample["cell"] in {cell["id"] for cell in cells} and (samples is None or at in samples):
+                change(sample["device"])
+        return records.write(path, document)
+
+    @staticmethod
+    def setting(**values):
+        return lambda device: device["queue_limits"].update(values)
+
+    def test_another_scheduler_is_refused_by_name(self):
+        one = self.record("one")
+        two = self.queued("two", self.setting(scheduler="mq-deadline"), (COPY, BATCH, DEEP))
+        done = self.compare(one, two, exit=4)
+        self.assertIn(f'queue.scheduler: "none" and "mq-deadline" ({COPY["id"]} and 2 more)\n', done.stderr)
+        self.assertIn("1 field(s) differ", done.stderr)
+        text = self.compare(one, two, "--vary", "queue.scheduler").stdout
+        self.assertIn(f"{COPY['id']}: I/O scheduler none in one, mq-deadline in two\n", text)
+        done = self.compare(one, two, "--compare-anyway", exit=4)
+        self.assertIn('queue.scheduler: "none" and "mq-deadline"', done.stdout)
+
+    def test_so_is_any_setting_that_decides(self):
+        one = self.record("one")
+        for name, value in (("nomerges", 2), ("rq_affinity", 2), ("nr_requests", 256), ("max_sectors_kb", 4),
+                            ("write_cache", "write back")):
+            with self.subTest(name):
+                two = self.queued("two", self.setting(**{name: value}), (DEEP,))
+                self.assertIn(f"queue.{name}: ", self.compare(one, two, exit=4).stderr)
+                self.compare(one, two, "--vary", "queue")
+        self.compare(one, self.queued("two", self.setting(discard_granularity=4096)))
+
+    def test_what_an_old_record_does_not_say_is_unknown_and_not_equal(self):
+        one = self.record("one")
+        self.assertNotIn("unknown", self.compare(one, self.record("same")).stdout)
+        two = self.queued("two", lambda device: device.clear())
+        text = self.compare(one, two).stdout
+        self.assertIn(f"{COPY['id']} and 3 more: the record does not say how the queue was set", text)
+        self.assertIn("scheduler is the other side's is unknown", text)
+        # A setting that one of two kernels does not have is neither.
+        self.compare(one, self.queued("three", self.setting(wbt_lat_usec=75000)))
+
+    def test_a_cell_whose_samples_differ_is_like_no_other(self):
+        one = self.record("one")
+        two = self.queued("two", self.setting(scheduler="kyber"), (COPY,), samples={3})
+        self.assertIn(f'queue.scheduler: "none" and "kyber" ({COPY["id"]}, within one run)',
+                      self.compare(one, two, exit=4).stderr)
+
+    def test_columns_of_one_run_under_two_schedulers_are_told(self):
+        run = self.queued("run", self.setting(scheduler="bfq"), (BATCH,))
+        text = self.compare(run, "--columns", "mode", "--filter", "qd=32").stdout
+        self.assertIn("null qd=32 bs=4k randread: I/O scheduler none in copy, bfq in batch,auto_zc\n", text)
+
+    def test_what_was_asked_for_does_not_matter(self):
+        one, two = self.record("one", scheduler="none"), self.record("two", scheduler="keep")
+        self.compare(one, two)
+
+
 class Formats(CompareCase):
     def setUp(self):
         super().setUp()
@@ -166,6 +257,31 @@ class Formats(CompareCase):
 
     def test_text_has_the_geomean(self):
         self.assertRegex(self.compare(*self.arms).stdout, r"(?m)^geomean of 3 cell\(s\)")
+
+    def test_the_geomean_counts_what_entered(self):
+        before, after = self.arms
+        document = json.loads(after.read_text())
+        for sample in document["samples"]:
+            if sample["cell"] == DEEP["id"]:
+                sample |= {"status": "failed", "reason": "hang"}
+        records.write(after, document)
+        text = self.compare(before, after).stdout
+        self.assertRegex(text, r"(?m)^geomean of 2 of 3 cell\(s\)")
+        found = json.loads(self.compare(before, after, "--format", "json").stdout)
+        self.assertEqual(found["geomean_rows"], 2)
+
+    def test_a_row_without_a_ratio_is_not_counted(self):
+        """A value of 0 leaves a median and no ratio."""
+        before, after = self.arms
+        document = json.loads(after.read_text())
+        zeroed = next(sample for sample in document["samples"] if sample["cell"] == DEEP["id"])
+        zeroed["load"]["latency_ns"]["p50"] = 0
+        records.write(after, document)
+        self.assertRegex(self.compare(before, after, "--figure", "p50_ns").stdout, r"(?m)^geomean of 2 of 3 cell\(s\)")
+
+    def test_one_sample_has_no_spread(self):
+        one = self.compare(self.record("one", n=1), self.record("other", n=1)).stdout
+        self.assertNotIn("+-0.0%", one)
 
     def test_bad_words(self):
         for words, says in ((("--format", "pdf"), "unknown format 'pdf'"), (("--figure", "joy"), "unknown figure 'joy'"),

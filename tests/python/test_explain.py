@@ -19,35 +19,56 @@ QUIET = {"dispatch": 15, "wake": 5, "server": 10, "target": 40, "commit": 10, "c
 
 def sample(round_number=0, *, server_busy=0.5, client_busy=0.4, in_flight=8, sleeps=0.1, fetch=4.0, stages=QUIET,
            longest_dispatch_ns=10**6, tag_waits=0.0, probes=("latency", "tags", "wakeups", "batch"), latency=True,
-           server=True, depth=32, ios=IOS, daemons=1, busiest=1.0):
+           server=True, depth=32, ios=IOS, daemons=1, busiest=1.0, throttled=None, quota_cpus=0.05, wanted=None):
     """One second of load; shares of it, and what each probe counted."""
     of = records.sample(CELL, round_number, ns_per_io=WINDOW_NS / ios, ios=ios)
     of["load"] |= {"usage": {"cpu_ns": int(client_busy * WINDOW_NS)},
                    "usage_per_job": [{"cpu_ns": int(client_busy * WINDOW_NS)}]}
-    of["load"]["latency_ns"]["sum"] = in_flight * WINDOW_NS
+    of["load"]["latency_ns"]["sum"] = (wanted or in_flight) * WINDOW_NS
+    of["block"] = {"completed_ios": ios, "in_flight_mean": in_flight}
+    of["cpu_quota"] = {"server": throttled and {"group": "/sys/fs/cgroup/a", "cpus": quota_cpus, "periods": 100,
+                                                "throttled_periods": throttled, "throttled_ns": 10**9}, "load": None}
     if not latency:
         del of["load"]["latency_ns"]
     of["device"] = {"daemons": daemons, "depth": depth}
     if server:
         of["server"] |= {"cpu_ns": int(server_busy * WINDOW_NS), "voluntary_switches": int(sleeps * ios),
+                         "daemon_cpu_ns": [int(share * server_busy * WINDOW_NS) for share in (busiest, 1 - busiest)],
                          "fetch_batch": {"mean": fetch, "size_events": [[1, 1]]}}
     else:
         of["server"] = None
         of["device"] = {"path": "/dev/ublkb0"}
     probed = {
         "latency": {"stages_ns": {name: {"sum": share * 10**7} for name, share in stages.items()}},
-        "tags": {"completed_ios": 2 * ios, "tag_waits": int(2 * tag_waits * ios)},
-        # Attached for twice as long, over twice the I/Os.
-        "wakeups": {"completed_ios": 2 * ios, "tasks": [
-            {"sleeps": int(2 * sleeps * ios), "on_cpu_ns": int(2 * busiest * server_busy * WINDOW_NS)},
-            {"sleeps": 0, "on_cpu_ns": int(2 * (1 - busiest) * server_busy * WINDOW_NS)}]},
+        "tags": {"completed_ios": ios, "tag_waits": int(tag_waits * ios)},
+        "wakeups": {"completed_ios": ios, "elapsed_ns": WINDOW_NS, "tasks": [
+            {"sleeps": int(sleeps * ios), "on_cpu_ns": int(busiest * server_busy * WINDOW_NS)},
+            {"sleeps": 0, "on_cpu_ns": int((1 - busiest) * server_busy * WINDOW_NS)}]},
         "batch": {"fetch_batch": {"mean": fetch}}}
     probed["latency"]["stages_ns"]["total"] = {"sum": sum(stages.values()) * 10**7}
     probed["latency"]["stages_ns"]["dispatch"] |= {"max": longest_dispatch_ns, "p50": 10**5}
     if probes:
-        of["probe"] = {"record": {"schema": "ublkbench.probe/1",
+        of["probe"] = {"record": {"schema": "ublkbench.probe/1", "window_ns": WINDOW_NS,
                                   "subject": {"devices": [{"depth": depth}]},
                                   "probes": {name: probed[name] for name in probes}}}
+    return of
+
+
+def older(of):
+    """As it was recorded before the probes were told of the window: attached for twice as long, over twice the I/Os."""
+    record = of["probe"]["record"]
+    del of["block"], of["cpu_quota"], record["window_ns"]
+    for probe in record["probes"].values():
+        if "completed_ios" in probe:
+            probe["completed_ios"] *= 2
+        if "tag_waits" in probe:
+            probe["tag_waits"] *= 2
+        for task in probe.get("tasks", ()):
+            task["sleeps"] *= 2
+            task["on_cpu_ns"] *= 2
+    record["probes"].get("wakeups", {}).pop("elapsed_ns", None)
+    if of["server"]:
+        del of["server"]["daemon_cpu_ns"]
     return of
 
 
@@ -180,12 +201,113 @@ class Verdicts(Explain):
         slow["probe"]["record"]["probes"]["latency"]["stages_ns"]["dispatch"]["p50"] = 10**8
         self.assertEqual(self.verdict(slow), "none")
 
+    def test_throttled(self):
+        self.check("server_throttled", {"throttled": 20}, {"throttled": 19})
+        found = self.cell(sample(throttled=97))
+        self.assertEqual(found["found"][0]["rests_on"][0] | {"at_least": 0},
+                         {"figure": "server_throttled", "value": 0.97, "at_least": 0})
+        self.assertEqual(found["figures"]["server_quota_cpus"], 0.05)
+        self.assertIn("CPU quota of its cgroup", found["headline"])
+
+    def test_a_throttled_server_is_not_one_that_stands_still_or_sleeps(self):
+        for other in ({"longest_dispatch_ns": 11 * 10**8}, {"sleeps": 0.9, "stages": stages(dispatch=60)}):
+            self.assertEqual(self.verdict(sample(throttled=90, **other)), "server_throttled", other)
+
+    def test_a_throttled_load(self):
+        of = sample()
+        of["cpu_quota"]["load"] = {"group": "/", "cpus": 0.5, "periods": 50, "throttled_periods": 50, "throttled_ns": 1}
+        self.assertEqual(self.verdict(of), "client_throttled")
+
+    def test_a_quota_of_which_no_period_was_seen(self):
+        of = sample(throttled=1)
+        of["cpu_quota"]["server"] |= {"periods": 0, "throttled_periods": 0}
+        self.assertEqual(self.verdict(of), "none")
+
     def test_rate_limited(self):
         for rate, verdict in ((10100, "rate_limited"), (11000, "server_saturated"), (0, "server_saturated")):
             self.assertEqual(self.verdict(sample(server_busy=0.9), rate_iops=rate), verdict, rate)
 
 
+class Figures(Explain):
+    def test_each_task_has_its_own_share(self):
+        """113 % and 134 % of "the busiest task" were those of two."""
+        for server in (True, False):
+            found = self.cell(sample(server=server, server_busy=1.34, busiest=0.6))
+            self.assertAlmostEqual(found["figures"]["server_busy"], 0.6 * 1.34, msg=server)
+            self.assertEqual(found["verdict"], "none", server)
+            found = self.cell(sample(server=server, server_busy=1.34, busiest=0.7))
+            self.assertEqual(found["verdict"], "server_saturated", server)
+            self.assertAlmostEqual(found["figures"]["cpus_busy"], (1.34 + 0.4) / 4, msg=server)
+
+    def test_no_task_is_on_a_cpu_for_longer_than_the_window(self):
+        self.assertEqual(self.cell(sample(server=False, server_busy=1.02))["figures"]["server_busy"], 1)
+        of = sample(server=False, server_busy=1.2)
+        for task in of["probe"]["record"]["probes"]["wakeups"]["tasks"]:
+            task["sleeps"] = 0
+        self.assertEqual(self.cell(older(of))["figures"]["server_busy"], 1)
+
+    def test_of_several_tasks_none_is_taken_for_all(self):
+        """Which the older records could not tell apart."""
+        for daemons, verdict in ((1, "server_saturated"), (2, "cannot_tell")):
+            of = sample(server_busy=1.34, daemons=daemons, probes=("latency",))
+            self.assertEqual(self.verdict(older(of)), verdict, daemons)
+
+    def test_what_is_due_is_not_in_flight(self):
+        """An open loop at depth 4 x 2 jobs "had" 8395 I/Os in flight."""
+        open_loop = {"rate_iops": 20000, "jobs": 2}
+        cell = self.cell(sample(fetch=1.0, in_flight=7.6, wanted=8395), **open_loop)
+        self.assertEqual(cell["verdict"], "none")
+        self.assertAlmostEqual(cell["figures"]["in_flight_ios"], 7.6)
+        self.assertAlmostEqual(cell["figures"]["backlog_ios"], 8387.4)
+        self.assertIn("8387.40 I/Os are due and wait in the load", self.explain().stdout)
+        # It is what the device has that makes a small batch.
+        self.write(sample(fetch=1.0, in_flight=8.5, wanted=8395), **open_loop)
+        self.assertRegex(self.explain().stdout, r"(?s)batches are too small.*open loop: 8386.50 I/Os are due")
+        # Of a closed loop all that is wanted is in flight.
+        self.assertNotIn("backlog_ios", self.cell(sample())["figures"])
+
+    def test_an_older_open_loop_does_not_tell_what_was_in_flight(self):
+        cell = self.cell(older(sample(fetch=1.0, wanted=8395)), rate_iops=20000, jobs=2)
+        self.assertEqual(cell["verdict"], "cannot_tell")
+        self.assertNotIn("in_flight_ios", cell["figures"])
+        self.assertEqual(self.cell(older(sample(fetch=1.0)))["figures"]["in_flight_ios"], 8)
+
+    def test_older_records_say_what_their_probes_saw(self):
+        self.assertEqual(self.cell(sample())["probed"], "window")
+        self.assertEqual(self.cell(older(sample(fetch=1.0)))["probed"], "attached")
+        self.assertIn("all the time attached, warm-up included", self.explain().stdout)
+        self.assertNotIn("batch_too_small", [rule["name"] for rule in self.cell(older(sample()))["found"]])
+        self.assertAlmostEqual(self.cell(older(sample(server=False, server_busy=0.9)))["figures"]["server_busy"], 0.9)
+
+
 class Missing(Explain):
+    def test_a_probe_that_was_there_is_not_asked_for(self):
+        unsplit = sample(stages=stages(target=90))
+        unsplit["probe"]["record"]["probes"]["latency"]["totals"] = {"finished_ios": 10000, "unsplit_ios": 600}
+        none = sample()
+        for stage in none["probe"]["record"]["probes"]["latency"]["stages_ns"].values():
+            stage["sum"] = 0
+        tags = sample()
+        del tags["probe"]["record"]["probes"]["tags"]["tag_waits"]
+        for of, run, what in ((unsplit, {}, "told apart"), (none, {}, "latency follows"),
+                              (tags, {"jobs": 4}, "Linux 7.3")):
+            self.assertEqual(self.verdict(of, **run), "cannot_tell", what)
+            text = self.explain().stdout
+            self.assertIn(what, text)
+            self.assertNotIn("--probe", text)
+
+    def test_no_probe_looks_into_what_is_no_ublk_device(self):
+        of = sample(server=False, probes=())
+        for target, asked in (("/dev/nvme0n1", False), ("/dev/ublkb0", True)):
+            cell = records.cell("copy", 32, target=target, kind="external")
+            self.write(of | {"cell": cell["id"]}, cells=(cell,))
+            self.assertEqual("--probe" in self.explain().stdout, asked, target)
+
+    def test_an_older_record_knows_of_no_quota(self):
+        cell = self.cell(older(sample()))
+        self.assertEqual(cell["verdict"], "cannot_tell")
+        self.assertEqual({rule["name"] for rule in cell["not_looked_at"]}, {"server_throttled", "client_throttled"})
+
     def test_what_would_tell_is_named(self):
         cell = self.cell(sample(probes=()))
         self.assertEqual(cell["verdict"], "cannot_tell")
@@ -204,6 +326,21 @@ class Missing(Explain):
         self.assertEqual(cell["verdict"], "server_saturated")
         self.assertIn("server_stalled", [rule["name"] for rule in cell["not_looked_at"]])
 
+    def test_somebody_elses_server_is_seen_without_probes(self):
+        """Its tasks' CPU time, and no advice to use options that only our server has."""
+        cell = records.cell("copy", 32, target="/dev/ublkb0", kind="external")
+        for busiest, expected in ((0.9, "server_saturated"), (0.5, "cannot_tell")):
+            of = sample(server=False, probes=()) | {"cell": cell["id"], "server_process": {
+                "pid": 7, "name": "theirs", "cpu_ns": int(1.2 * WINDOW_NS), "tasks": [
+                    {"task": 7, "name": "theirs", "cpu_ns": int(busiest * WINDOW_NS)},
+                    {"task": 8, "name": "theirs", "cpu_ns": int((1.2 - busiest) * WINDOW_NS)}]}}
+            found = self.cell(of, cells=(cell,))
+            self.assertEqual(found["verdict"], expected)
+            self.assertAlmostEqual(found["figures"]["server_busy"], max(busiest, 1.2 - busiest))
+            for rule in found["found"]:
+                self.assertNotIn("--queues", rule["try"])
+                self.assertNotIn("--server-cpus", rule["try"])
+
     def test_somebody_elses_server_is_seen_by_the_probes(self):
         self.assertEqual(self.verdict(sample(server=False, server_busy=0.9)), "server_saturated")
         self.assertEqual(self.verdict(sample(server=False, fetch=1.0)), "batch_too_small")
@@ -214,13 +351,16 @@ class Missing(Explain):
     def test_what_the_page_cache_serves_is_not_the_servers(self):
         buffered = {"work": {"direct": False}}
         for ours in (True, False):
-            slow = sample(server=ours, server_busy=0.01)
+            slow = older(sample(server=ours, server_busy=0.01))
             for task in slow["probe"]["record"]["probes"]["wakeups"]["tasks"]:
                 task["on_cpu_ns"] *= 100  # of each of the few I/Os that it gets
             self.assertNotIn("server_saturated", [rule["name"] for rule in self.cell(slow, **buffered)["found"]])
 
     def test_no_latencies(self):
-        cell = self.cell(sample(latency=False, fetch=1.0))
+        of = sample(latency=False, fetch=1.0)
+        self.assertEqual(self.verdict(of), "batch_too_small")  # the block layer knows without them
+        of["block"] = None
+        cell = self.cell(of)
         self.assertEqual(cell["verdict"], "cannot_tell")
         self.assertEqual(cell["not_looked_at"], [{"name": "batch_too_small", "missing": ["in_flight_ios"],
                                                   "add": ["latencies (no --no-latency)"]}])

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The path-length gate and baselines: every verdict and exit code, on records made by hand."""
 
+import copy
 import json
 import pathlib
 import random
@@ -51,6 +52,31 @@ class GateCase(unittest.TestCase):
         if says:
             self.assertRegex(done.stdout + done.stderr, says)
         return done
+
+
+class Queues(GateCase):
+    def scheduled(self, word):
+        documents = boots()
+        for document in documents:
+            for sample in document["samples"]:
+                sample["device"]["queue_limits"]["scheduler"] = word
+        return documents
+
+    def test_another_scheduler_is_not_comparable(self):
+        done = self.gate(self.scheduled("mq-deadline"), exit=4, says="not measured as the baseline's were")
+        self.assertIn(f'queue.scheduler: "none" and "mq-deadline" ({CELLS[0]["id"]} and 3 more)', done.stdout)
+        self.gate(self.scheduled("mq-deadline"), "--moved-environment", "warn", exit=4)
+
+    def test_boots_with_different_schedulers_are_no_set(self):
+        mixed = [*boots()[:2], self.scheduled("bfq")[2]]
+        self.gate(mixed, exit=4, says="queue.scheduler")
+
+    def test_a_baseline_of_before_does_not_know(self):
+        document = json.loads(self.baseline.read_text())
+        for cell in document["cells"]:
+            self.assertEqual(cell.pop("queue")["scheduler"], "none")
+        self.baseline.write_text(json.dumps(document))
+        self.gate(boots(), exit=0, says="whether its scheduler is the other side's is unknown")
 
 
 class Verdicts(GateCase):
@@ -159,7 +185,10 @@ class Verdicts(GateCase):
 
     def test_only_a_moved_environment_may_be_a_warning(self):
         def fields(part, name, value):
-            return {**records.KEY_FIELDS, part: {**records.KEY_FIELDS[part], name: value}}
+            changed = copy.deepcopy(records.KEY_FIELDS)
+            changed[part][name] = value
+            return changed
+
         for part, name, value, code in (("kernel", "release", "7.3.5", 0), ("build", "compiler", "GNU 14.3.0", 0),
                                         ("kernel", "cmdline", "mitigations=on", 4), ("build", "flags", "-O3", 4),
                                         ("machine", "qemu_cpu", "max", 4)):

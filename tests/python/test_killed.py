@@ -7,7 +7,6 @@ moment between two of them is left out. What is checked is what is on the disk, 
 """
 
 import collections
-import contextlib
 import json
 import os
 import pathlib
@@ -15,7 +14,6 @@ import random
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -45,6 +43,9 @@ def strace_works():
 
 
 class Killed(unittest.TestCase):
+    random: random.Random
+    strace_works: bool
+
     @classmethod
     def setUpClass(cls):
         cls.random = random.Random(9)
@@ -162,7 +163,6 @@ class KilledTrend(Killed):
     def setUp(self):
         super().setUp()
         self.history = self.folder / "history.jsonl"
-        self.index = pathlib.Path(f"{self.history}.sqlite")
         self.shown = [str(records.UBLKBENCH), "trend", "show", str(self.history), "--format", "json"]
         self.add_next()
 
@@ -173,15 +173,13 @@ class KilledTrend(Killed):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def check(self, when):
-        """The history has whole lines and at most a torn one; the index is whole or made again; both agree."""
+        """The history has whole lines and at most a torn one."""
         lines = self.history.read_bytes().split(b"\n")
         ids = [json.loads(line)["run"]["id"] for line in lines[:-1]]
         done = subprocess.run(self.shown, capture_output=True, text=True, check=False, timeout=60)
         self.assertEqual(done.returncode, 0, f"{when}: {done.stderr}")
         self.assertEqual([run["id"] for run in json.loads(done.stdout)["runs"]], sorted(set(ids), key=lambda i: int(i[4:])), when)
-        with contextlib.closing(sqlite3.connect(self.index)) as database:
-            self.assertEqual(database.execute("PRAGMA integrity_check").fetchall(), [("ok",)], when)
-        self.assertEqual(self.leftovers("history.jsonl", "history.jsonl.sqlite"), [], when)
+        self.assertEqual(self.leftovers("history.jsonl"), [], when)
         return set(ids)
 
     def test_add(self):
@@ -195,8 +193,7 @@ class KilledTrend(Killed):
             prepare()
 
         def prepare():
-            """A run that is new, and an index that has to be made: the command has all to do again."""
-            self.index.unlink(missing_ok=True)
+            """A run that is new: the command has all to do again."""
             self.number += 1
             records.write(self.run_path, full(self.number))
 
@@ -204,12 +201,6 @@ class KilledTrend(Killed):
         command = [str(records.UBLKBENCH), "trend", "add", str(self.history), str(self.run_path)]
         self.killed_before_each_call(command, whole)
         self.killed_at_random(command, whole)
-
-    def test_index(self):
-        for _ in range(5):
-            self.add_next()
-        self.killed_before_each_call([str(records.UBLKBENCH), "trend", "index", str(self.history)], self.check)
-        self.killed_at_random([str(records.UBLKBENCH), "trend", "index", str(self.history)], self.check)
 
     # The others' tests once are enough.
     test_baseline = test_gate_and_compare = test_report = None

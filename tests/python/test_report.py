@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from typing import Any
 
 import records
 
 try:
     import jinja2  # noqa: F401 (the report needs them)
     import matplotlib  # noqa: F401
+    import numpy
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
@@ -40,7 +42,7 @@ def small(target="null", **options):
 
 def full_record(target="null", cells=None, slower=1.0, n=5, **options):
     cells = cells or matrix(target)
-    samples = []
+    samples: list[dict[str, Any]] = []
     for at in range(n):
         for cell in cells:
             sample = records.sample(cell, at, ns_per_io=10000 * slower * (1 + 0.001 * at))
@@ -56,6 +58,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.references, self.scripts, self.images, self.cells, self.handlers = [], [], [], [], []
+        self.figures = []  # of each: its heading, caption, and the text in place of the picture
         self.text, self._in = "", []
         self.feed(text)
 
@@ -66,7 +69,10 @@ class Page(html.parser.HTMLParser):
                 self.references.append(value)
             if name.startswith("on"):
                 self.handlers.append(name)
+        if tag == "figure":
+            self.figures.append({"h2": "", "figcaption": "", "alt": ""})
         if tag == "img":
+            self.figures[-1]["alt"] = dict(attributes)["alt"]
             self.images.append(dict(attributes))
             self._in.pop()
         elif tag in ("meta", "source", "br"):
@@ -82,11 +88,15 @@ class Page(html.parser.HTMLParser):
             self.scripts.append(data)
         elif self._in and self._in[-1] != "style":
             self.text += data
+            if "figure" in self._in and self._in[-1] in ("h2", "figcaption"):
+                self.figures[-1][self._in[-1]] += data
             if self._in[-1] == "td":
                 self.cells.append(data)
 
 
 class ReportCase(unittest.TestCase):
+    folder: pathlib.Path
+
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix="ublkbench.")
@@ -107,11 +117,14 @@ class ReportCase(unittest.TestCase):
 
 
 class OfARun(ReportCase):
+    html: str
+    parsed: Page
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.path = records.write(cls.folder / "run.json", full_record())
-        cls.html = cls().page(cls.path, "--plots", cls.folder / "plots")
+        path = records.write(cls.folder / "run.json", full_record())
+        cls.html = cls().page(path, "--plots", cls.folder / "plots")
         cls.parsed = Page(cls.html)
 
     def runTest(self):
@@ -126,16 +139,18 @@ class OfARun(ReportCase):
         self.assertEqual(self.parsed.handlers, [])
 
     def test_all_is_there_without_the_script(self):
-        without = Page(re.sub(r"<script>.*</script>", "", self.html, flags=re.S))
+        without = Page(re.sub(r"<script>.*</script>", "", self.html, flags=re.DOTALL))
         self.assertEqual(without.text, self.parsed.text)
         self.assertEqual(len(self.parsed.scripts), 1)
         for cell in matrix():
             self.assertIn(cell["mode"] or "(null_blk)", self.parsed.cells)
 
     def test_each_picture_says_what_to_see(self):
-        self.assertGreaterEqual(len(self.parsed.images), 8)
-        for image in self.parsed.images:
-            self.assertGreater(len(image["alt"]), 60)
+        sys.path.insert(0, str(REPORT.parent))
+        from ublk_report import plots
+        self.assertEqual(self.parsed.figures, [
+            {"h2": plot.TITLE, "figcaption": plot.SEE, "alt": f"{plot.TITLE}. {plot.SEE}"} for plot in plots.OF_A_RUN])
+        self.assertEqual(len(self.parsed.images), len({plot.SEE for plot in plots.OF_A_RUN}))
 
     def test_it_says_what_it_is_of(self):
         for words in ("7.3.4", "aaaaaaaaaaaa", "closed loop", "kernel.release", "ublkbench"):
@@ -150,6 +165,55 @@ class OfARun(ReportCase):
             self.assertTrue((self.folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG"))
 
 
+def probed(cell, probes="batch,latency"):
+    return {**cell, "probes": probes, "id": f"{cell['id']} probes={probes}"}
+
+
+class OfProbedCells(ReportCase):
+    """A cell with probes is another series than the same without, never joined to it."""
+
+    path: pathlib.Path
+    parsed: Page
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        bare = [records.cell("copy", depth) for depth in (1, 128)]
+        document = full_record(cells=[*bare, *map(probed, bare)])
+        for sample in document["samples"]:
+            sample["load"]["latency_ns"]["count"] = 500
+        path = records.write(cls.folder / "probed.json", document)
+        cls.parsed = Page(cls().page(path, "--plots", cls.folder / "plots"))
+        cls.path = path
+
+    def runTest(self):
+        """For setUpClass, which uses an instance."""
+
+    def test_labels_are_distinct(self):
+        for label in ("copy", "copy + probes batch,latency"):
+            self.assertEqual(self.parsed.cells.count(label), 2)
+
+    def test_lines_are_distinct_and_not_joined(self):
+        sys.path.insert(0, str(REPORT.parent))
+        from ublk_report import records as read
+        from ublk_report import style
+        from ublk_report.plots import iops_vs_depth
+        run = read.read_run(self.path)
+        styles = style.mode_styles([run])
+        (axis,) = iops_vs_depth.draw(run, styles).axes
+        lines = {line.get_label(): line for line in axis.lines}
+        self.assertEqual(set(lines), {"copy", "copy + probes batch,latency"})
+        for line in lines.values():
+            self.assertEqual(numpy.asarray(line.get_xdata()).tolist(), [1, 128])
+        self.assertNotEqual(*(line.get_linestyle() for line in lines.values()))
+
+    def test_a_percentile_of_too_few_ios_says_so(self):
+        self.assertIn("p99 needs 1000, p99.9 needs 10000", self.parsed.text)
+        self.assertEqual(sum(" of 500" in cell for cell in self.parsed.cells), 8)  # p99 and p99.9 of four cells
+        firm = Page(self.page(records.write(self.folder / "firm.json", small())))
+        self.assertNotIn("of N", firm.text)
+
+
 class Names(ReportCase):
     def test_names_with_html_in_them_are_text(self):
         # A dollar would begin a formula where mathematics is read in names.
@@ -160,6 +224,45 @@ class Names(ReportCase):
         self.assertIn(shlex.quote(name), parsed.text)
         self.assertEqual(len(parsed.scripts), 1)
         self.assertNotIn("alert", parsed.scripts[0])
+
+
+class OfSeveral(ReportCase):
+    def test_one_page_shows_each(self):
+        one = records.write(self.folder / "one.json", small(argv=["ublkbench", "--seed", "1"]))
+        other = records.write(self.folder / "other.json", small(target="mem:64M", argv=["ublkbench", "--seed", "2"]))
+        alone = Page(self.page(one))
+        done = self.report(one, other, "--plots", self.folder / "several")
+        self.assertEqual(done.stdout, "report.html\n")
+        both = Page((self.folder / "report.html").read_text())
+        self.assertEqual(len(both.images), 2 * len(alone.images))
+        for words in (str(one), str(other), "Target null", "Target mem:64M", "--seed 1", "--seed 2"):
+            self.assertIn(words, both.text)
+        self.assertEqual(both.text.count("All cells"), 2)
+        names = [path.name for path in (self.folder / "several").iterdir()]
+        for at in (1, 2):
+            self.assertIn(f"{at}-iops_vs_depth.png", names)
+
+    def test_a_bad_one_among_them_is_named(self):
+        good = records.write(self.folder / "good.json", small())
+        (self.folder / "bad.json").write_text("{")
+        self.assertIn("bad.json", self.report(good, "bad.json", "--html", "none.html", exit=2).stderr)
+        self.assertFalse((self.folder / "none.html").exists())
+
+    def test_words_for_compare_need_it(self):
+        good = records.write(self.folder / "good.json", small())
+        self.assertIn("--compare", self.report(good, good, "--", "--vary", "kernel", exit=2).stderr)
+        self.assertIn("two records", self.report("--compare", good, exit=2).stderr)
+
+
+class Probed(ReportCase):
+    def test_all_histograms_of_the_probes_are_there(self):
+        document = small()
+        for at, sample in enumerate(document["samples"][:2]):
+            sample["probe"] = {"record": {}, "server": None, "text": f"@fetch_batch: sample {at} |@@@ |"}
+        cells = {sample["cell"] for sample in document["samples"][:2]}
+        parsed = Page(self.page(records.write(self.folder / "probed.json", document)))
+        self.assertIn("What the probes counted", parsed.text)
+        self.assertEqual(parsed.text.count("@fetch_batch"), len(cells))
 
 
 class BadInput(ReportCase):

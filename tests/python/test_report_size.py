@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The report of a large run: work counted in calls, not in seconds, grows with the cells and by little for each."""
 
+import itertools
 import pathlib
 import sys
 import tempfile
@@ -58,14 +59,14 @@ class Size(unittest.TestCase):
         # From 2000 on all axes of the matrix but the patterns are complete, and so are the pictures.
         sizes = (2000, 3000, 4000)
         calls = [self.calls(self.record(size)) for size in sizes]
-        first, second = ((b - a) / 1000 for a, b in zip(calls, calls[1:]))
+        first, second = ((b - a) / 1000 for a, b in itertools.pairwise(calls))
         self.assertLess(first, CALLS_OF_A_CELL_MAX, calls)
         self.assertLess(second, CALLS_OF_A_CELL_MAX, calls)
 
     def test_the_page_grows_by_table_rows_only(self):
         # Of the pictures the one that has a point for each sample.
         with unittest.mock.patch.object(plots, "OF_A_RUN", (plots.run_order,)):
-            pages = [page.render_run(read_run(self.record(cells)), None, "x") for cells in (2000, 4000)]
+            pages = [page.render_runs([read_run(self.record(cells))], None, "x") for cells in (2000, 4000)]
         self.assertEqual(pages[1].count("<tr"), pages[0].count("<tr") + 2000)
         self.assertEqual(*[text.count("<figure") for text in pages])
         self.assertLess(len(pages[1]) - len(pages[0]), 2000 * 1000)

@@ -63,49 +63,15 @@ class Oracle(unittest.TestCase):
                 for m in (1, 2, 5, 10, 20):
                     yield kind, samples(self.rng, kind, n), samples(self.rng, kind, m)
 
-    def test_rank_test(self):
-        cases = list(self.pairs())
-        exact = tied = 0
-        for (kind, a, b), answer in zip(cases, calculate([{"a": a, "b": b} for _, a, b in cases])):
-            with self.subTest(kind=kind, n=len(a), m=len(b)):
-                has_ties = len(set(a + b)) < len(a) + len(b)
-                self.assertEqual(answer["exact"], not has_ties)
-                oracle = stats.mannwhitneyu(a, b, method="asymptotic" if has_ties else "exact")
-                self.assertEqual(answer["u"], oracle.statistic)
-                # Of equal values alone scipy divides by zero; nothing speaks for a difference then.
-                expected = 1.0 if math.isnan(oracle.pvalue) else oracle.pvalue
-                self.assertTrue(math.isclose(answer["p"], expected, rel_tol=1e-9), (answer["p"], expected))
-                exact += answer["exact"]
-                tied += has_ties
-        self.assertGreater(exact, 50)
-        self.assertGreater(tied, 50)
-
-    def test_large_samples_use_the_normal_approximation(self):
-        a, b = samples(self.rng, "continuous", 80), samples(self.rng, "continuous", 60)
-        (answer,) = calculate([{"a": a, "b": b}])
-        self.assertFalse(answer["exact"])
-        oracle = stats.mannwhitneyu(a, b, method="asymptotic")
-        self.assertTrue(math.isclose(answer["p"], oracle.pvalue, rel_tol=1e-9))
-
-    def test_median_and_its_interval(self):
-        cases = [(kind, n, confidence, samples(self.rng, kind, n))
-                 for kind in KINDS for n in (*SIZES, 50, 101) for confidence in (0.9, 0.95, 0.99)]
-        answers = calculate([{"a": a, "confidence": c} for _, _, c, a in cases])
-        found = 0
-        for (kind, n, confidence, a), answer in zip(cases, answers):
-            with self.subTest(kind=kind, n=n, confidence=confidence):
+    def test_median(self):
+        cases = [(kind, n, samples(self.rng, kind, n)) for kind in KINDS for n in (*SIZES, 50, 101)]
+        for (kind, n, a), answer in zip(cases, calculate([{"a": a} for _, _, a in cases])):
+            with self.subTest(kind=kind, n=n):
                 ordered = sorted(a)
                 middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
                 self.assertEqual(answer["median"], middle)
-                if kind not in ("huge",):  # numpy's mean of two overflows there
+                if kind != "huge":  # numpy's mean of two overflows there
                     self.assertTrue(math.isclose(answer["median"], float(numpy.median(a)), rel_tol=1e-12))
-                oracle = stats.quantile_test(a, q=0, p=0.5).confidence_interval(confidence)
-                if math.isnan(oracle.low) or math.isnan(oracle.high):
-                    self.assertIsNone(answer["median_interval"])
-                else:
-                    found += 1
-                    self.assertEqual(answer["median_interval"], [oracle.low, oracle.high])
-        self.assertGreater(found, 50)
 
     def test_geometric_mean(self):
         cases = [samples(self.rng, kind, n) for kind in KINDS for n in SIZES]
@@ -165,8 +131,9 @@ class Oracle(unittest.TestCase):
                         continue
                     found += 1
                     ordered = sorted(v - u for u in x for v in y)
-                    expected = (ordered[outside - 1], ordered[len(ordered) - outside])
-                    expected = [math.exp(v) for v in expected] if name == "ratio" else list(expected)
+                    expected = [ordered[outside - 1], ordered[len(ordered) - outside]]
+                    if name == "ratio":
+                        expected = [math.exp(v) for v in expected]
                     for got, wanted in zip(interval, expected):
                         self.assertTrue(math.isclose(got, wanted, rel_tol=1e-9, abs_tol=0), (got, wanted))
                 if kind == "constant":
@@ -202,7 +169,6 @@ class Properties(unittest.TestCase):
         forward = calculate([{"a": a, "b": b} for a, b in self.cases])
         backward = calculate([{"a": b, "b": a} for a, b in self.cases])
         for one, other in zip(forward, backward):
-            self.assertTrue(math.isclose(one["p"], other["p"], rel_tol=1e-12))
             self.assertTrue(math.isclose(one["ratio"]["estimate"] * other["ratio"]["estimate"], 1, rel_tol=1e-12))
             low, high = one["ratio"]["interval"]
             self.assertTrue(math.isclose(low * other["ratio"]["interval"][1], 1, rel_tol=1e-12))
@@ -235,7 +201,7 @@ class Properties(unittest.TestCase):
 
     def test_no_samples(self):
         (answer,) = calculate([{"a": [], "b": [1.0]}])
-        for name in ("median", "median_interval", "geometric_mean", "p", "shift", "ratio"):
+        for name in ("median", "geometric_mean", "shift", "ratio"):
             self.assertIsNone(answer[name], name)
 
 

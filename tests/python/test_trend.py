@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""ublkbench trend: steps that were planted are found and others are not; the history is the truth, the index is not."""
+"""ublkbench trend: steps that were planted are found and others are not; a history is read as strictly as a record."""
 
-import contextlib
 import json
 import pathlib
 import random
-import sqlite3
 import tempfile
 import unittest
 
@@ -70,8 +68,8 @@ class TrendCase(unittest.TestCase):
         self.history = self.folder / "history.jsonl"
         self.random = random.Random(3)
 
-    def record(self, number, level=1.0, **options):
-        samples = [records.sample(cell, at, total=5200 * (level if cell is COPY else 1) * self.random.uniform(0.9998, 1.0002))
+    def record(self, number, level=1.0, queue=None, **options):
+        samples = [records.sample(cell, at, queue=queue, total=5200 * (level if cell is COPY else 1) * self.random.uniform(0.9998, 1.0002))
                    for cell in (COPY, CONTROL) for at in range(3)]
         return records.write(self.folder / f"run{number}.json", records.record(
             (COPY, CONTROL), samples, id=f"run-{number}", started=f"2026-11-{1 + number // 24:02}T{number % 24:02}:00:00Z",
@@ -116,6 +114,36 @@ class Trend(TrendCase):
         self.assertEqual((len(document["runs"]), document["left_out"], document["left_out_why"]), (6, 4, "env.kernel.release"))
         self.assertEqual(len(self.show("--vary", "kernel")["runs"]), 10)
 
+    def test_values_under_another_scheduler_are_left_out_unless_it_may_vary(self):
+        self.add(range(4), queue={"scheduler": "mq-deadline"})
+        self.add(range(4, 10))
+        document = self.show()
+        self.assertEqual([(len(cell["points"]), cell["left_out"]) for cell in document["cells"]], [(6, 4), (6, 4)])
+        text = self.trend("show", self.history).stdout
+        self.assertIn(f"{COPY['id']}: 4 run(s) with another queue are left out:\n"
+                      '  queue.scheduler: "none" and "mq-deadline"\n', text)
+        self.assertEqual([len(cell["points"]) for cell in self.show("--vary", "queue")["cells"]], [10, 10])
+
+    def test_runs_that_have_none_of_the_cells_are_not_counted(self):
+        self.add(range(3))
+        other = records.cell("batch", 1)
+        samples = [records.sample(other, at) for at in range(3)]
+        self.trend("add", self.history, records.write(self.folder / "other.json", records.record(
+            [other], samples, id="run-9", started="2026-11-09T00:00:00Z")))
+        text = self.trend("show", self.history, "--filter", "mode=copy").stdout
+        self.assertTrue(text.startswith("3 of 4 run(s), 2026-11-01T00:00:00Z to 2026-11-01T02:00:00Z\n"), text)
+
+    def test_values_without_a_queue_are_unknown(self):
+        self.add(range(4))
+        lines = [json.loads(line) for line in self.history.read_text().splitlines()]
+        for line in lines[:3]:
+            for cell in line["cells"]:
+                del cell["queue"]
+        self.history.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.assertEqual([cell["queue_unknown"] for cell in self.show()["cells"]], [3, 3])
+        self.assertIn("of 6 value(s) the history does not say how the queue was set",
+                      self.trend("show", self.history).stdout)
+
     def test_runs_are_in_the_order_of_their_start_and_once(self):
         self.add([3, 1, 2])
         again = self.trend("add", self.history, self.folder / "run1.json")
@@ -134,7 +162,6 @@ class Trend(TrendCase):
 
     def test_bad_input(self):
         self.assertIn("No such file", self.trend("show", self.history, exit=2).stderr)
-        self.assertFalse(pathlib.Path(f"{self.history}.sqlite").exists())
         self.add([1])
         self.assertIn("unknown figure", self.trend("show", self.history, "--figure", "joy", exit=2).stderr)
         empty = records.write(self.folder / "empty.json", records.record((COPY,), (), id="e"))
@@ -146,60 +173,44 @@ class Trend(TrendCase):
         self.assertEqual(self.trend("show", self.folder, exit=2).stdout, "")
 
 
-class Index(TrendCase):
+class BrokenHistory(TrendCase):
     def setUp(self):
         super().setUp()
         self.add(range(8))
-        self.index = pathlib.Path(f"{self.history}.sqlite")
-        self.expected = self.show()
 
     def test_a_torn_last_line_is_told_survived_and_cut_off(self):
+        expected = self.show()
         whole = self.history.read_bytes()
         self.history.write_bytes(whole + whole.splitlines()[0][:500])
         done = self.trend("show", self.history)
         self.assertIn("the last line has no end and is left out (500 bytes)", done.stdout)
-        self.assertEqual(self.show()["cells"], self.expected["cells"])
+        self.assertEqual(self.show()["cells"], expected["cells"])
         self.add([8])
         self.assertTrue(self.history.read_bytes().startswith(whole))
         self.assertEqual(len(self.show()["runs"]), 9)
         self.assertNotIn("no end", self.trend("show", self.history).stdout)
 
-    def test_it_is_made_again_from_the_history(self):
-        for what, harm in (("deleted", self.index.unlink), ("no database", lambda: self.index.write_bytes(b"x" * 9000)),
-                           ("damaged", self.scribble), ("truncated", lambda: self.index.write_bytes(self.index.read_bytes()[:5000])),
-                           ("of another version", lambda: self.sql("UPDATE source SET version = 99"))):
+    def test_what_is_broken_is_named(self):
+        lines = [json.loads(line) for line in self.history.read_text().splitlines()]
+        at = len(self.history.read_text().splitlines()[0]) + 1
+        for what, spoil in (("run.started is missing", lambda line: line["run"].pop("started")),
+                            ("run.tool.commit is missing", lambda line: line["run"]["tool"].pop("commit")),
+                            ("fields is no object", lambda line: line.update(fields=[])),
+                            ("cells is no list", lambda line: line.update(cells=None)),
+                            ("cells[1].depth is no count", lambda line: line["cells"][1].update(depth="x")),
+                            ("cells[0].figures.total_instructions has not a value for each sample",
+                             lambda line: line["cells"][0]["figures"]["total_instructions"].pop()),
+                            ("cells[0].figures.total_instructions has what is no number",
+                             lambda line: line["cells"][0]["figures"].update(total_instructions=["1", 2, 3]))):
             with self.subTest(what):
-                harm()
-                self.assertEqual(self.show()["cells"], self.expected["cells"])
-                with contextlib.closing(sqlite3.connect(self.index)) as database:
-                    self.assertEqual(database.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
-                    self.assertEqual(database.execute("SELECT count(*) FROM sample").fetchone(), (8 * 6,))
-
-    def scribble(self):
-        data = bytearray(self.index.read_bytes())
-        data[4096:] = b"\xa5" * (len(data) - 4096)
-        self.index.write_bytes(data)
-
-    def sql(self, statement):
-        with contextlib.closing(sqlite3.connect(self.index)) as database, database:
-            database.execute(statement)
-
-    def test_a_history_that_was_changed_is_noticed(self):
-        lines = self.history.read_text().splitlines(keepends=True)
-        for what, text in (("shorter", "".join(lines[:5])), ("longer, but another", "".join(lines[::-1]) + lines[0].replace("run-0", "run-x"))):
-            with self.subTest(what):
-                self.history.write_text(text)
-                done = self.trend("show", self.history)
-                self.assertIn("is not the file that was indexed", done.stdout)
-                self.assertEqual(len(self.show()["runs"]), 5 if what == "shorter" else 9)
-
-    def test_only_new_lines_are_read(self):
-        """A broken first line is not noticed any more, so it was not read again; 'trend index' does."""
-        text = self.history.read_text()
-        self.history.write_text("#" + text[1:])
-        self.add([9])
-        self.assertEqual(len(self.show()["runs"]), 9)
-        self.assertIn("is no line of a history", self.trend("index", self.history, exit=2).stderr)
+                spoiled = json.loads(json.dumps(lines))
+                spoil(spoiled[1])
+                texts = [json.dumps(line, sort_keys=True, separators=(",", ":")) for line in spoiled]
+                self.history.write_text("".join(f"{text}\n" for text in texts))
+                self.assertIn(f"byte {at} is no line of a history: {what}", self.trend("show", self.history, exit=2).stderr)
+        self.history.write_text("#\n")
+        for words in (("show", self.history), ("add", self.history, self.record(9))):
+            self.assertIn("byte 0 is no line of a history: broken JSON", self.trend(*words, exit=2).stderr)
 
 
 if __name__ == "__main__":

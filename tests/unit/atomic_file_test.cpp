@@ -8,10 +8,12 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <format>
 #include <iterator>
+#include <ranges>
 
 #include "bench/base/fd.hpp"
+#include "bench/base/format.hpp"
+#include "bench/base/units.hpp"
 #include "tests/unit/temporary_folder.hpp"
 
 namespace ublkbench {
@@ -122,19 +124,62 @@ TEST(AppendLine, ProcessesDoNotMixLines) {
     ::wait(&status);
     EXPECT_EQ(status, 0);
   }
-  const auto read = read_complete_lines(folder.path("a"));
-  ASSERT_TRUE(read);
-  EXPECT_EQ(read->size(), processes * lines);
-  for (const std::string& line : *read) EXPECT_EQ(line, std::string(9000, line.front()));
+  const auto read = split(contents(folder.path("a")), '\n');
+  EXPECT_EQ(read.size(), processes * lines + 1);  // and nothing behind the last newline
+  for (const std::string& line : read | std::views::take(processes * lines))
+    EXPECT_EQ(line, std::string(9000, line.front()));
 }
 
-TEST(ReadCompleteLines, IgnoresATornLastLine) {
+TEST(OwnedFile, IsRefusedToOthersByNameUntilItsOwnerEnds) {
   const TemporaryFolder folder;
-  folder.write("a", "one\n\nthree\n{\"torn");
-  const auto lines = read_complete_lines(folder.path("a"));
-  ASSERT_TRUE(lines);
-  EXPECT_THAT(*lines, testing::ElementsAre("one", "", "three"));
-  EXPECT_EQ(read_complete_lines(folder.path("none")).error().errnum, ENOENT);
+  const std::string path = folder.path("run.json");
+  {
+    auto mine = OwnedFile::open(path);
+    ASSERT_TRUE(mine);
+    for (const char* text : {"one", "two"}) {
+      ASSERT_TRUE(mine->write(text));
+      EXPECT_EQ(contents(path), text);
+      const auto theirs = OwnedFile::open(path);
+      ASSERT_FALSE(theirs);
+      EXPECT_EQ(theirs.error().exit, ExitCode::usage);
+      EXPECT_THAT(
+          theirs.error().message(),
+          testing::HasSubstr(formatted("{} is being written by process {}", path, ::getpid())));
+    }
+  }
+  auto next = OwnedFile::open(path);
+  ASSERT_TRUE(next);
+  EXPECT_TRUE(next->write("three"));
+}
+
+/// Both looked before there was a file.
+TEST(OwnedFile, TheSecondOfTwoThatMakeAFileIsRefused) {
+  const TemporaryFolder folder;
+  auto first = OwnedFile::open(folder.path("a"));
+  auto second = OwnedFile::open(folder.path("a"));
+  ASSERT_TRUE(first && second);
+  EXPECT_TRUE(first->write("first"));
+  EXPECT_FALSE(second->write("second"));
+  EXPECT_EQ(contents(folder.path("a")), "first");
+  EXPECT_TRUE(first->write("first again"));
+}
+
+TEST(OwnedFile, WhatIsNoFileIsWrittenTo) {
+  auto first = OwnedFile::open("/dev/null");
+  auto second = OwnedFile::open("/dev/null");
+  ASSERT_TRUE(first && second);
+  EXPECT_TRUE(first->write("a"));
+  EXPECT_TRUE(second->write("b"));
+}
+
+TEST(ExclusiveUse, OfAFolder) {
+  const TemporaryFolder folder;
+  {
+    const auto mine = ExclusiveUse::take(folder.path());
+    ASSERT_TRUE(mine);
+    EXPECT_FALSE(ExclusiveUse::take(folder.path()));
+  }
+  EXPECT_TRUE(ExclusiveUse::take(folder.path()));
 }
 
 }  // namespace

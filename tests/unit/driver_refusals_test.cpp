@@ -5,6 +5,7 @@
 #include <linux/ublk_cmd.h>
 
 #include "bench/control/control.hpp"
+#include "bench/control/removal.hpp"
 
 namespace ublkbench {
 namespace {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "bench/record/environment.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "bench/record/block_queue.hpp"
 #include "bench/record/tool_identity.hpp"
 #include "tests/unit/temporary_folder.hpp"
 
@@ -133,7 +135,8 @@ TEST(QueueLimits, PartitionGivesItsDisksLimits) {
     std::filesystem::create_directory_symlink(
         "../../devices/"s + name,
         machine.path("sys/class/block/") + std::filesystem::path(name).filename().string());
-  EXPECT_EQ(queue_limits("/dev/nvme0n1p1", machine.path())["nr_requests"], 255);
+  EXPECT_THAT(queue_limits("/dev/nvme0n1p1", machine.path()).text,
+              testing::HasSubstr(R"("nr_requests":255)"));
 }
 
 TEST(BuildId, IsFoundBehindOtherNotes) {

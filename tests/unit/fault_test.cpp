@@ -113,7 +113,7 @@ TEST_F(FaultTest, DelaysTakeTheirTimeAndNothingElse) {
 }
 
 TEST(FaultDelay, DrawsFollowTheDistribution) {
-  FaultRandom random(1);
+  SplitMix64 random(1);
   const Delay uniform{.distribution = Delay::Distribution::uniform, .low_ns = 100, .high_ns = 300};
   const Delay exponential{.distribution = Delay::Distribution::exponential, .low_ns = 1000};
   double uniform_sum = 0;

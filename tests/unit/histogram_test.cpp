@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
 #include <random>
 
 namespace ublkbench {
@@ -107,44 +106,12 @@ TEST(Histogram, MergeEqualsRecordingEverythingInOne) {
   EXPECT_EQ(first, both);
 }
 
-TEST(Histogram, JsonRoundTrip) {
+TEST(Histogram, OfWhatWasCountedElsewhereIsTheSame) {
   Histogram histogram;
   for (const std::uint64_t value : numbers_of_all_sizes()) histogram.record(value);
-  const auto text = histogram.to_json().dump();
-  const auto back = Histogram::from_json(nlohmann::json::parse(text));
-  ASSERT_TRUE(back) << back.error().message();
-  EXPECT_EQ(*back, histogram);
-  const auto empty = Histogram::from_json(Histogram().to_json());
-  ASSERT_TRUE(empty);
-  EXPECT_EQ(*empty, Histogram());
-}
-
-TEST(Histogram, JsonHoldsOnlySlotsWithCounts) {
-  Histogram histogram;
-  histogram.record(1000, 3);
-  const auto json = histogram.to_json();
-  EXPECT_EQ(json.at("sub_buckets_per_power_of_two"), 64);
-  EXPECT_EQ(json.at("slots").dump(), "[[1000,3]]");
-}
-
-TEST(Histogram, WrongJsonIsRefused) {
-  Histogram histogram;
-  histogram.record(1000, 3);
-  const auto good = histogram.to_json();
-  const auto refused = [&](auto change) {
-    auto json = good;
-    change(json);
-    const auto result = Histogram::from_json(json);
-    return !result && result.error().exit == ExitCode::usage;
-  };
-  EXPECT_TRUE(refused([](auto& json) { json = 1; }));
-  EXPECT_TRUE(refused([](auto& json) { json.erase("sum"); }));
-  EXPECT_TRUE(refused([](auto& json) { json["min"] = -1; }));
-  EXPECT_TRUE(refused([](auto& json) { json["count"] = 4; }));
-  EXPECT_TRUE(refused([](auto& json) { json["sub_buckets_per_power_of_two"] = 32; }));
-  EXPECT_TRUE(refused([](auto& json) { json["slots"] = 3; }));
-  EXPECT_TRUE(refused([](auto& json) { json["slots"][0] = 3; }));
-  EXPECT_TRUE(refused([](auto& json) { json["slots"][0][0] = 1001; }));
+  EXPECT_EQ(Histogram::of(histogram.slots(), histogram.sum(), histogram.min(), histogram.max()),
+            histogram);
+  EXPECT_EQ(Histogram::of(Histogram().slots(), 0, 0, 0), Histogram());
 }
 
 }  // namespace

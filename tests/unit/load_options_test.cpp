@@ -121,6 +121,20 @@ TEST(LoadOptions, Defaults) {
   EXPECT_EQ(options.effective_warmup_ios(), 0U);
 }
 
+TEST(LoadOptions, WarmingUpIsBounded) {
+  LoadOptions options = good();
+  options.depth = 128;
+  for (const auto& [block_bytes, ios] : {std::pair<std::uint64_t, std::uint64_t>{4096, 2000},
+                                         {131072, 2000},
+                                         {1 << 20, 256},
+                                         {4 << 20, 128}}) {
+    options.block_bytes = block_bytes;
+    EXPECT_EQ(options.effective_warmup_ios(), ios) << block_bytes;
+  }
+  options.rate_iops = 1;
+  EXPECT_EQ(options.effective_warmup_ios(), 2U);
+}
+
 TEST(LoadOptions, RangeIsInWholeBlocks) {
   LoadOptions options = good();
   options.offset = 512;

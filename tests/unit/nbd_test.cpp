@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "bench/base/format.hpp"
 #include "bench/targets/nbd.hpp"
 #include "tests/unit/fake_nbd_server.hpp"
 #include "tests/unit/lane_rig.hpp"
@@ -37,12 +38,12 @@ TEST(NbdAddress, HostsAndTheirErrors) {
 class NbdTest : public testing::Test {
  protected:
   std::string serve(const FakeNbd& behaviour = {}) {
-    const std::string path = folder_.path(std::format("socket{}", ++sockets_));
+    const std::string path = folder_.path(formatted("socket{}", ++sockets_));
     server_.emplace(path, behaviour);
     return "unix:" + path;
   }
   LaneRig& rig_on(const FakeNbd& behaviour, unsigned silence_limit_s = 60) {
-    auto target = NbdTarget::make(serve(behaviour), silence_limit_s);
+    auto target = NbdTarget::make(serve(behaviour), {}, silence_limit_s);
     EXPECT_TRUE(target) << target.error().message();
     target_ = std::move(*target);
     rig_.emplace(*target_);

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <format>
 #include <vector>
 
+#include "bench/base/format.hpp"
 #include "probes/lib/subject.hpp"
 #include "temporary_folder.hpp"
 
@@ -18,10 +18,10 @@ class ProbeCompletedIos : public testing::Test {
   /// Reads, writes, discards and flushes; all other fields would be seen, too.
   void disk(int id, unsigned reads, unsigned writes, unsigned discards = 0, unsigned flushes = 0) {
     folder_.write(
-        std::format("ublkb{}/stat", id),
-        std::format("{} 9 9 9 {} 9 9 9 9 9 9 {} 9 9 9 {} 9\n", reads, writes, discards, flushes));
+        formatted("ublkb{}/stat", id),
+        formatted("{} 9 9 9 {} 9 9 9 9 9 9 {} 9 9 9 {} 9\n", reads, writes, discards, flushes));
   }
-  void remove(int id) { std::filesystem::remove_all(folder_.path(std::format("ublkb{}", id))); }
+  void remove(int id) { std::filesystem::remove_all(folder_.path(formatted("ublkb{}", id))); }
 
   CompletedIos completed(const std::vector<int>& ids) {
     Subject subject;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "bench/suite/program.hpp"
+#include "bench/process/program.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
 
 #include "bench/suite/hang_dump.hpp"
 #include "tests/unit/temporary_folder.hpp"
@@ -15,8 +17,9 @@ using testing::HasSubstr;
 constexpr std::uint64_t long_ns = 60'000'000'000;
 constexpr std::uint64_t second_ns = 1'000'000'000;
 
-Result<ProgramOutput> shell(const std::string& script, std::uint64_t timeout_ns = long_ns) {
-  return run_program({"/bin/sh", "-c", script}, timeout_ns);
+Result<process::ProgramOutput> shell(const std::string& script,
+                                     std::uint64_t timeout_ns = long_ns) {
+  return process::run_program({"/bin/sh", "-c", script}, timeout_ns);
 }
 
 TEST(Program, BothStreamsAndTheExitCode) {
@@ -46,25 +49,46 @@ TEST(Program, IsKilledAtItsBound) {
 }
 
 TEST(Program, ThatIsNotThere) {
-  const auto output = run_program({"/nosuch/program"}, long_ns);
+  const auto output = process::run_program({"/nosuch/program"}, long_ns);
   ASSERT_FALSE(output);
   EXPECT_EQ(output.error().message(), "run /nosuch/program; it cannot be executed");
 }
 
 TEST(Program, IsFoundInThePath) {
-  EXPECT_THAT(find_program("sh"), HasSubstr("/sh"));
-  EXPECT_EQ(find_program("no-program-has-this-name"), "");
+  EXPECT_THAT(process::find_program("sh"), HasSubstr("/sh"));
+  EXPECT_EQ(process::find_program("no-program-has-this-name"), "");
 }
 
 TEST(HangDump, WithoutAnAnswerTheReasonIsSaid) {
   HangDumpOptions options{.program = "off"};
   EXPECT_TRUE(check_hang_dump(options));
-  EXPECT_EQ(dump_hang(options, 0, second_ns)["reason"], "--hang-dump off");
+  EXPECT_EQ(dump_hang(options, 0, second_ns).reason, "--hang-dump off");
   options.program = "/nosuch";
   ASSERT_FALSE(check_hang_dump(options));
   EXPECT_EQ(check_hang_dump(options).error().exit, ExitCode::usage);
   options.program = "/bin/true";
-  EXPECT_EQ(dump_hang(options, 0, second_ns)["reason"], "/bin/true ended with 0");
+  EXPECT_EQ(dump_hang(options, 0, second_ns).reason, "/bin/true ended with 0");
+}
+
+/// An ublk-dump that says no more than this verdict.
+std::string said(const TemporaryFolder& folder, const std::string& verdict) {
+  const std::string path = folder.path("dump");
+  folder.write("dump", "#!/bin/sh\necho '{\"verdict\": " + verdict + "}'\n");
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  return dump_hang({.program = path, .prefix = folder.path("hang-")}, 4, second_ns)
+      .verdict.value_or("");
+}
+
+TEST(HangDump, DoesNotSayNothingIsStuckOfAHang) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(said(folder, R"({"state": "stuck", "line": "device 4: it hangs"})"),
+            "device 4: it hangs");
+  EXPECT_EQ(said(folder, R"({"state": "slow", "line": "nothing is stuck; something is slow: x"})"),
+            "something is slow: x");
+  const std::string none =
+      said(folder, R"({"state": "nothing stuck", "line": "nothing is stuck"})");
+  EXPECT_THAT(none, HasSubstr("no request of device 4 was stuck when it looked"));
+  EXPECT_EQ(none.find("nothing is stuck"), std::string::npos);
 }
 
 TEST(HangDump, NumberOfADevice) {

@@ -12,7 +12,7 @@ namespace ublkbench {
 namespace {
 
 TEST(UserData, ComesBackAsItWentIn) {
-  for (const Owner owner : {Owner::io_command, Owner::step, Owner::batch_fetch, Owner::load_io})
+  for (const Owner owner : {Owner::io_command, Owner::step, Owner::batch_fetch, Owner::wake})
     for (const std::uint32_t index : {0U, 1U, 4095U, 0xffffffffU}) {
       const UserData data{.owner = owner, .phase = 0xab, .length = 0xbeef, .index = index};
       EXPECT_EQ(classify(encode(data)), data);

@@ -13,6 +13,7 @@
 #include <random>
 
 #include "bench/base/fd.hpp"
+#include "bench/base/format.hpp"
 #include "bench/targets/file_steps.hpp"
 #include "bench/targets/stripe.hpp"
 #include "tests/unit/lane_rig.hpp"
@@ -125,7 +126,7 @@ class StripeTest : public testing::Test {
   std::string members(unsigned count) {
     std::string paths;
     for (unsigned number = 0; number < count; ++number) {
-      const std::string name = std::format("member{}", number);
+      const std::string name = formatted("member{}", number);
       folder_.write(name, "");
       std::filesystem::resize_file(folder_.path(name), (1 << 20) + 8192 * (number + 1));
       paths += (number == 0 ? "" : ",") + folder_.path(name);
@@ -186,7 +187,7 @@ TEST_F(StripeTest, WhatWasWrittenIsReadBackAndIsWhereTheModelSays) {
 
   const auto places = dealt_out(3, 12288, model.size());
   for (unsigned number = 0; number < 3; ++number) {
-    std::ifstream member(folder_.path(std::format("member{}", number)), std::ios::binary);
+    std::ifstream member(folder_.path(formatted("member{}", number)), std::ios::binary);
     for (std::size_t sector = 0; sector < places.size(); ++sector) {
       if (places[sector].member != number) continue;
       char bytes[512];

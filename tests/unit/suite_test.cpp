@@ -8,11 +8,16 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "bench/base/json_text.hpp"
+#include "bench/record/record_codec.hpp"
 #include "bench/suite/child.hpp"
 #include "bench/suite/plan.hpp"
 #include "bench/suite/store.hpp"
-#include "bench/suite/summary.hpp"
 #include "bench/suite/usage.hpp"
+#include "bench/suite/work.hpp"
+#include "bench/suite/writing.hpp"
+#include "tests/unit/run_document.hpp"
+#include "tests/unit/temp_file.hpp"
 
 namespace ublkbench {
 namespace {
@@ -20,14 +25,8 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-RunOptions two_modes() {
-  RunOptions options;
-  options.modes = {*parse_mode("copy"), *parse_mode("batch,auto_zc")};
-  options.depths = {1, 128};
-  options.load.ios = 1000;
-  options.repeat = 3;
-  return options;
-}
+using test::sample;
+using test::two_modes;
 
 TEST(Plan, IsTheCrossProductWithOneControlPerLoad) {
   const auto plan = make_plan(two_modes());
@@ -82,97 +81,72 @@ TEST(Plan, SomebodyElsesDeviceIsWrittenOnlyOnRequest) {
   EXPECT_EQ(plan->cells.front().kind, Cell::Kind::external);
 }
 
-json sample(const std::string& cell, std::size_t round, double iops) {
-  return {
-      {"cell", cell},
-      {"round", round},
-      {"order", round},
-      {"status", "ok"},
-      {"load",
-       {{"measured_ios", 1000},
-        {"iops", iops},
-        {"latency_ns", {{"p50", 1000}, {"p99", 2000}, {"p999", 3000}}}}},
-      {"server",
-       {{"enters", 100}, {"fetch_batch", {{"mean", 10.0}}}, {"commit_batch", {{"mean", 10.0}}}}},
-      {"per_io", {{"load_cpu_ns", 500.0}, {"server_cpu_ns", 700.0}}}};
-}
+/// A file of the test's own, as a user's.
+class UsersFile : public testing::Test {
+ protected:
+  test::TempFile file_{8 << 20};
+  RunOptions options_ = [this] {
+    RunOptions options = two_modes();
+    options.control = "none";
+    options.targets = {"loop:" + file_.path()};
+    return options;
+  }();
+};
 
-json document_of(const Plan& plan) {
-  json document = {{"schema", "ublkbench.run/1"},
-                   {"run", {{"queues", 1}, {"jobs", 1}, {"loop", "closed"}}},
-                   {"env", {{"key_fields", {{"kernel", {{"release", "7.3.4"}}}}}}},
-                   {"cells", json::array()},
-                   {"samples", json::array()}};
-  for (const Cell& cell : plan.cells) document["cells"].push_back(cell.to_json());
-  return document;
-}
-
-TEST(Summary, TakesMedianAndRangeOfGoodSamples) {
-  const auto plan = make_plan(two_modes());
-  json document = document_of(*plan);
-  const std::string id = plan->cells[0].name();
-  for (const double iops : {300.0, 100.0, 200.0})
-    document["samples"].push_back(sample(id, document["samples"].size(), iops));
-  json failed = {{"cell", id}, {"round", 3}, {"status", "failed"}, {"reason", "boom"}};
-  document["samples"].push_back(failed);
-  const auto summary = summarize(document).front();
-  EXPECT_EQ(summary.good, 3U);
-  EXPECT_EQ(summary.failed, 1U);
-  EXPECT_EQ(summary.reason, "boom");
-  EXPECT_DOUBLE_EQ(summary.figures.at("iops").median, 200);
-  EXPECT_DOUBLE_EQ(summary.figures.at("iops").min, 100);
-  EXPECT_DOUBLE_EQ(summary.figures.at("iops").max, 300);
-  EXPECT_DOUBLE_EQ(summary.figures.at("enters").median, 0.1);
-}
-
-TEST(Summary, RatiosCompareTheSameLoad) {
-  const auto plan = make_plan(two_modes());
-  json document = document_of(*plan);
-  for (const Cell& cell : plan->cells) {
-    const double iops = cell.kind == Cell::Kind::control ? 400
-                        : cell.mode.name() == "copy"     ? 100
-                                                         : 200;
-    document["samples"].push_back(sample(cell.name(), 0, iops * cell.depth));
-  }
-  for (const CellSummary& cell : summarize(document)) {
-    if (cell.kind == "control") {
-      EXPECT_FALSE(cell.ratio_to_control);
-    } else {
-      EXPECT_DOUBLE_EQ(cell.ratio_to_control.value(), cell.mode == "copy" ? 0.25 : 0.5);
-    }
-    if (cell.mode == "batch,auto_zc") {
-      EXPECT_DOUBLE_EQ(cell.ratio_to_first.value(), 2);
+TEST_F(UsersFile, IsOnlyReadAndServedReadOnly) {
+  for (const char* suffix : {"", "+fault:delay=1ms"}) {
+    options_.targets = {"loop:" + file_.path() + suffix};
+    const auto plan = make_plan(options_);
+    ASSERT_TRUE(plan) << plan.error().message();
+    for (const Cell& cell : plan->cells) {
+      EXPECT_EQ(cell.data.owner, DataOwner::user);
+      EXPECT_EQ(not_verified(options_, cell), "needs --destructive");
+      EXPECT_TRUE(serve_options(options_, cell).device.read_only);
+      EXPECT_FALSE(load_options(options_, cell, "-").destructive);
     }
   }
 }
 
-TEST(Spread, EvenCountsTakeTheMiddle) {
-  EXPECT_DOUBLE_EQ(spread_of({4, 1, 2, 3})->median, 2.5);
-  EXPECT_FALSE(spread_of({}));
+TEST_F(UsersFile, IsWrittenOnlyOnRequest) {
+  options_.verify = VerifyPolicy::on;
+  EXPECT_THAT(make_plan(options_).error().message(),
+              HasSubstr("--verify on overwrites target loop:" + file_.path()));
+  options_.verify = VerifyPolicy::off;
+  options_.patterns = {load::Pattern::randread, load::Pattern::randrw};
+  const auto refused = make_plan(options_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().exit, ExitCode::usage);
+  EXPECT_THAT(refused.error().message(), HasSubstr("'randrw' overwrites target loop:"));
+  options_.verify = VerifyPolicy::automatic;
+  options_.load.destructive = true;
+  const auto plan = make_plan(options_);
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(not_verified(options_, plan->cells.front()), "");
+  EXPECT_FALSE(serve_options(options_, plan->cells.front()).device.read_only);
 }
 
-TEST(Table, EveryFormatNamesEveryMode) {
-  const auto plan = make_plan(two_modes());
-  json document = document_of(*plan);
-  for (const Cell& cell : plan->cells)
-    document["samples"].push_back(sample(cell.name(), 0, 123456));
-  for (const char* word : {"text", "md", "csv", "json"}) {
-    const std::string text = render(document, *parse_format(word));
-    EXPECT_THAT(text, HasSubstr("batch,auto_zc")) << word;
-    EXPECT_THAT(text, HasSubstr("null_blk")) << word;
-  }
-  EXPECT_THAT(render(document, TableFormat::text), HasSubstr("123.5k"));
-  EXPECT_FALSE(parse_format("yaml"));
+TEST_F(UsersFile, AControlGivenByPathIsTheUsersToo) {
+  options_.targets = {"mem:8M"};
+  options_.control = file_.path();
+  ASSERT_TRUE(make_plan(options_));
+  options_.patterns = {load::Pattern::write};
+  EXPECT_THAT(make_plan(options_).error().message(),
+              HasSubstr("'write' overwrites " + file_.path()));
+  options_.control = "null_blk";
+  EXPECT_TRUE(make_plan(options_));
 }
 
-TEST(Table, AFailedCellSaysWhy) {
-  const auto plan = make_plan(two_modes());
-  json document = document_of(*plan);
-  document["samples"].push_back({{"cell", plan->cells[0].name()},
-                                 {"status", "failed"},
-                                 {"reason", "no space"},
-                                 {"round", 0}});
-  EXPECT_THAT(render(document, TableFormat::text), HasSubstr("no space"));
+TEST(Data, EachTargetSaysWhoseItIs) {
+  const auto owner = [](const char* spec) { return data_of_target(spec)->owner; };
+  EXPECT_EQ(owner("null"), DataOwner::none);
+  EXPECT_EQ(owner("null:1G+fault:delay=1ms"), DataOwner::none);
+  EXPECT_EQ(owner("mem:8M"), DataOwner::run);
+  EXPECT_EQ(owner("mem:8M+fault:cache=volatile"), DataOwner::run);
+  EXPECT_EQ(owner("zoned:64M"), DataOwner::run);
+}
+
+TEST(Data, ACellThatNothingIsKnownOfIsTheUsers) {
+  EXPECT_FALSE(may_write(two_modes(), Cell{.target = "mem:8M"}));
 }
 
 class StoreTest : public testing::Test {
@@ -183,6 +157,11 @@ class StoreTest : public testing::Test {
     folder_ = pattern;
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
+  /// What a table is made with, besides what a test is about.
+  static json run(json facts = json::object()) {
+    facts.update({{"clock", ""}, {"tool", {{"commit", "unknown"}}}});
+    return facts;
+  }
   static json env(const char* release) {
     return {{"key_fields", {{"kernel", {{"release", release}}}}}};
   }
@@ -193,50 +172,147 @@ class StoreTest : public testing::Test {
 TEST_F(StoreTest, ResumesFromAFolderWithATornLine) {
   const StoreOptions options{.folder = folder_};
   {
-    auto store = Store::open(options, {{"id", "first"}}, env("7.3"), plan_);
+    auto store = Store::open(options, run({{"id", "first"}}), env("7.3"), plan_);
     ASSERT_TRUE(store) << store.error().message();
-    ASSERT_TRUE(store->add(sample(plan_.cells[0].name(), 0, 1)));
-    ASSERT_TRUE(store->add({{"cell", plan_.cells[1].name()}, {"round", 0}, {"status", "failed"}}));
+    const auto good = record_of_text<SampleRecord>(json_text(sample(plan_.cells[0].name(), 0, 1)),
+                                                   "made by hand");
+    ASSERT_TRUE(good) << good.error().message();
+    ASSERT_TRUE(store->add(*good));
+    SampleRecord bad{.cell = plan_.cells[1].name(), .status = SampleStatus::failed, .reason = "-"};
+    ASSERT_TRUE(store->add(bad));
   }
   std::ofstream(folder_ + "/samples.jsonl", std::ios::app) << R"({"cell": "half)";
   StoreOptions again = options;
   again.resume = true;
-  auto store = Store::open(again, {{"id", "second"}}, env("7.3"), plan_);
+  auto store = Store::open(again, run({{"id", "second"}}), env("7.3"), plan_);
   ASSERT_TRUE(store) << store.error().message();
   EXPECT_EQ(store->resumed(), 1U);
   EXPECT_TRUE(store->has(plan_.cells[0].name(), 0));
   EXPECT_FALSE(store->has(plan_.cells[1].name(), 0)) << "a failed sample is measured again";
-  EXPECT_EQ(store->document()["run"]["id"], "first");
+  EXPECT_EQ(json::parse(store->document())["run"]["id"], "first");
+  EXPECT_EQ(store->results().cells[0].samples.size(), 1U);
 }
 
 TEST_F(StoreTest, RefusesToMixEnvironmentsOrMatrices) {
   const StoreOptions options{.json_path = folder_ + "/run.json", .resume = true};
-  ASSERT_TRUE(Store::open(options, {{"id", "1"}}, env("7.3"), plan_));
-  const auto other = Store::open(options, {{"id", "2"}}, env("6.12"), plan_);
+  ASSERT_TRUE(Store::open(options, run({{"id", "1"}}), env("7.3"), plan_));
+  const auto other = Store::open(options, run({{"id", "2"}}), env("6.12"), plan_);
   ASSERT_FALSE(other);
-  EXPECT_THAT(other.error().message(), HasSubstr("kernel"));
+  EXPECT_THAT(other.error().message(),
+              HasSubstr(R"(env.kernel.release: record "7.3", asked "6.12")"));
   RunOptions changed = two_modes();
   changed.depths = {4};
-  EXPECT_FALSE(Store::open(options, {{"id", "3"}}, env("7.3"), *make_plan(changed)));
+  const auto cells = Store::open(options, run({{"id", "3"}}), env("7.3"), *make_plan(changed));
+  ASSERT_FALSE(cells);
+  EXPECT_THAT(cells.error().message(),
+              HasSubstr(R"(cell "copy null qd=4 bs=4k randread": record no, asked yes)"));
+  EXPECT_THAT(cells.error().message(),
+              HasSubstr(R"(cell "copy null qd=1 bs=4k randread": record yes, asked no)"));
+}
+
+/// Every option that decides the work, changed alone, and what its difference must name.
+struct Change {
+  const char* name;
+  void (*make)(RunOptions& options);
+};
+
+TEST_F(StoreTest, RefusesOtherWorkAndNamesAllOfIt) {
+  const Change changes[] = {
+      {"ios: record 1000, asked 2000", [](RunOptions& o) { o.load.ios = 2000; }},
+      {"runtime_ns", [](RunOptions& o) { o.load.runtime_ns = 1, o.load.ios = 0; }},
+      {"warmup_ios: record null, asked 7", [](RunOptions& o) { o.load.warmup_ios = 7; }},
+      {"jobs: record 1, asked 2", [](RunOptions& o) { o.load.jobs = 2; }},
+      {"queues: record 1, asked 2", [](RunOptions& o) { o.server.queues = 2; }},
+      {"daemons: record 1, asked 2", [](RunOptions& o) { o.server.daemons = 2; }},
+      {"direct: record true, asked false", [](RunOptions& o) { o.load.direct = false; }},
+      {R"(loop: record "closed", asked "open")", [](RunOptions& o) { o.load.rate_iops = 5; }},
+      {"rate_iops: record 0, asked 5", [](RunOptions& o) { o.load.rate_iops = 5; }},
+      {"submit_batch", [](RunOptions& o) { o.load.submit_batch = 1; }},
+      {"complete_batch", [](RunOptions& o) { o.load.complete_batch = 1; }},
+      {"load_cpus: record [], asked [1]", [](RunOptions& o) { o.load.job_cpus = {1}; }},
+      {"fixed_buffers", [](RunOptions& o) { o.load.fixed_buffers = false; }},
+      {"registered_file", [](RunOptions& o) { o.load.registered_file = false; }},
+      {"latency_recorded", [](RunOptions& o) { o.load.record_latency = false; }},
+      {"hipri", [](RunOptions& o) { o.load.hipri = true; }},
+      {"allow_split", [](RunOptions& o) { o.load.allow_split = true; }},
+      {"rw_mix_read_percent", [](RunOptions& o) { o.load.rw_mix_read_percent = 9; }},
+      {"max_io_bytes", [](RunOptions& o) { o.server.max_io_bytes = 4096; }},
+      {R"(server_cpus: record "queue", asked "free")",
+       [](RunOptions& o) { o.server.pinning = Pinning::free; }},
+      {"spin_us: record 0, asked 9", [](RunOptions& o) { o.server.waiting.spin_us = 9; }},
+      {"wait_count", [](RunOptions& o) { o.server.waiting.count = 9; }},
+      {"wait_us", [](RunOptions& o) { o.server.waiting.wait_us = 9; }},
+      {"wake_by", [](RunOptions& o) { o.server.waiting.wake_by = WakeBy::msg_ring; }},
+      {"fetches", [](RunOptions& o) { o.server.batch.fetches_per_queue = 2; }},
+      {"fetch_tags", [](RunOptions& o) { o.server.batch.fetch_tags = 2; }},
+      {"auto_zc_fallback", [](RunOptions& o) { o.server.auto_zc_fallback = true; }},
+      {"seed: record 1, asked 2", [](RunOptions& o) { o.seed = 2; }},
+      {R"(verify: record "auto", asked "on")", [](RunOptions& o) { o.verify = VerifyPolicy::on; }},
+  };
+  const StoreOptions options{.json_path = folder_ + "/run.json", .resume = true};
+  ASSERT_TRUE(Store::open(options, run(describe_work(two_modes())), env("7.3"), plan_));
+  for (const Change& change : changes) {
+    RunOptions other = two_modes();
+    change.make(other);
+    const auto store = Store::open(options, run(describe_work(other)), env("7.3"), plan_);
+    ASSERT_FALSE(store) << change.name;
+    EXPECT_EQ(store.error().exit, ExitCode::usage);
+    EXPECT_THAT(store.error().message(), HasSubstr(std::string("\n  ") + change.name));
+  }
+  EXPECT_TRUE(Store::open(options, run(describe_work(two_modes())), env("7.3"), plan_));
+}
+
+TEST_F(StoreTest, ResumesWhatHasMoreRoundsAndHangsLater) {
+  const StoreOptions options{.json_path = folder_ + "/run.json", .resume = true};
+  const auto run_of = [](const RunOptions& asked) {
+    json facts = run(describe_work(asked));
+    facts["repeat"] = asked.repeat;
+    return facts;
+  };
+  RunOptions asked = two_modes();
+  ASSERT_TRUE(Store::open(options, run_of(asked), env("7.3"), *make_plan(asked)));
+  asked.repeat = 5;
+  asked.load.hang_timeout_ns = 1;
+  asked.hang_dump.program = "off";
+  EXPECT_TRUE(Store::open(options, run_of(asked), env("7.3"), *make_plan(asked)));
+  asked.repeat = 4;
+  const auto fewer = Store::open(options, run_of(asked), env("7.3"), *make_plan(asked));
+  ASSERT_FALSE(fewer);
+  EXPECT_THAT(fewer.error().message(), HasSubstr("repeat: record 5, asked 4"));
+}
+
+TEST_F(StoreTest, WhatIsNoRecordIsNotResumed) {
+  const std::string path = folder_ + "/run.json";
+  for (const char* text : {"[]", "{}", "{", R"({"schema": "other"})",
+                           R"({"schema": "ublkbench.run/1", "run": 1, "env": {}, "cells": []})"}) {
+    std::ofstream(path) << text;
+    const auto store = Store::open({.json_path = path, .resume = true}, run(), env("7.3"), plan_);
+    ASSERT_FALSE(store) << text;
+    EXPECT_THAT(store.error().message(), HasSubstr("is not a record of a run"));
+  }
 }
 
 TEST_F(StoreTest, AnOutputThatCannotBeWrittenFailsFirst) {
-  const auto store = Store::open({.json_path = "/dev/full"}, {}, env("7.3"), plan_);
+  const auto store = Store::open({.json_path = "/dev/full"}, run(), env("7.3"), plan_);
   ASSERT_FALSE(store);
   EXPECT_EQ(store.error().exit, ExitCode::usage);
   EXPECT_THAT(store.error().message(), HasSubstr("/dev/full"));
 }
 
 TEST(Child, ReturnsWhatTheWorkReturns) {
-  const auto result = run_in_child(
-      [](const std::atomic<bool>&) -> Result<json> { return json{{"a", 1}}; }, 10'000'000'000);
+  const auto result = run_in_child<BlockUse>(
+      [](const std::atomic<bool>&) -> Result<BlockUse> {
+        return BlockUse{.completed_ios = 7, .in_flight_mean = 0.5};
+      },
+      10'000'000'000);
   ASSERT_TRUE(result) << result.error().message();
-  EXPECT_EQ((*result)["a"], 1);
+  EXPECT_EQ(result->completed_ios, 7U);
+  EXPECT_EQ(result->in_flight_mean, 0.5);
 }
 
 TEST(Child, CarriesErrorsAcross) {
-  const auto result = run_in_child(
-      [](const std::atomic<bool>&) -> Result<json> {
+  const auto result = run_in_child<BlockUse>(
+      [](const std::atomic<bool>&) -> Result<BlockUse> {
         return failed("open", "/dev/nothing", ENOENT, "look again");
       },
       10'000'000'000);
@@ -245,10 +321,10 @@ TEST(Child, CarriesErrorsAcross) {
 }
 
 TEST(Child, IsKilledAtItsBound) {
-  const auto result = run_in_child(
-      [](const std::atomic<bool>&) -> Result<json> {
+  const auto result = run_in_child<BlockUse>(
+      [](const std::atomic<bool>&) -> Result<BlockUse> {
         ::pause();
-        return json();
+        return BlockUse();
       },
       300'000'000);
   ASSERT_FALSE(result);
@@ -256,8 +332,8 @@ TEST(Child, IsKilledAtItsBound) {
 }
 
 TEST(Child, ThatDiesIsAnError) {
-  const auto result =
-      run_in_child([](const std::atomic<bool>&) -> Result<json> { ::_exit(3); }, 10'000'000'000);
+  const auto result = run_in_child<BlockUse>(
+      [](const std::atomic<bool>&) -> Result<BlockUse> { ::_exit(3); }, 10'000'000'000);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().errnum, ECHILD);
 }
@@ -265,14 +341,20 @@ TEST(Child, ThatDiesIsAnError) {
 TEST(ServerUsage, DifferencesAreExact) {
   ServerUsage early;
   early.fetched_ios = 10;
-  early.fetch_batch = {{1, 2}, {32, 5}};
+  early.in_flight_ios = 4;
+  early.daemon_cpu_ns = {5, 6};
+  early.fetch_batch = event_sizes({{1, 2}, {32, 5}});
   ServerUsage late = early;
   late.fetched_ios = 100;
-  late.fetch_batch = {{1, 2}, {32, 7}, {64, 1}};
+  late.in_flight_ios = 3;
+  late.daemon_cpu_ns = {7, 6};
+  late.fetch_batch = event_sizes({{1, 2}, {32, 7}, {64, 1}});
   const ServerUsage usage = late - early;
   EXPECT_EQ(usage.fetched_ios, 90U);
-  EXPECT_EQ(usage.fetch_batch, (SizeCounts{{32, 2}, {64, 1}}));
-  EXPECT_DOUBLE_EQ(mean_size(usage.fetch_batch), 128.0 / 3);
+  EXPECT_EQ(usage.in_flight_ios, 3U) << "not what was counted, but what is";
+  EXPECT_EQ(usage.daemon_cpu_ns, (std::vector<std::uint64_t>{2, 0}));
+  EXPECT_EQ(usage.fetch_batch.size_events, (SizeEvents{{32, 2}, {64, 1}}));
+  EXPECT_DOUBLE_EQ(usage.fetch_batch.mean, 128.0 / 3);
 }
 
 }  // namespace

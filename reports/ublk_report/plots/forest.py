@@ -2,18 +2,21 @@
 """Ratios with their intervals, one row a cell: the first picture of a comparison."""
 
 import math
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from ublk_report import style
 
 TITLE = "Ratios"
-SEE = ("A dot is the ratio to the reference, its bar the interval; inside the grey band a change is too small to count. "
-       "Only where the whole bar lies beyond the band's middle and the dot outside the band is a cell called better or "
-       "worse.")
+SEE = ("A dot is the ratio to the reference, its bar the interval; inside the grey band a change is too small to "
+       "count. Only where the whole bar lies beyond the band's middle and the dot outside the band is a cell called "
+       "better or worse.")
 ROWS_MAX = 40
 COLOURS = {"worse": "#D55E00", "better": "#0072B2", "same": "#7F7F7F", "unclear": "#B8A800", "unmeasurable": "#CC79A7"}
 
 
-def entries(comparison, column):
+def entries(comparison: dict[str, Any], column: int) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for row in comparison["rows"] + comparison["controls"]:
         judged = row["columns"][column].get("against_first")
@@ -22,7 +25,7 @@ def entries(comparison, column):
     return sorted(found, key=lambda entry: -abs(math.log(entry[1]["ratio"])))
 
 
-def draw(comparison, column):
+def draw(comparison: dict[str, Any], column: int) -> Figure:
     shown = entries(comparison, column)[:ROWS_MAX]
     figure, axes = style.panels(1, width=8.5, height=0.8 + 0.24 * len(shown))
     axis = axes[0][0]
@@ -33,7 +36,8 @@ def draw(comparison, column):
     for at, (_, judged) in enumerate(shown):
         verdict = judged["verdict"]
         if judged["low"] is not None:
-            axis.plot([100 * (judged["low"] - 1), 100 * (judged["high"] - 1)], [at, at], color=COLOURS[verdict], linewidth=1.6)
+            axis.plot([100 * (judged["low"] - 1), 100 * (judged["high"] - 1)], [at, at], color=COLOURS[verdict],
+                      linewidth=1.6)
         axis.plot(100 * (judged["ratio"] - 1), at, "o", markersize=4, color=COLOURS[verdict],
                   label=verdict if verdict not in named else None)
         named.add(verdict)

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// What two runs must have in common to be compared, or to be one: the machine and the work.
+// compare, gate, trend and --resume all ask here. A thing that decides the work is a line of
+// describe_work() (bench/suite/work.cpp); one that earlier records lack may get a row of what it
+// was then.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace ublkbench {
+
+/// {"env.kernel.release": ..., "work.ios": ...}: the environment's key fields and the work, with
+/// dots for levels. Of `run` and `env` of a record.
+nlohmann::json identity(const nlohmann::json& run, const nlohmann::json& env);
+
+/// And what samples of one run share besides: programs, seed, verification.
+nlohmann::json identity_of_one_run(const nlohmann::json& run, const nlohmann::json& env);
+
+struct FieldDifference {
+  std::string field;  ///< "env.kernel.release"
+  std::string a;      ///< as JSON; "absent" where there is none
+  std::string b;
+  std::string where = {};  ///< the cells that it is of; empty: all
+};
+
+/// Of two identities, without those below a name in `vary`: "kernel" (or "env.kernel") is all of
+/// env.kernel.*, "ios" (or "work.ios") that field. What one side does not know is no difference.
+std::vector<FieldDifference> differences(const nlohmann::json& a, const nlohmann::json& b,
+                                         std::span<const std::string> vary = {});
+
+/// What one of two identities knows and the other does not: nobody can say whether it differs.
+std::vector<FieldDifference> unknowns(const nlohmann::json& a, const nlohmann::json& b);
+
+/// "  env.kernel.release: "7.3.4" and "7.2.9"", a line each.
+std::string to_text(std::span<const FieldDifference> differences);
+
+}  // namespace ublkbench

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// Records as text, for files and pipes. The templates are instantiated where record_codec.hpp is
+// included, so that JSON is compiled there only.
+#pragma once
+
+#include <string>
+
+#include "bench/base/result.hpp"
+#include "bench/record/fields.hpp"
+
+namespace ublkbench {
+
+/// JSON on one line, without a newline.
+template <HasFields Record>
+std::string record_text(const Record& record);
+
+/// Its inverse; `name` names the text in errors, which are ExitCode::usage.
+template <HasFields Record>
+Result<Record> record_of_text(const std::string& text, const std::string& name);
+
+}  // namespace ublkbench

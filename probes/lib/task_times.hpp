@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// How long the tasks of a process have run, by the scheduler's own count.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace ublkbench::probes {
+
+struct TaskTime {
+  std::string name;
+  std::uint64_t on_cpu_ns = 0;  ///< since the task was made; of one that runs, up to its last tick
+};
+
+/// By tid; nothing of a process that is gone.
+std::map<std::uint32_t, TaskTime> task_times(pid_t process);
+
+}  // namespace ublkbench::probes
