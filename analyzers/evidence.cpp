@@ -44,7 +44,7 @@ void add_server(const ServerUsage& server, Evidence& evidence) {
   if (!server.daemon_cpu_ns.empty())
     evidence.busiest_daemon_cpu_ns = static_cast<double>(std::ranges::max(server.daemon_cpu_ns));
   evidence.server_sleeps = static_cast<double>(server.voluntary_switches);
-  evidence.server_fetch_batch = server.fetch_batch.mean;
+  evidence.server_fetch_batch = server.fetch_batch.mean();
 }
 
 void add_server_process(const ProcessUsage& process, Evidence& evidence) {

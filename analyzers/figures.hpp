@@ -74,7 +74,7 @@ Value of_server(const SampleRecord& sample) {
 }
 template <EventSizes ServerUsage::* sizes>
 Value mean_of_server(const SampleRecord& sample) {
-  return sample.server ? Value(((*sample.server).*sizes).mean) : std::nullopt;
+  return sample.server ? Value(((*sample.server).*sizes).mean()) : std::nullopt;
 }
 template <double Distribution::* percentile>
 Value latency(const SampleRecord& sample) {

@@ -68,10 +68,6 @@ const CallsKind& zc_kind() {
                  .hooks = {counted(1, "ublk_ch_uring_cmd", CALLS_COMMAND),
                            counted(1, "ublk_ch_batch_io_uring_cmd", CALLS_COMMAND)},
                  .on_older = {counted(1, "ublk_ch_uring_cmd", CALLS_COMMAND)}},
-                {.name = "unregister_commands",
-                 .meaning = "UNREGISTER_IO_BUF",
-                 .hooks = {},
-                 .fixed = CALLS_UNREGISTER_COMMANDS},
                 {"releases",
                  "last references to a registered buffer dropped",
                  {counted(3, "ublk_io_release", CALLS_RELEASE)}},
@@ -196,6 +192,8 @@ class CallsProbe final : public Probe {
         record[kind_.calls[at].name] = counts.calls[counter(at)];
     if (record.contains("releases"))
       record["releases_off_task"] = counts.calls[CALLS_RELEASED_OFF_TASK];
+    if (record.contains("register_commands"))
+      record["unregister_commands"] = counts.calls[CALLS_UNREGISTER_COMMANDS];
     if (record.contains("registrations"))
       record["failed_registrations"] = counts.calls[CALLS_NOT_REGISTERED];
     if (record.contains("shmem_lookups")) {
@@ -247,6 +245,9 @@ class CallsProbe final : public Probe {
     if (record.contains("releases"))
       text += formatted("{:>12} releases_off_task: of these outside of the server's tasks\n",
                         record.value("releases_off_task", 0ULL));
+    if (record.contains("unregister_commands"))
+      text += formatted("{:>12} unregister_commands: UNREGISTER_IO_BUF\n",
+                        record.value("unregister_commands", 0ULL));
     if (record.contains("failed_registrations"))
       text += formatted("{:>12} failed_registrations: of buffers\n",
                         record.value("failed_registrations", 0ULL));

@@ -7,7 +7,7 @@
 #include "bench/base/format.hpp"
 #include "bench/base/json_text.hpp"
 #include "bench/record/system_files.hpp"
-#include "bench/record/write_fields.hpp"
+#include "bench/record/system_json.hpp"
 
 namespace ublkbench {
 
@@ -62,10 +62,9 @@ RawJson queue_limits(const std::string& block_device, const std::string& root) {
   const SystemFiles files(root);
   const auto folder = disk_folder(block_device, root);
   if (!folder) return {};
-  json limits = {{"scheduler", json_writing::json_of(files.chosen(*folder + "/queue/scheduler"))}};
+  json limits = {{"scheduler", text_json(files.chosen(*folder + "/queue/scheduler"))}};
   const auto add = [&](const char* setting) {
-    limits[setting] =
-        json_writing::number_or_text(files.text(formatted("{}/queue/{}", *folder, setting)));
+    limits[setting] = value_json(files.text(formatted("{}/queue/{}", *folder, setting)));
   };
   std::ranges::for_each(queue_settings_that_decide, add);
   std::ranges::for_each(

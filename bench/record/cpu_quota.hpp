@@ -24,8 +24,8 @@ struct CpuQuota {
   static constexpr auto fields() {
     using Q = CpuQuota;
     return std::tuple(field("group", &Q::group), required("cpus", &Q::cpus),
-                      counter("periods", &Q::periods),
-                      counter("throttled_periods", &Q::throttled_periods),
+                      counter("periods", &Q::periods, FieldKind::required),
+                      counter("throttled_periods", &Q::throttled_periods, FieldKind::required),
                       counter("throttled_ns", &Q::throttled_ns));
   }
 };

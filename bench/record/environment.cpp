@@ -17,14 +17,13 @@
 #include "bench/base/json_text.hpp"
 #include "bench/record/block_queue.hpp"
 #include "bench/record/system_files.hpp"
+#include "bench/record/system_json.hpp"
 #include "bench/record/tool_identity.hpp"
 #include "bench/record/write_fields.hpp"
 
 namespace ublkbench {
 namespace {
 
-using json_writing::json_of;
-using json_writing::number_or_text;
 using nlohmann::json;
 namespace fs = std::filesystem;
 
@@ -64,18 +63,18 @@ json kernel_fields(const SystemFiles& files) {
     if (const std::string contents = files.contents(path); config.is_null() && !contents.empty())
       config = formatted("{:016x}", fnv1a(contents));
   }
-  return {{"release", json_of(release)},
-          {"version", json_of(files.text("/proc/sys/kernel/version"))},
+  return {{"release", text_json(release)},
+          {"version", text_json(files.text("/proc/sys/kernel/version"))},
           {"build_id", null_if_empty(build_id_of_notes(files.contents("/sys/kernel/notes")))},
           {"config_digest", config},
-          {"preempt", json_of(files.chosen("/sys/kernel/debug/sched/preempt"))},
+          {"preempt", text_json(files.chosen("/sys/kernel/debug/sched/preempt"))},
           {"cmdline", comparable_cmdline(files.contents("/proc/cmdline"))}};
 }
 
 json ublk_driver_fields(const SystemFiles& files) {
   const std::string module = "/sys/module/ublk_drv";
   return {{"loaded", files.exists(module)},
-          {"srcversion", json_of(files.text(module + "/srcversion"))},
+          {"srcversion", text_json(files.text(module + "/srcversion"))},
           {"build_id",
            null_if_empty(build_id_of_notes(files.contents(module + "/notes/.note.gnu.build-id")))}};
 }
@@ -92,12 +91,12 @@ json cpu_fields(const SystemFiles& files) {
   json copying = json::object();
   for (const char* flag : {"erms", "fsrm", "rep_good"}) copying[flag] = known.contains(flag);
   fields["copy_flags"] = copying;
-  fields["online"] = json_of(files.text("/sys/devices/system/cpu/online"));
-  fields["smt"] = json_of(files.text("/sys/devices/system/cpu/smt/control"));
+  fields["online"] = text_json(files.text("/sys/devices/system/cpu/online"));
+  fields["smt"] = text_json(files.text("/sys/devices/system/cpu/smt/control"));
   fields["governor"] = of_every_cpu(files, "cpufreq/scaling_governor");
   fields["frequency_driver"] = of_every_cpu(files, "cpufreq/scaling_driver");
-  fields["no_turbo"] = number_or_text(files.text("/sys/devices/system/cpu/intel_pstate/no_turbo"));
-  fields["boost"] = number_or_text(files.text("/sys/devices/system/cpu/cpufreq/boost"));
+  fields["no_turbo"] = value_json(files.text("/sys/devices/system/cpu/intel_pstate/no_turbo"));
+  fields["boost"] = value_json(files.text("/sys/devices/system/cpu/cpufreq/boost"));
   return fields;
 }
 
@@ -119,8 +118,8 @@ bool counts_instructions() { return !environment_variable("UBLKBENCH_ICOUNT_SHIF
 
 json machine_fields(const SystemFiles& files) {
   return {{"accelerator", accelerator(files)},
-          {"vendor", json_of(files.text("/sys/class/dmi/id/sys_vendor"))},
-          {"product", json_of(files.text("/sys/class/dmi/id/product_name"))},
+          {"vendor", text_json(files.text("/sys/class/dmi/id/sys_vendor"))},
+          {"product", text_json(files.text("/sys/class/dmi/id/product_name"))},
           {"qemu_version", environment_variable("UBLKBENCH_QEMU_VERSION")},
           {"qemu_cpu", environment_variable("UBLKBENCH_QEMU_CPU")},
           {"icount_shift", environment_variable("UBLKBENCH_ICOUNT_SHIFT")},
@@ -133,7 +132,7 @@ json vulnerability_fields(const SystemFiles& files) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.path(folder), error)) {
     const std::string name = entry.path().filename().string();
-    fields[name] = json_of(files.text(formatted("{}/{}", folder, name)));
+    fields[name] = text_json(files.text(formatted("{}/{}", folder, name)));
   }
   return fields;
 }
@@ -155,9 +154,10 @@ json key_fields(const SystemFiles& files, const std::string& block_device) {
       {"machine", machine_fields(files)},
       {"vulnerabilities", vulnerability_fields(files)},
       {"clocksource",
-       json_of(files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource"))},
+       text_json(files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource"))},
       {"build", build_fields()}};
-  if (!block_device.empty()) fields["queue"] = json_of(queue_limits(block_device, files.path("")));
+  if (!block_device.empty())
+    fields["queue"] = json_writing::json_of(queue_limits(block_device, files.path("")));
   return fields;
 }
 
@@ -175,7 +175,7 @@ json temperatures(const SystemFiles& files) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.path("/sys/class/thermal"), error)) {
     const std::string name = entry.path().filename().string();
-    const json value = number_or_text(files.text(formatted("/sys/class/thermal/{}/temp", name)));
+    const json value = value_json(files.text(formatted("/sys/class/thermal/{}/temp", name)));
     if (name.starts_with("thermal_zone") && !value.is_null()) zones[name] = value;
   }
   return zones;
@@ -187,20 +187,20 @@ json memory_bytes(const SystemFiles& files, std::string_view field) {
 }
 
 json noted_fields(const SystemFiles& files) {
-  return {{"hostname", json_of(files.text("/proc/sys/kernel/hostname"))},
+  return {{"hostname", text_json(files.text("/proc/sys/kernel/hostname"))},
           {"host_cpu", environment_variable(host_cpu_variable)},
           {"captured_unix_s", std::time(nullptr)},
-          {"load_average", json_of(files.text("/proc/loadavg"))},
-          {"uptime", json_of(files.text("/proc/uptime"))},
+          {"load_average", text_json(files.text("/proc/loadavg"))},
+          {"uptime", text_json(files.text("/proc/uptime"))},
           {"stolen_ticks", stolen_ticks(files)},
           {"memory_total_bytes", memory_bytes(files, "MemTotal")},
           {"memory_available_bytes", memory_bytes(files, "MemAvailable")},
           {"frequency_khz", of_every_cpu(files, "cpufreq/scaling_cur_freq")},
           {"temperature_millicelsius", temperatures(files)},
           {"transparent_hugepages",
-           json_of(files.chosen("/sys/kernel/mm/transparent_hugepage/enabled"))},
-          {"default_irq_affinity", json_of(files.text("/proc/irq/default_smp_affinity"))},
-          {"ublk_driver_refcnt", number_or_text(files.text("/sys/module/ublk_drv/refcnt"))}};
+           text_json(files.chosen("/sys/kernel/mm/transparent_hugepage/enabled"))},
+          {"default_irq_affinity", text_json(files.text("/proc/irq/default_smp_affinity"))},
+          {"ublk_driver_refcnt", value_json(files.text("/sys/module/ublk_drv/refcnt"))}};
 }
 
 /// Command line words that do not change what is measured. The prefix ends with '=' where only the

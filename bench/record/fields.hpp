@@ -51,12 +51,9 @@ constexpr auto nullable(std::string_view name, std::optional<Value> Record::* me
   return Field<Record, std::optional<Value>>{name, member, FieldKind::nullable};
 }
 template <class Record, class Value>
-constexpr auto counter(std::string_view name, Value Record::* member) {
-  return CountedField<Record, Value>{{name, member, FieldKind::plain}};
-}
-template <class Record, class Value>
-constexpr auto nullable_counter(std::string_view name, std::optional<Value> Record::* member) {
-  return CountedField<Record, std::optional<Value>>{{name, member, FieldKind::nullable}};
+constexpr auto counter(std::string_view name, Value Record::* member,
+                       FieldKind kind = FieldKind::plain) {
+  return CountedField<Record, Value>{{name, member, kind}};
 }
 template <class Record, class Value>
 constexpr auto derived(std::string_view name, Value (Record::*get)() const) {

@@ -87,7 +87,7 @@ struct ThreadUsage {
 
   static constexpr auto fields() {
     using U = ThreadUsage;
-    return std::tuple(counter("cpu_ns", &U::cpu_ns),
+    return std::tuple(counter("cpu_ns", &U::cpu_ns, FieldKind::required),
                       counter("voluntary_switches", &U::voluntary_switches),
                       counter("involuntary_switches", &U::involuntary_switches),
                       counter("instructions", &U::instructions));
@@ -161,7 +161,7 @@ struct LoadReport {
         field("read_latency_ns", &R::read_latency_ns),
         field("write_latency_ns", &R::write_latency_ns), field("submit_batch", &R::submit_batch),
         field("complete_batch", &R::complete_batch), field("enters", &R::enters),
-        field("usage", &R::usage), field("usage_per_job", &R::usage_per_job),
+        required("usage", &R::usage), field("usage_per_job", &R::usage_per_job),
         field("hang", &R::hang), field("remarks", &R::remarks));
   }
 };

@@ -13,16 +13,15 @@
 namespace ublkbench {
 
 struct EventSizes {
-  double mean = 0;  ///< 0 without events
-  SizeEvents size_events;
+  SizeEvents size_events = {};
+
+  [[nodiscard]] double mean() const;  ///< 0 without events
 
   static constexpr auto fields() {
-    return std::tuple(field("mean", &EventSizes::mean),
-                      field("size_events", &EventSizes::size_events));
+    return std::tuple(derived("mean", &EventSizes::mean),
+                      counter("size_events", &EventSizes::size_events, FieldKind::required));
   }
 };
-EventSizes event_sizes(SizeEvents events);
-void subtract(EventSizes& later, const EventSizes& earlier);
 
 struct ServerUsage {
   std::uint64_t fetched_ios = 0;
@@ -56,11 +55,13 @@ struct ServerUsage {
         counter("fetch_rearmed", &U::fetch_rearmed), field("in_flight_ios", &U::in_flight_ios),
         counter("chained_send_ios", &U::chained_send_ios),
         counter("send_sqe_chain_busy", &U::send_sqe_chain_busy),
-        counter("fetch_batch", &U::fetch_batch), counter("commit_batch", &U::commit_batch),
-        counter("cpu_ns", &U::cpu_ns), counter("daemon_cpu_ns", &U::daemon_cpu_ns),
-        counter("voluntary_switches", &U::voluntary_switches),
+        counter("fetch_batch", &U::fetch_batch, FieldKind::required),
+        counter("commit_batch", &U::commit_batch),
+        counter("cpu_ns", &U::cpu_ns, FieldKind::required),
+        counter("daemon_cpu_ns", &U::daemon_cpu_ns),
+        counter("voluntary_switches", &U::voluntary_switches, FieldKind::required),
         counter("involuntary_switches", &U::involuntary_switches),
-        nullable_counter("instructions", &U::instructions));
+        counter("instructions", &U::instructions, FieldKind::nullable));
   }
 };
 

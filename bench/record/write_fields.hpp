@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "bench/record/fields.hpp"
-#include "bench/record/system_files.hpp"
 
 namespace ublkbench {
 
@@ -59,13 +58,6 @@ inline nlohmann::json json_of(const SizeEvents& events) {
 template <class Value>
 nlohmann::json json_of(const std::optional<Value>& value) {
   return value ? json_of(*value) : nlohmann::json();
-}
-
-/// As an integer where it is one: of small files of the kernel.
-inline nlohmann::json number_or_text(const std::optional<std::string>& word) {
-  if (!word) return nullptr;
-  const auto number = whole_number(*word);
-  return number ? nlohmann::json(*number) : nlohmann::json(*word);
 }
 
 template <class Value>

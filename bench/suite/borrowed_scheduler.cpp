@@ -30,15 +30,15 @@ std::string queue_file(const std::string& disk, const std::string& name) {
 }
 
 /// No other disk since boot has this number (Linux 5.15).
-std::optional<std::string> disk_sequence(const std::string& disk) {
-  return SystemFiles("").text(formatted("/sys/class/block/{}/diskseq", disk));
+std::optional<std::int64_t> disk_sequence(const std::string& disk) {
+  return SystemFiles("").number(formatted("/sys/class/block/{}/diskseq", disk));
 }
 
 /// What puts a disk's scheduler back when the run was killed.
 struct BorrowingRecord {
   int version = record_version;
   std::string disk;
-  std::optional<std::string> disk_sequence;
+  std::optional<std::int64_t> disk_sequence;
   std::string set;
   std::string scheduler;
   std::vector<std::pair<std::string, std::string>> files;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <optional>
+#include <utility>
 
 #include "bench/load/load.hpp"
 #include "bench/record/record_codec.hpp"
@@ -86,11 +87,12 @@ Result<MeteredLoad> load_and_meter(const load::LoadOptions& options, const Serve
         if (!report) return std::unexpected(report.error());
         // Of a load that was stopped there is no window.
         if (!marked && report->exit_code() == ExitCode::ok) return std::unexpected(marked.error());
+        const std::uint64_t load_read_bytes = report->reads * options.block_bytes;
         MeteredLoad metered{
-            .load = *report, .block = window.block(), .cpu_quota = window.cpu_quota()};
+            .load = std::move(*report), .block = window.block(), .cpu_quota = window.cpu_quota()};
         if (meter) metered.server = end - begin;
         if (process_begin && process_end) metered.server_process = *process_end - *process_begin;
-        if (cache) metered.page_cache = cache->use(report->reads * options.block_bytes);
+        if (cache) metered.page_cache = cache->use(load_read_bytes);
         return metered;
       },
       load_timeout_ns(options));

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "bench/base/clock.hpp"
 #include "bench/base/format.hpp"
@@ -33,13 +34,14 @@ SampleStatus status_of(ExitCode exit) {
   return exit == ExitCode::interrupted ? SampleStatus::interrupted : SampleStatus::failed;
 }
 
-Sample failed_sample(const Error& error) {
-  Sample sample{.record = {}, .exit = error.exit};
-  sample.record.status =
-      error.exit == ExitCode::interrupted ? SampleStatus::interrupted : SampleStatus::failed;
-  sample.record.reason = error.message();
+Sample failed_sample(ExitCode exit, std::string reason) {
+  Sample sample{.record = {}, .exit = exit};
+  sample.record.status = status_of(exit);
+  sample.record.reason = std::move(reason);
   return sample;
 }
+
+Sample failed_sample(const Error& error) { return failed_sample(error.exit, error.message()); }
 
 /// What fails once the user interrupted, fails of that: Ctrl-C reaches every process of the group.
 /// What the load or a verification had found wrong stays wrong.
@@ -99,18 +101,18 @@ std::string failure_of(const LoadReport& load) {
   return formatted("the load ended: {}", name_of(load.ending));
 }
 
-Sample sample_of(const MeteredLoad& metered) {
+Sample sample_of(MeteredLoad metered) {
   Sample sample{.record = {}, .exit = metered.load.exit_code()};
   SampleRecord& record = sample.record;
   record.status = status_of(sample.exit);
   if (sample.exit != ExitCode::ok) record.reason = failure_of(metered.load);
-  record.load = metered.load;
-  record.server = metered.server;
-  record.server_process = metered.server_process;
-  record.block = metered.block;
-  record.cpu_quota = metered.cpu_quota;
-  record.page_cache = metered.page_cache;
   record.per_io = per_io_figures(metered);
+  record.load = std::move(metered.load);
+  record.server = std::move(metered.server);
+  record.server_process = std::move(metered.server_process);
+  record.block = metered.block;
+  record.cpu_quota = std::move(metered.cpu_quota);
+  record.page_cache = metered.page_cache;
   return sample;
 }
 
@@ -154,7 +156,7 @@ Sample load_probed(const Cell& cell, const load::LoadOptions& options, int devic
   const bool is_ours = server != nullptr || cell.data.owner != DataOwner::user;
   auto outcome = load_and_meter(options, server, foreign,
                                 *probing ? &(*probing)->process() : nullptr, is_ours);
-  Sample sample = outcome ? sample_of(*outcome) : failed_sample(outcome.error());
+  Sample sample = outcome ? sample_of(std::move(*outcome)) : failed_sample(outcome.error());
   if (!*probing) return sample;
   auto counted = (*probing)->finish();
   if (counted)
@@ -211,12 +213,12 @@ bool failed_verification(const std::optional<Verification>& verified) {
 
 /// What is not as it should be is not measured.
 Sample sample_of_verification(const Verification& verified) {
-  Sample sample{.record = {},
-                .exit = verified.exit ? static_cast<ExitCode>(*verified.exit) : ExitCode::io};
-  sample.record.status = verified.status == Verification::Status::interrupted
-                             ? SampleStatus::interrupted
-                             : SampleStatus::failed;
-  sample.record.reason = "verify: " + verified.reason.value_or("");
+  const bool interrupted = verified.status == Verification::Status::interrupted;
+  const auto exit = verified.exit ? static_cast<ExitCode>(*verified.exit)
+                    : interrupted ? ExitCode::interrupted
+                                  : ExitCode::io;
+  Sample sample = failed_sample(exit, "verify: " + verified.reason.value_or(""));
+  sample.record.status = interrupted ? SampleStatus::interrupted : SampleStatus::failed;
   return sample;
 }
 

@@ -166,24 +166,29 @@ Result<> Store::adopt(const json& earlier, std::vector<std::string> samples,
     const auto sample = record_of_text<SampleRecord>(text, from);
     if (!sample || sample->status != SampleStatus::ok) continue;
     if (!done_.insert({sample->cell, sample->round}).second) continue;
-    if (auto kept = keep(*sample, std::move(text)); !kept) return kept;
+    keep(*sample, std::move(text));
     ++resumed_;
   }
   return {};
 }
 
 Result<> Store::add(const SampleRecord& sample) {
-  // Measured is measured: the table has it even if it cannot be kept.
-  if (auto kept = keep(sample, record_text(sample)); !kept) return kept;
+  keep(sample, record_text(sample));
   if (!options_.folder.empty())
     if (auto appended = append_line(samples_path(options_.folder), samples_.back()); !appended)
       return appended;
   return write_all();
 }
 
-Result<> Store::keep(const SampleRecord& sample, std::string text) {
+/// Measured is measured: what cannot be put into the table is still written.
+void Store::keep(const SampleRecord& sample, std::string text) {
   samples_.push_back(std::move(text));
-  return results_->add(sample);
+  if (auto added = results_->add(sample); !added && understood_) understood_ = std::move(added);
+}
+
+Result<analyzers::Record> Store::results() const {
+  if (!understood_) return std::unexpected(understood_.error());
+  return results_->record();
 }
 
 std::string Store::document() const {

@@ -43,14 +43,14 @@ class Store {
   /// {"cells", "env", "run", "samples", "schema": "ublkbench.run/1"}, a line a sample.
   [[nodiscard]] std::string document() const;
   /// What was measured, brought together by cell.
-  [[nodiscard]] analyzers::Record results() const { return results_->record(); }
+  [[nodiscard]] Result<analyzers::Record> results() const;
 
  private:
   Result<> own_files();
   Result<> take_over();
   Result<> adopt(const nlohmann::json& earlier, std::vector<std::string> samples,
                  const std::string& from);
-  Result<> keep(const SampleRecord& sample, std::string text);
+  void keep(const SampleRecord& sample, std::string text);
   Result<> write_all();
 
   StoreOptions options_;
@@ -59,6 +59,8 @@ class Store {
   nlohmann::json head_;               ///< the document without its samples
   std::vector<std::string> samples_;  ///< as text
   std::optional<analyzers::RecordBuilder> results_;
+  Result<>
+      understood_;  ///< what results_ could not make of a sample: the record has it all the same
   std::set<std::pair<std::string, std::size_t>> done_;
   std::size_t resumed_ = 0;
 };

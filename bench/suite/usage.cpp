@@ -68,8 +68,6 @@ ServerMeter::ServerMeter(pid_t process, std::span<const DaemonCounters> counters
 
 ServerUsage ServerMeter::read() const {
   ServerUsage usage;
-  SizeEvents fetched;
-  SizeEvents committed;
   for (const DaemonCounters& daemon : counters_) {
     usage.fetched_ios += daemon.fetched_ios.get();
     usage.committed_ios += daemon.committed_ios.get();
@@ -83,14 +81,12 @@ ServerUsage ServerMeter::read() const {
     usage.in_flight_ios += daemon.target.in_flight_ios.get();
     usage.chained_send_ios += daemon.target.chained_send_ios.get();
     usage.send_sqe_chain_busy += daemon.target.send_sqe_chain_busy.get();
-    add(daemon.fetch_batch, fetched);
-    add(daemon.commit_batch, committed);
+    add(daemon.fetch_batch, usage.fetch_batch.size_events);
+    add(daemon.commit_batch, usage.commit_batch.size_events);
     usage.daemon_cpu_ns.push_back(cpu_ns_of(process_, daemon.task_id));
     usage.cpu_ns += usage.daemon_cpu_ns.back();
     add_switches(process_, daemon.task_id, usage);
   }
-  usage.fetch_batch = event_sizes(std::move(fetched));
-  usage.commit_batch = event_sizes(std::move(committed));
   if (instruction_counters_.empty()) return usage;
   usage.instructions = 0;
   for (const Fd& counter : instruction_counters_) {

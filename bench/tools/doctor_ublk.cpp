@@ -187,11 +187,12 @@ std::string queue_settings(int id) {
   const SystemFiles& files = system_files();
   const auto folder = disk_folder(formatted("ublkb{}", id), files.path(""));
   if (!folder) return "no disk";
+  constexpr const char* not_shown = "not shown";
   const auto word = [&](const char* name) {
-    return files.text(formatted("{}/queue/{}", *folder, name)).value_or("none");
+    return files.text(formatted("{}/queue/{}", *folder, name)).value_or(not_shown);
   };
   return formatted("scheduler {}, iostats {}, nomerges {}, nr_requests {}",
-                   files.chosen(*folder + "/queue/scheduler").value_or("none"), word("iostats"),
+                   files.chosen(*folder + "/queue/scheduler").value_or(not_shown), word("iostats"),
                    word("nomerges"), word("nr_requests"));
 }
 

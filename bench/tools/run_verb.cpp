@@ -269,9 +269,10 @@ int print_results(const RunRequest& request, const Store& store) {
   using analyzers::TableFormat;
   if (request.store.json_path == "-" || request.table.format == TableFormat::record)
     return print(store.document());
-  const analyzers::Record record = store.results();
-  const std::string table = analyzers::run_table(record, request.table);
-  return print(request.table.format == TableFormat::text ? table + explain_probed(record) : table);
+  const Result<analyzers::Record> record = store.results();
+  if (!record) return report(record.error());
+  const std::string table = analyzers::run_table(*record, request.table);
+  return print(request.table.format == TableFormat::text ? table + explain_probed(*record) : table);
 }
 
 int run_matrix(RunRequest request, const std::vector<std::string>& argv, const Show& show) {

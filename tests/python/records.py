@@ -37,8 +37,10 @@ def sample(of, round_number, ns_per_io=10000.0, server=2500.0, load=2600.0, tota
     batch = {"mean": 8.0, "size_events": [[8, ios // 8]]}
     return {"cell": of["id"], "round": round_number, "order": round_number, "status": "ok", "elapsed_ns": 10**9,
             "load": {"measured_ios": ios, "window_ns": window_ns, "iops": 1e9 / ns_per_io,
+                     "usage": {"cpu_ns": int(2 * load * ios)},
                      "latency_ns": {"p50": ns_per_io, "p99": 2 * ns_per_io, "p999": 3 * ns_per_io}},
-            "server": {"fetch_batch": batch, "commit_batch": batch, "enters": ios // 8}
+            "server": {"fetch_batch": batch, "commit_batch": batch, "enters": ios // 8,
+                       "cpu_ns": int(2 * server * ios), "voluntary_switches": ios // 8}
             if of["kind"] == "ublk" else None,
             "per_io": per_io, "device": {"queue_limits": {**QUEUE, **(queue or {})}}}
 

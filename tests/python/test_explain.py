@@ -17,6 +17,12 @@ WINDOW_NS = 10**9
 QUIET = {"dispatch": 15, "wake": 5, "server": 10, "target": 40, "commit": 10, "complete": 20}
 
 
+def sizes_of(mean):
+    """A thousand events of this mean."""
+    larger = round(1000 * (mean % 1))
+    return {"size_events": [[int(mean), 1000 - larger], [int(mean) + 1, larger]]}
+
+
 def sample(round_number=0, *, server_busy=0.5, client_busy=0.4, in_flight=8, sleeps=0.1, fetch=4.0, stages=QUIET,
            longest_dispatch_ns=10**6, tag_waits=0.0, probes=("latency", "tags", "wakeups", "batch"), latency=True,
            server=True, depth=32, ios=IOS, daemons=1, busiest=1.0, throttled=None, quota_cpus=0.05, wanted=None):
@@ -34,7 +40,7 @@ def sample(round_number=0, *, server_busy=0.5, client_busy=0.4, in_flight=8, sle
     if server:
         of["server"] |= {"cpu_ns": int(server_busy * WINDOW_NS), "voluntary_switches": int(sleeps * ios),
                          "daemon_cpu_ns": [int(share * server_busy * WINDOW_NS) for share in (busiest, 1 - busiest)],
-                         "fetch_batch": {"mean": fetch, "size_events": [[1, 1]]}}
+                         "fetch_batch": sizes_of(fetch), "commit_batch": sizes_of(fetch)}
     else:
         of["server"] = None
         of["device"] = {"path": "/dev/ublkb0"}

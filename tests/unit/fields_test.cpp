@@ -38,7 +38,7 @@ SampleRecord some_sample() {
   load::add_counts(counts, true, *sample.load);
   sample.load->usage_per_job = {{.cpu_ns = 1}, {.cpu_ns = 2, .instructions = 3}};
   sample.server = ServerUsage{.fetched_ios = 90};
-  sample.server->fetch_batch = event_sizes({{1, 30}, {2, 30}});
+  sample.server->fetch_batch = {{{1, 30}, {2, 30}}};
   sample.server_process = ProcessUsage{.pid = 9, .name = "a", .tasks = {{.task = 9}}};
   sample.block = BlockUse{.completed_ios = 90, .in_flight_mean = 0.25};
   sample.cpu_quota = QuotaUse{.server = {}, .load = CpuQuota{.group = "/a", .cpus = 0.5}};

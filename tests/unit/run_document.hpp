@@ -19,6 +19,7 @@ inline RunOptions two_modes() {
 }
 
 inline nlohmann::json sample(const std::string& cell, std::size_t round, double iops) {
+  const nlohmann::json ten = {{"size_events", {{10, 100}}}};
   return {{"cell", cell},
           {"round", round},
           {"order", round},
@@ -34,8 +35,8 @@ inline nlohmann::json sample(const std::string& cell, std::size_t round, double 
            {{"enters", 100},
             {"cpu_ns", 1},
             {"voluntary_switches", 1},
-            {"fetch_batch", {{"mean", 10.0}}},
-            {"commit_batch", {{"mean", 10.0}}}}},
+            {"fetch_batch", ten},
+            {"commit_batch", ten}}},
           {"per_io", {{"load_cpu_ns", 500.0}, {"server_cpu_ns", 700.0}}}};
 }
 

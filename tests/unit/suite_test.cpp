@@ -190,7 +190,23 @@ TEST_F(StoreTest, ResumesFromAFolderWithATornLine) {
   EXPECT_TRUE(store->has(plan_.cells[0].name(), 0));
   EXPECT_FALSE(store->has(plan_.cells[1].name(), 0)) << "a failed sample is measured again";
   EXPECT_EQ(json::parse(store->document())["run"]["id"], "first");
-  EXPECT_EQ(store->results().cells[0].samples.size(), 1U);
+  EXPECT_EQ(store->results()->cells[0].samples.size(), 1U);
+}
+
+TEST_F(StoreTest, KeepsWhatTheTableCannotShow) {
+  const StoreOptions options{.json_path = folder_ + "/run.json"};
+  auto store = Store::open(options, run({{"id", "1"}}), env("7.3"), plan_);
+  ASSERT_TRUE(store);
+  const SampleRecord without_load{.cell = plan_.cells[0].name(), .status = SampleStatus::ok};
+  ASSERT_TRUE(store->add(without_load));
+  SampleRecord failed{.cell = plan_.cells[1].name(), .status = SampleStatus::failed, .reason = "-"};
+  ASSERT_TRUE(store->add(failed));
+  std::ifstream file(options.json_path);
+  EXPECT_EQ(json::parse(file)["samples"].size(), 2U);
+  const auto results = store->results();
+  ASSERT_FALSE(results);
+  EXPECT_NE(results.error().message().find("load is missing"), std::string::npos)
+      << results.error().message();
 }
 
 TEST_F(StoreTest, RefusesToMixEnvironmentsOrMatrices) {
@@ -343,18 +359,18 @@ TEST(ServerUsage, DifferencesAreExact) {
   early.fetched_ios = 10;
   early.in_flight_ios = 4;
   early.daemon_cpu_ns = {5, 6};
-  early.fetch_batch = event_sizes({{1, 2}, {32, 5}});
+  early.fetch_batch = {{{1, 2}, {32, 5}}};
   ServerUsage late = early;
   late.fetched_ios = 100;
   late.in_flight_ios = 3;
   late.daemon_cpu_ns = {7, 6};
-  late.fetch_batch = event_sizes({{1, 2}, {32, 7}, {64, 1}});
+  late.fetch_batch = {{{1, 2}, {32, 7}, {64, 1}}};
   const ServerUsage usage = late - early;
   EXPECT_EQ(usage.fetched_ios, 90U);
   EXPECT_EQ(usage.in_flight_ios, 3U) << "not what was counted, but what is";
   EXPECT_EQ(usage.daemon_cpu_ns, (std::vector<std::uint64_t>{2, 0}));
   EXPECT_EQ(usage.fetch_batch.size_events, (SizeEvents{{32, 2}, {64, 1}}));
-  EXPECT_DOUBLE_EQ(usage.fetch_batch.mean, 128.0 / 3);
+  EXPECT_DOUBLE_EQ(usage.fetch_batch.mean(), 128.0 / 3);
 }
 
 }  // namespace
