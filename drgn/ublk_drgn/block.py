@@ -8,7 +8,7 @@ import typing
 from . import constants as c
 from .bulk import Columns, scattered
 from .document import hexadecimal
-from .errors import Fault
+from .errors import Fault, Implausible
 from .kernel import Kernel
 from .layout import View
 from .memory import bitmap
@@ -85,12 +85,17 @@ def mutex_owner(view: View, path: str) -> int | None:
     return c.mutex_task(word) or None if word else None
 
 
+_TAGS_MAX = 10240  # BLK_MQ_MAX_DEPTH, include/linux/blk-mq.h
+
+
 class Tags:
     """The tags of one hardware queue."""
 
     def __init__(self, kernel: Kernel, view: View) -> None:
         self.kernel, self.view = kernel, view
         self.count: int = view.need("nr_tags")
+        if self.count > _TAGS_MAX:
+            raise Implausible(f"it claims {self.count} tags")
 
     def requests(self) -> list[int]:
         """tags->rqs: the request that last got each tag."""
@@ -113,6 +118,8 @@ def sbitmap(view: View, path: str) -> typing.Iterator[int]:
     words, shift, map_address = (view.get(f"{path}.{name}") for name in ("map_nr", "shift", "map"))
     if not words or not map_address:
         return
+    if words > _TAGS_MAX:  # one tag in each is the least there can be
+        raise Implausible(f"it claims {words} words")
     layout = kernel.layout("sbitmap_word")
     columns = Columns(kernel, layout, word="word", cleared="cleared")
     data = kernel.memory.read(map_address, layout.size * words)

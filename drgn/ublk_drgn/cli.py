@@ -70,6 +70,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--btf", metavar="FILE", help="BTF of the kernel, if it is not where it should be")
     parser.add_argument("--dwarf", metavar="FILE", action="append",
                         help="debug information to take types from; repeatable (vmlinux, ublk_drv.ko)")
+    parser.add_argument("--timeout", type=positive, default=120.0, metavar="S",
+                        help="reading memory once may take so long (120); then only what /proc and /sys tell is said")
     parser.add_argument("--version", action="version", version=f"ublk-dump {VERSION}")
     options = parser.parse_args(arguments)
     if options.watch and (options.vmcore or options.replay):
@@ -107,6 +109,7 @@ def look(kernel: Kernel, options: argparse.Namespace) -> Dump:
             time.sleep(0.5 if options.interval is None or options.watch else options.interval)
             kernel.memory.forget()
             kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        kernel.memory.bound.start(options.timeout)
         dump, stacks = take(kernel, options.all_tags)
         taken.append(dump)
         if recorder:
@@ -166,14 +169,13 @@ def dump_of(options: argparse.Namespace) -> Dump:
     if options.replay:
         return replay(options)
     try:
-        kernel = attach_for(options)
+        return look(attach_for(options), options)
     except (errors.CannotRead, ImportError) as error:
         reason = no_drgn(error) if isinstance(error, ImportError) else "" if options.btf else str(error)
         dump = without_memory(options, reason) if reason and not options.vmcore else None
         if dump is None:
             raise
         return dump
-    return look(kernel, options)
 
 
 def without_memory(options: argparse.Namespace, reason: str) -> Dump | None:
@@ -219,7 +221,11 @@ def watch(options: argparse.Namespace) -> int:
         gc.collect()
         kernel.memory.forget()
         kernel.now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        dump = look(kernel, options)
+        try:
+            dump = look(kernel, options)
+        except errors.OutOfTime as error:
+            print(f"ublk-dump: {error}", file=sys.stderr)
+            continue
         narrow(dump, options)
         now = sorted({(row.code, row.device) for row in dump.findings
                       if row.severity in (Severity.DEFECT, Severity.HANG)}, key=str)

@@ -8,6 +8,7 @@ import functools
 from . import block
 from . import constants as c
 from .document import Json
+from .errors import Implausible
 from .kernel import Kernel
 from .layout import View
 from .model_device import Device, DeviceBooleans, Disk, Queue
@@ -99,7 +100,7 @@ def hctxs_of(kernel: Kernel, device: View, count: int) -> list[View | None]:
 
 def decode_queues(kernel: Kernel, device: View, count: int, disk: Disk | None, all_tags: bool) -> list[Queue]:
     if count > _QUEUES_MAX:
-        raise ValueError(f"it claims {count} queues")
+        raise Implausible(f"it claims {count} queues")
     addresses = kernel.attempt("queues", lambda: queue_addresses(kernel, device, count), [])
     tags = kernel.attempt("tag sets", lambda: tags_of(kernel, device, count), [None] * count)
     hctxs = kernel.attempt("hardware queues", lambda: hctxs_of(kernel, device, count), [None] * count)

@@ -27,6 +27,10 @@ class CannotRead(DumpError):
     """The kernel's memory, types or symbols are out of reach."""
 
 
+class OutOfTime(CannotRead):
+    """Reading went on for longer than it may: memory that is damaged, or was used anew meanwhile, can lead anywhere."""
+
+
 class NoDriver(DumpError):
     exit_code = EXIT_NO_DRIVER
 
@@ -41,6 +45,10 @@ class Fault(Exception):
     def __init__(self, address: int, what: str = "") -> None:
         super().__init__(f"cannot read {what + ' at ' if what else ''}{address:#x}")
         self.address = address
+
+
+class Implausible(ValueError):
+    """What was read cannot be what it should be: it was torn, or freed and used anew."""
 
 
 class MissingType(Exception):

@@ -120,11 +120,15 @@ class Kernel:
 
     def attempt(self, what: str, action: typing.Callable[[], typing.Any], fallback: typing.Any = None) -> typing.Any:
         """The result of `action`; what memory or types refuse is noted and does not end the dump."""
+        bound = self.memory.bound
+        outer, bound.part = bound.part, what
         try:
-            return action()
+            result = action()
         except (Fault, MissingType, drgn.FaultError, LookupError, ValueError, OverflowError) as error:
             self.errors.append(f"{what}: {error}")
-            return fallback
+            result = fallback
+        bound.part = outer
+        return result
 
     def added(self, what: str, action: typing.Callable[[], typing.Any]) -> typing.Any:
         """What recordings of before have nothing for."""

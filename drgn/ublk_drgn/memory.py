@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import time
 import typing
 
-from .errors import Fault
+from .errors import Fault, Implausible, OutOfTime
 
 PAGE = 4096
 LINE = 64
@@ -14,11 +15,29 @@ _READ_MAX = 64 << 20  # more than any structure, table or blob; a size out of me
 Fetch = typing.Callable[[int, int], bytes]
 
 
+class Bound:
+    """How long reading may take: memory that is damaged, or was used anew meanwhile, can lead anywhere."""
+
+    def __init__(self) -> None:
+        self.part = "the types"  # what is being read
+        self._limit_s: float | None = None
+        self._end_s = 0.0
+
+    def start(self, limit_s: float) -> None:
+        self._limit_s, self._end_s = limit_s, time.monotonic() + limit_s
+
+    def check(self) -> None:
+        if self._limit_s is not None and time.monotonic() > self._end_s:
+            raise OutOfTime("read", "the kernel's memory", f"not done after {self._limit_s:g} s, while reading "
+                            f"{self.part}", "try again, or give it longer with --timeout")
+
+
 class Memory:
     """Pages that were read so far; `fetch` gets new ones and raises Fault."""
 
-    def __init__(self, fetch: Fetch) -> None:
+    def __init__(self, fetch: Fetch, bound: Bound | None = None) -> None:
         self._fetch = fetch
+        self.bound = bound or Bound()
         self.pages: dict[int, bytes | None] = {}
         self.touched: dict[int, int] = {}  # a bit for each line of a page that was really read
 
@@ -28,11 +47,12 @@ class Memory:
 
     def apart(self) -> Memory:
         """The same memory for reads that no recording shall keep."""
-        return Memory(self._fetch)
+        return Memory(self._fetch, self.bound)
 
     def read(self, address: int, size: int) -> bytes:
         if not 0 <= size <= _READ_MAX:
             raise Fault(address, f"{size} bytes")
+        self.bound.check()
         first, last = address // PAGE, (address + size - 1) // PAGE
         if first == last:
             offset = address % PAGE
@@ -89,18 +109,19 @@ class Memory:
             result += part
         return result.decode("utf-8", "replace")
 
-    def list_nodes(self, head: int, count_max: int = 100_000) -> typing.Iterator[int]:
+    def list_nodes(self, head: int, count_max: int = 10_000) -> typing.Iterator[int]:
         """Addresses of the nodes of a list_head. A list that was never initialised has a null pointer."""
-        node, seen = self.word(head), {0, head}
-        while node not in seen and len(seen) < count_max:
-            seen.add(node)
-            yield node
-            node = self.word(node)
+        yield from self._nodes(self.word(head), {0, head}, count_max)
 
-    def chain(self, first: int, count_max: int = 100_000) -> typing.Iterator[int]:
+    def chain(self, first: int, count_max: int = 10_000) -> typing.Iterator[int]:
         """Nodes of a list that ends with a null pointer or (hlist_nulls) an odd one."""
-        node, seen = first, set[int]()
-        while node and not node & 1 and node not in seen and len(seen) < count_max:
+        yield from self._nodes(first, {0}, count_max)
+
+    def _nodes(self, first: int, seen: set[int], count_max: int) -> typing.Iterator[int]:
+        node, end = first, count_max + len(seen)
+        while node not in seen and not node & 1:
+            if len(seen) == end:
+                raise Implausible(f"more than {count_max} entries: the list changed while it was read")
             seen.add(node)
             yield node
             node = self.word(node)

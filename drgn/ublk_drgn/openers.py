@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing
 
 from .bulk import Columns, scattered
-from .errors import Fault
+from .errors import Fault, Implausible
 from .kernel import Kernel
 from .memory import bitmap
 from .model_device import Mount, Opener, Openers, RegisteredFile
@@ -64,7 +64,7 @@ class Files:
             return []
         size = fdt.need("max_fds")
         if size % 64 or size > _FDS_MAX:  # alloc_fdtable() in fs/file.c rounds up to a power of two
-            raise ValueError(f"it claims {size} descriptors: torn, or larger than this program reads")
+            raise Implausible(f"it claims {size} descriptors: torn, or larger than this program reads")
         opened = bitmap(self.kernel.memory.read(fdt.need("open_fds"), (size + 7) // 8))
         pointers = self.kernel.memory.words(fdt.need("fd"), size)
         return [(fd, pointers[fd]) for fd in opened if pointers[fd]]

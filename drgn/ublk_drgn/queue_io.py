@@ -12,12 +12,13 @@ import functools
 from . import constants as c
 from .block import Requests, Tags
 from .bulk import Columns, array
-from .errors import Fault
+from .errors import Fault, Implausible
 from .kernel import Kernel
 from .layout import View
 from .model_device import FetchCommand, Fifo, HardwareQueue, Io, Place, Queue, QueueBooleans
 
 Row = dict[str, int | None]
+_DEPTH_MAX = 4096  # UBLK_MAX_QUEUE_DEPTH
 
 
 class QueueReader:
@@ -35,6 +36,8 @@ class QueueReader:
 
     def decode(self, queue: View, tags_view: View | None, hctx: View | None) -> Queue:
         depth = queue.need("q_depth")
+        if depth > _DEPTH_MAX:
+            raise Implausible(f"it claims a depth of {depth}")
         rows = list(array(self.kernel, self.columns, self._ios(queue), depth))
         tags = Tags(self.kernel, tags_view) if tags_view else None
         busy = self.kernel.attempt("tag bitmap", tags.busy, None) if tags else None
@@ -76,6 +79,8 @@ class QueueReader:
         if not self.flags & c.F_BATCH_IO or not queue.has("evts_fifo.kfifo.in"):
             return None
         head, tail, mask, data = (queue.need(f"evts_fifo.kfifo.{name}") for name in ("in", "out", "mask", "data"))
+        if mask >= 2 * _DEPTH_MAX:
+            raise Implausible(f"it claims {mask + 1} places")
         count = (head - tail) & 0xFFFFFFFF
         if count > mask + 1:
             return Fifo(count, mask + 1, None)

@@ -7,7 +7,7 @@ import typing
 
 from . import constants as c
 from .block import mutex_owner, percpu_ref, work_pending
-from .errors import Fault, MissingType
+from .errors import Fault, Implausible, MissingType
 from .kernel import Kernel
 from .layout import View
 from .model_task import (
@@ -24,6 +24,7 @@ from .model_task import (
 from .tasks import Task, TaskTable
 from .xarray import entries
 
+_ENTRIES_MAX = 100_000  # io commands and completions of a ring
 _TABLE_MAX = 1 << 20  # IORING_MAX_FIXED_FILES, io_uring/rsrc.c
 
 
@@ -70,7 +71,7 @@ def count(kernel: Kernel, ring: View, member: str) -> int | None:
     if not ring.has(member):
         return None
     head = ring.place(member)
-    found: int | None = kernel.attempt(member, lambda: sum(1 for _node in kernel.memory.list_nodes(head)))
+    found: int | None = kernel.attempt(member, lambda: sum(1 for _node in kernel.memory.list_nodes(head, _ENTRIES_MAX)))
     return found
 
 
@@ -117,7 +118,7 @@ def commands(kernel: Kernel, ring: View) -> list[CancelableCommands]:
     found: dict[int, int] = {}
     layout = kernel.layout("io_kiocb")
     distance = layout.locate("file")[0] // 8 - layout.locate("hash_node")[0] // 8
-    for node in kernel.memory.chain(ring.get("cancelable_uring_cmd.first") or 0):
+    for node in kernel.memory.chain(ring.get("cancelable_uring_cmd.first") or 0, _ENTRIES_MAX):
         file = kernel.memory.word(node + distance)
         found[file] = found.get(file, 0) + 1
     return [CancelableCommands(file, count) for file, count in found.items()]
@@ -145,7 +146,7 @@ def table(kernel: Kernel, ring: View, path: str) -> typing.Iterator[tuple[int, V
     slots, nodes = ring.get(f"{path}.nr"), ring.get(f"{path}.nodes")
     if slots and nodes:
         if slots > _TABLE_MAX:
-            raise ValueError(f"it claims {slots} slots")
+            raise Implausible(f"it claims {slots} slots")
         for index, node in enumerate(kernel.memory.words(nodes, slots)):
             if node:
                 yield index, kernel.view("io_rsrc_node", node)
@@ -193,6 +194,6 @@ def concerns_ublk(ring: Ring, ublk_files: set[int]) -> bool:
 def safe_decode(kernel: Kernel, address: int, tasks: list[Task]) -> Ring | None:
     try:
         return decode(kernel, address, tasks)
-    except (Fault, MissingType, LookupError) as error:
+    except (Fault, Implausible, MissingType, LookupError) as error:
         kernel.errors.append(f"ring {address:#x}: {error}")
         return None

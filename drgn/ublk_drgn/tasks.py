@@ -11,12 +11,13 @@ from . import model_task as model
 from .bulk import Columns
 from .cgroups import Cgroups
 from .document import bare
-from .errors import Fault, MissingType
+from .errors import Fault, Implausible, MissingType
 from .kernel import Kernel
 from .layout import View
 from .orc import Unwinder
 
 _TASKS_MAX = 200_000
+_PID_MAX = 4 << 20  # PID_MAX_LIMIT, include/linux/threads.h
 # Functions that say nothing about what a task waits for.
 SCHEDULER = ("__schedule", "schedule", "schedule_timeout", "io_schedule", "schedule_preempt_disabled",
              "__switch_to_asm", "io_schedule_timeout", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock",
@@ -60,6 +61,7 @@ class TaskTable:
         self.cgroups = Cgroups(kernel)
         self.comm_offset = layout.element("comm")[0]
         self.by_address: dict[int, Task] = {}
+        self._by_tgid: dict[int, list[Task]] = {}
         kernel.attempt("list of tasks", self._walk)
         self._unwinder: Unwinder | None = None
         self._no_unwinder = ""
@@ -71,32 +73,44 @@ class TaskTable:
         if init is None:
             raise MissingType("init_task has no symbol")
         self.get(init.address)
-        leaders = [self.kernel.container("task_struct", "tasks", node).address
-                   for node in self.kernel.memory.list_nodes(init.place("tasks"), _TASKS_MAX)]
-        thread_node = self.kernel.layout("task_struct").locate("thread_node")[0] // 8
-        for leader in leaders:
-            self.get(leader)
+        for node in self.kernel.memory.list_nodes(init.place("tasks"), _TASKS_MAX):
+            leader = self.get(self.kernel.container("task_struct", "tasks", node).address)
+            if leader is None:
+                raise Implausible("it ends in what is no task: it changed while it was read")
             try:
-                head = self.kernel.view("signal_struct", self.by_address[leader]["signal"]).place("thread_head")
-                for node in self.kernel.memory.list_nodes(head, _TASKS_MAX):
-                    self.get(node - thread_node)
-            except (Fault, KeyError):
+                self._walk_threads(leader)
+            except (Fault, Implausible):
                 continue
 
+    def _walk_threads(self, leader: Task) -> None:
+        head = self.kernel.view("signal_struct", leader["signal"]).place("thread_head")
+        thread_node = self.kernel.layout("task_struct").locate("thread_node")[0] // 8
+        for node in self.kernel.memory.list_nodes(head, _TASKS_MAX):
+            if self.get(node - thread_node) is None:
+                return  # another list by now: the process has ended
+
     def get(self, address: int) -> Task | None:
-        """The task at an address, or None if that cannot be read."""
+        """The task at an address, or None if there is none."""
         if address and address not in self.by_address:
-            start, end = self.columns.span
-            try:
-                data = bytes(start) + self.kernel.memory.read(address + start, end - start)
-                comm = self.kernel.memory.read(address + self.comm_offset, 16).split(b"\0")[0]
-            except Fault:
+            task = self._read(address)
+            if task is None:
                 return None
-            self.by_address[address] = Task(address, self.columns.row(data), comm.decode("utf-8", "replace"))
+            self.by_address[address] = task
+            self._by_tgid.setdefault(task["tgid"], []).append(task)
         return self.by_address.get(address)
 
+    def _read(self, address: int) -> Task | None:
+        start, end = self.columns.span
+        try:
+            data = bytes(start) + self.kernel.memory.read(address + start, end - start)
+            comm = self.kernel.memory.read(address + self.comm_offset, 16).split(b"\0")[0]
+        except Fault:
+            return None
+        task = Task(address, self.columns.row(data), comm.decode("utf-8", "replace"))
+        return task if plausible(task) else None
+
     def threads(self, tgid: int) -> list[Task]:
-        return [task for task in self.by_address.values() if task["tgid"] == tgid and tgid]
+        return list(self._by_tgid.get(tgid, ())) if tgid else []
 
     def blocked(self) -> list[Task]:
         """Tasks in D: uninterruptible, and not idle."""
@@ -193,6 +207,14 @@ class TaskTable:
         except Fault:
             return None
         return model.Lock(address, owner or None)
+
+
+def plausible(task: Task) -> bool:
+    """Whether it can be a task: a pointer out of memory that was freed leads anywhere."""
+    kernel_half = 1 << 63
+    pointers = all(value == 0 or value >= kernel_half for value in map(task.__getitem__, ("signal", "stack", "mm")))
+    named = task["pid"] > 0 or task.comm.startswith("swapper")
+    return pointers and named and task["pid"] <= _PID_MAX and task["tgid"] <= _PID_MAX
 
 
 def waits_in(stack: list[str]) -> str | None:

@@ -211,6 +211,15 @@ class WithoutMemory(ublk.TestCase):
             self.assertIn("install the package python3-drgn", done.stdout)
             self.assertIn("no recording in", done.stdout)
 
+    def test_reading_that_takes_too_long(self):
+        with Lab() as lab:
+            server, number = lab.bad_server("--hold", "-1")
+            lab.blocked_read(number)
+            done = run("python3", DUMP, "--timeout", "0", timeout_s=120)
+            self.assertEqual((done.returncode, done.stderr), (4, ""), done.stdout)
+            self.assertRegex(done.stdout, "read the kernel's memory: not done after 0 s, while reading [^:]+: try again")
+            self.assertIn(f"bad_server (pid {server.pid}) has /dev/ublkc{number} open", done.stdout)
+
     def test_who_waits_is_still_told(self):
         import jsonschema
 

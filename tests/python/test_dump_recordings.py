@@ -27,13 +27,16 @@ import judged  # noqa: E402
 from scrambled import compare  # noqa: E402
 
 from ublk_drgn import cli, recording  # noqa: E402
+from ublk_drgn.block import Tags  # noqa: E402
 from ublk_drgn.document import to_json  # noqa: E402
 from ublk_drgn.dump import take  # noqa: E402
-from ublk_drgn.errors import DumpError, Fault  # noqa: E402
+from ublk_drgn.errors import DumpError, Fault, Implausible, OutOfTime  # noqa: E402
 from ublk_drgn.facts import Limits  # noqa: E402
 from ublk_drgn.memory import Memory  # noqa: E402
 from ublk_drgn.orc import Unwinder  # noqa: E402
+from ublk_drgn.queue_io import QueueReader  # noqa: E402
 from ublk_drgn.recording import Replay  # noqa: E402
+from ublk_drgn.tasks import TaskTable  # noqa: E402
 from ublk_drgn.text import render  # noqa: E402
 from ublk_drgn.verdict import judge  # noqa: E402
 
@@ -250,7 +253,8 @@ class Damaged(unittest.TestCase):
 class GoesAway(unittest.TestCase):
     """A device that goes away in the middle of the dump: from some read on, memory faults or holds something else."""
 
-    FILLERS = (None, b"\0", b"\x6b", b"\xff")  # unmapped, cleared, freed by SLUB (POISON_FREE), nonsense
+    # Unmapped, cleared, freed by SLUB (POISON_FREE), nonsense, and used anew by somebody else.
+    FILLERS = (None, b"\0", b"\x6b", b"\xff", "anything")
     POINTS = 12
 
     def sample(self, after, filler):
@@ -261,7 +265,7 @@ class GoesAway(unittest.TestCase):
         def fetch(address, size):
             if filler is None:
                 raise Fault(address)
-            return filler * size
+            return random.Random(address).randbytes(size) if filler == "anything" else filler * size
 
         good, bad = memory.read, Memory(fetch).read
 
@@ -289,9 +293,53 @@ class GoesAway(unittest.TestCase):
             for point in range(self.POINTS):
                 with self.subTest(filler=filler, point=point):
                     reads, document = self.sample(total * point // self.POINTS, filler)
-                    self.assertLess(reads, 40 * total)
+                    # Memory in which every pointer leads on makes lists as long as they may be.
+                    self.assertLess(reads, (2000 if filler == "anything" else 40) * total)
                     partial += bool(document and document["verdict"]["partial"])
+                    for device in document["devices"] if document else ():
+                        self.assertLess(len(device["server_pids"] or ()), 8, "servers out of freed memory")
         self.assertGreater(partial, self.POINTS)
+
+
+class Bounds(unittest.TestCase):
+    """Nothing that memory says can make a dump go on for ever."""
+
+    def setUp(self):
+        replay = Replay(str(dump_paths.RECORDINGS / "leak_second_ring-bad.xz"))
+        self.stacks, self.kernel = replay.select(0), replay.kernel
+
+    def test_list_that_has_no_end(self):
+        # Each node leads to the next 64 bytes, for ever.
+        memory = Memory(lambda address, size: b"".join((address + at + 64).to_bytes(8, "little") + bytes(56)
+                                                       for at in range(0, size, 64)))
+        for walk in (memory.list_nodes, memory.chain):
+            with self.assertRaisesRegex(Implausible, "more than 50 entries"):
+                list(walk(1 << 20, 50))
+
+    def test_list_as_long_as_it_may_be(self):
+        nodes = {0x1000: 0x2000, 0x2000: 0x3000, 0x3000: 0x1000}
+        memory = Memory(lambda address, size: nodes[address].to_bytes(8, "little") + bytes(size - 8))
+        self.assertEqual(list(memory.list_nodes(0x1000, 2)), [0x2000, 0x3000])
+
+    def test_sizes_out_of_freed_memory(self):
+        queue = unittest.mock.Mock(**{"need.return_value": 5000})
+        with self.assertRaisesRegex(Implausible, "a depth of 5000"):
+            QueueReader(self.kernel, 0, set(), False).decode(queue, None, None)
+        with self.assertRaisesRegex(Implausible, "5000000 tags"):
+            Tags(self.kernel, unittest.mock.Mock(**{"need.return_value": 5_000_000}))
+
+    def test_what_is_no_task(self):
+        tasks = TaskTable(self.kernel)
+        init, idr = self.kernel.variable("init_task"), self.kernel.variable("ublk_index_idr")
+        assert init and idr
+        self.assertIsNotNone(tasks.get(init.address))
+        self.assertIsNone(tasks.get(init.address + 64), "the middle of a task")
+        self.assertIsNone(tasks.get(idr.address))
+
+    def test_time_is_up(self):
+        self.kernel.memory.bound.start(0)
+        with self.assertRaisesRegex(OutOfTime, r"not done after 0 s, while reading [a-z ]+: try again, or .*--timeout"):
+            take(self.kernel, False, self.stacks)
 
 
 class FuzzedTypes(unittest.TestCase):
