@@ -74,6 +74,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                         help="reading memory once may take so long (120); then only what /proc and /sys tell is said")
     parser.add_argument("--version", action="version", version=f"ublk-dump {VERSION}")
     options = parser.parse_args(arguments)
+    check(options)
+    if options.record:
+        options.types = "btf"
+    return options
+
+
+def check(options: argparse.Namespace) -> None:
+    """What does not go together, and what cannot be written; said before the dump, not instead of it."""
     if options.watch and (options.vmcore or options.replay):
         raise BadUsage("parse", "the command line", "--watch needs a running kernel", "leave --vmcore or --replay away")
     if options.dwarf and options.btf:
@@ -83,12 +91,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if options.record and (options.dwarf or options.types == "dwarf"):
         raise BadUsage("parse", "the command line", "a recording has its types from BTF, not from DWARF",
                        "leave --dwarf and --types away, or --record")
-    if options.record:  # said before the dump, not instead of it
-        options.types = "btf"
+    if options.record:
         folder = os.path.dirname(os.path.realpath(options.record))
         if not os.access(folder, os.W_OK):
             raise BadUsage("write", options.record, f"{folder} is not a folder that can be written to", "name another")
-    return options
 
 
 def limits(options: argparse.Namespace) -> Limits:
