@@ -242,6 +242,7 @@ void sort_rows(CompareTable& table) {
 
 /// Columns of one run, or of runs whose queues may vary.
 void remark_schedulers(CompareTable& table, const Row& row) {
+  if (table.options.columns == "scheduler") return;  // their names say it
   const auto words = [](const std::set<std::string>& schedulers) {
     std::string text;
     for (const std::string& word : schedulers) text += (text.empty() ? "" : "+") + word;

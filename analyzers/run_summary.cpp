@@ -33,12 +33,6 @@ std::string verified_word(const Record& record, const CellRecord& of) {
   return word;
 }
 
-bool same_load(const Axes& a, const Axes& b) {
-  return std::ranges::all_of(all_axes(), [&](const Axis& axis) {
-    return !axis.is_load || (!axis.less(a, b) && !axis.less(b, a));
-  });
-}
-
 std::optional<double> iops_ratio(const CellSummary& cell, const CellSummary& base) {
   const auto& above = cell.of(Figure::iops);
   const auto& below = base.of(Figure::iops);

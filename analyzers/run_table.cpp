@@ -82,14 +82,20 @@ void add_axis(Layout& layout, const Cells& cells, const Axis& axis) {
     layout.same.push_back(formatted("{} {}", axis.name, word(*first)));
 }
 
-/// Named where it is not 'none': in a column where cells differ, the control's too, else above.
+/// What was in force, where it is not what was asked for: in a column where cells differ, the
+/// control's too, else above.
 void add_scheduler(Layout& layout, const Cells& cells) {
   std::set<std::string> found;
-  for (const CellSummary& cell : cells)
-    if (const std::string word = cell.cell->scheduler(); !word.empty()) found.insert(word);
-  if (found.empty() || found == std::set<std::string>{"none"}) return;
-  if (found.size() == 1) return layout.same.push_back("scheduler " + *found.begin());
-  layout.add(cells, {.title = "scheduler", .left = true}, [](const CellSummary& cell) {
+  bool obeyed = true;
+  for (const CellSummary& cell : cells) {
+    const std::string word = cell.cell->scheduler();
+    if (word.empty()) continue;
+    found.insert(word);
+    obeyed &= word == axis_named("scheduler")->text(cell.cell->axes);
+  }
+  if (found.empty() || obeyed) return;
+  if (found.size() == 1) return layout.same.push_back("scheduler in force " + *found.begin());
+  layout.add(cells, {.title = "in force", .left = true}, [](const CellSummary& cell) {
     const std::string word = cell.cell->scheduler();
     return word.empty() ? std::string(absent) : word;
   });
@@ -141,7 +147,7 @@ Layout layout_of(const Cells& cells) {
 std::string csv(const Cells& cells) {
   std::string text;
   for (const Axis& axis : all_axes()) text += formatted("{},", axis.key);
-  text += "scheduler,good_samples,failed_samples,verify,fewest_ios";
+  text += "scheduler_in_force,good_samples,failed_samples,verify,fewest_ios";
   for (const FigureTraits& figure : figure_traits)
     text += formatted(",{0},{0}_min,{0}_max", figure.name);
   text += '\n';

@@ -10,6 +10,17 @@
 namespace ublkbench {
 namespace {
 
+/// The longest that the kernel reads (ELV_NAME_MAX in block/elevator.h has room for its end).
+constexpr std::size_t scheduler_name_max = 15;
+
+Result<> check_scheduler_word(const std::string& word) {
+  if (!word.empty() && word.size() <= scheduler_name_max &&
+      word.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") == std::string::npos)
+    return {};
+  return bad_input(formatted("--scheduler '{}'", word),
+                   "use none, keep, or a word of /sys/block/X/queue/scheduler");
+}
+
 constexpr std::array table{
     Axis{.name = "kind",
          .key = "kind",
@@ -34,7 +45,16 @@ constexpr std::array table{
          .field = &Axes::probes,
          .label = "probes=",
          .may_be_none = true,
-         .is_load = false}};
+         .is_load = false},
+    Axis{.name = "scheduler",
+         .key = "scheduler",
+         .field = &Axes::scheduler,
+         .label = "scheduler=",
+         .may_be_none = true,
+         .option = "--scheduler",
+         .help = "I/O scheduler of every measured device: a word of its queue/scheduler, or keep; "
+                 "devices of others get theirs back at the end",
+         .check = check_scheduler_word}};
 
 const std::string* words_of(const Axis& axis, const Axes& axes) {
   const auto* const field = std::get_if<std::string Axes::*>(&axis.field);
@@ -83,6 +103,20 @@ void Axis::clear(Axes& axes) const {
   std::visit([&](auto member) { axes.*member = {}; }, field);
 }
 
+Result<> Axis::set(Axes& axes, const std::string& value) const {
+  if (check != nullptr)
+    if (auto checked = check(value); !checked) return checked;
+  if (const auto* const words = std::get_if<std::string Axes::*>(&field)) {
+    axes.** words = may_be_none && value == "none" ? std::string() : value;
+    return {};
+  }
+  const auto number = is_size ? parse_size(value) : parse_count(value);
+  if (!number)
+    return bad_input(formatted("{}: {}", option, number.error().operation), number.error().hint);
+  axes.*std::get<std::uint64_t Axes::*>(field) = *number;
+  return {};
+}
+
 bool Axis::less(const Axes& a, const Axes& b) const {
   return std::visit([&](auto member) { return a.*member < b.*member; }, field);
 }
@@ -92,6 +126,25 @@ std::span<const Axis> all_axes() { return table; }
 const Axis* axis_named(std::string_view name) {
   const auto found = std::ranges::find(table, name, &Axis::name);
   return found == table.end() ? nullptr : &*found;
+}
+
+bool same_load(const Axes& a, const Axes& b) {
+  return std::ranges::all_of(table, [&](const Axis& axis) {
+    return !axis.is_load || (!axis.less(a, b) && !axis.less(b, a));
+  });
+}
+
+Result<std::vector<Axes>> crossed(const std::vector<Axes>& settings, const Axis& axis,
+                                  const std::string& values) {
+  std::vector<Axes> all;
+  const std::vector<std::string> list = split(values, ',');
+  if (list.empty()) return bad_input(formatted("{} is empty", axis.option));
+  for (const Axes& setting : settings)
+    for (const std::string& value : list) {
+      all.push_back(setting);
+      if (auto set = axis.set(all.back(), value); !set) return std::unexpected(set.error());
+    }
+  return all;
 }
 
 std::string axis_names() {

@@ -8,6 +8,9 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
+
+#include "bench/base/result.hpp"
 
 namespace ublkbench {
 
@@ -20,7 +23,8 @@ struct Axes {
   std::uint64_t depth = 0;
   std::uint64_t block_bytes = 0;
   std::string pattern;
-  std::string probes = {};  ///< that were attached; empty: none
+  std::string probes = {};     ///< that were attached; empty: none
+  std::string scheduler = {};  ///< I/O scheduler asked for of the measured device; empty: none
 
   [[nodiscard]] bool is_control() const { return kind == "control"; }
   /// "batch,auto_zc null qd=128 bs=4k randread": for people, and unique in a run.
@@ -38,6 +42,10 @@ struct Axis {
   bool is_size = false;      ///< "4k" for people
   bool may_be_none = false;  ///< empty is "none" for people; older records lack it
   bool is_load = true;       ///< the load's: a control has it, too
+  /// The option of `run` that gives its values; empty: the command line has a way of its own.
+  std::string_view option = {};
+  std::string_view help = {};
+  Result<> (*check)(const std::string& value) = nullptr;  ///< of one value as typed
 
   /// For people and filters: "4k", "none".
   [[nodiscard]] std::string text(const Axes& axes) const;
@@ -48,6 +56,8 @@ struct Axis {
   [[nodiscard]] bool is_word() const { return field.index() == 0; }
   [[nodiscard]] bool is_blank(const Axes& axes) const;
   void clear(Axes& axes) const;
+  /// As typed: what text() gives is taken.
+  Result<> set(Axes& axes, const std::string& value) const;
   /// Numbers by size, words by letters.
   [[nodiscard]] bool less(const Axes& a, const Axes& b) const;
 };
@@ -57,5 +67,10 @@ std::span<const Axis> all_axes();
 const Axis* axis_named(std::string_view name);
 /// "kind, mode, target, ...".
 std::string axis_names();
+/// Whether two cells are loaded alike, as a cell and its control are.
+bool same_load(const Axes& a, const Axes& b);
+/// `settings` with each of them times the values of one more axis, as typed in a list.
+Result<std::vector<Axes>> crossed(const std::vector<Axes>& settings, const Axis& axis,
+                                  const std::string& values);
 
 }  // namespace ublkbench

@@ -108,7 +108,7 @@ json identity(const json& run, const json& env) {
 
 json identity_of_one_run(const json& run, const json& env) {
   json flat = identity(run, env);
-  for (const char* field : {"tool", "seed", "verify", "scheduler", "planted_instructions"})
+  for (const char* field : {"tool", "seed", "verify", "planted_instructions"})
     if (run.contains(field)) flatten(run[field], field, flat);
   return flat;
 }

@@ -142,35 +142,56 @@ Result<> QueueSettings::put_back() const {
   return {};
 }
 
-Result<BorrowedScheduler> BorrowedScheduler::take(const std::string& block_device,
-                                                  const std::string& word) {
-  BorrowedScheduler borrowed;
-  const auto folder = disk_folder(block_device);
-  const SchedulerName found = scheduler_in_force(block_device);
-  if (folder && found && word != keep_scheduler && found != word) {
-    QueueSettings settings = QueueSettings::of(fs::path(*folder).filename().string());
+/// Before anything changes: the record is what puts it back when the run is killed.
+Result<> BorrowedScheduler::remember(const QueueSettings& settings, const std::string& word) {
+  if (!record_.valid()) {
     std::error_code error;
     fs::create_directories(records_folder, error);
-    borrowed.record_path_ =
+    record_path_ =
         formatted("{}/{}{}{}", records_folder, record_prefix, settings.disk, record_suffix);
-    auto record = lock_record(borrowed.record_path_, O_RDWR | O_CREAT);
+    auto record = lock_record(record_path_, O_RDWR | O_CREAT);
     if (!record && record.error().errnum == EAGAIN)
       return unsupported(formatted("another run has set the I/O scheduler of {}", settings.disk),
                          "wait for its end, or use --scheduler keep");
     // Without the file (no root, /run is read-only) only a killed run cannot be made good.
-    if (record) {
-      if (auto written = write_record(record->get(), settings, word, borrowed.record_path_);
-          !written)
-        return std::unexpected(written.error());
-      borrowed.record_ = std::move(*record);
-    }
-    borrowed.before_ = std::move(settings);
+    if (!record) return {};
+    record_ = std::move(*record);
   }
-  // On an error the destructor puts back what was changed by then.
-  auto choice = choose_scheduler(block_device, word);
-  if (!choice) return std::unexpected(choice.error());
-  borrowed.choice_ = std::move(*choice);
-  return borrowed;
+  return write_record(record_.get(), settings, word, record_path_);
+}
+
+Result<SchedulerChoice> BorrowedScheduler::put_back_for_now() {
+  const SchedulerName found = scheduler_in_force(device_);
+  if (before_)
+    if (auto done = before_->put_back(); !done)
+      return std::unexpected(done.error().with_hint(by_hand(*before_)));
+  return SchedulerChoice{.asked = keep_scheduler,
+                         .found = found,
+                         .in_force = scheduler_in_force(device_),
+                         .why_not = {}};
+}
+
+Result<SchedulerChoice> BorrowedScheduler::put(const std::string& word) {
+  if (choice_) {
+    if (auto stayed = check_scheduler_stayed(device_, *choice_); !stayed)
+      return std::unexpected(stayed.error());
+    if (choice_->asked == word) return *choice_;
+  }
+  const auto folder = disk_folder(device_);
+  const SchedulerName found = scheduler_in_force(device_);
+  if (folder && found && word != keep_scheduler && found != word) {
+    if (!before_) {
+      QueueSettings settings = QueueSettings::of(fs::path(*folder).filename().string());
+      if (auto kept = remember(settings, word); !kept) return std::unexpected(kept.error());
+      before_ = std::move(settings);
+    } else if (auto kept = remember(*before_, word); !kept) {
+      return std::unexpected(kept.error());
+    }
+  }
+  choice_.reset();  // on an error all that was changed by then is given back
+  auto choice = word == keep_scheduler ? put_back_for_now() : choose_scheduler(device_, word);
+  if (choice) choice_ = *choice;
+  return choice;
 }
 
 Result<> BorrowedScheduler::give_back() {
@@ -179,7 +200,7 @@ Result<> BorrowedScheduler::give_back() {
   const QueueSettings settings = *std::exchange(before_, std::nullopt);
   const SchedulerName now = scheduler_in_force(settings.disk);
   // A disk that is gone, or that somebody has chosen for since, is left as it is.
-  const bool ours = choice_.asked.empty() ? now != settings.scheduler : now == choice_.in_force;
+  const bool ours = choice_ ? now == choice_->in_force : now != settings.scheduler;
   if (ours)
     if (auto done = settings.put_back(); !done)
       return std::unexpected(done.error().with_hint(by_hand(settings)));
@@ -189,7 +210,8 @@ Result<> BorrowedScheduler::give_back() {
 }
 
 BorrowedScheduler::BorrowedScheduler(BorrowedScheduler&& other) noexcept
-    : choice_(std::move(other.choice_)),
+    : device_(std::move(other.device_)),
+      choice_(std::move(other.choice_)),
       before_(std::exchange(other.before_, std::nullopt)),
       record_path_(std::move(other.record_path_)),
       record_(std::move(other.record_)) {}
@@ -199,12 +221,12 @@ BorrowedScheduler::~BorrowedScheduler() {
 }
 
 std::string BorrowedScheduler::note() const {
-  if (choice_.why_not)
-    return formatted("the I/O scheduler stays {}: {}", choice_.in_force.value_or(""),
-                     *choice_.why_not);
-  if (!before_) return {};
+  if (choice_ && choice_->why_not)
+    return formatted("the I/O scheduler stays {}: {}", choice_->in_force.value_or(""),
+                     *choice_->why_not);
+  if (!before_ || !choice_) return {};
   return formatted("I/O scheduler of {}: {} for this run, {} again at its end", before_->disk,
-                   choice_.in_force.value_or(""), before_->scheduler);
+                   choice_->in_force.value_or(""), before_->scheduler);
 }
 
 std::vector<std::string> put_back_left_schedulers() {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The I/O scheduler of a device that the run did not make: changed for the run, and put back. A
-// file in /run/ublkbench, locked by the run, says what to put back when the run was killed.
+// The I/O scheduler of a device that the run did not make: changed as the cells ask for it, and put
+// back at the end. A file in /run/ublkbench, locked by the run, says what to put back when the run
+// was killed.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -28,26 +30,32 @@ struct QueueSettings {
 
 class BorrowedScheduler {
  public:
-  /// Puts `word` in force on a device of somebody else's.
-  static Result<BorrowedScheduler> take(const std::string& block_device, const std::string& word);
+  explicit BorrowedScheduler(std::string block_device) : device_(std::move(block_device)) {}
   BorrowedScheduler(BorrowedScheduler&& other) noexcept;
   BorrowedScheduler& operator=(BorrowedScheduler&&) = delete;
   ~BorrowedScheduler();
 
-  /// Undoes take(); what cannot be undone is an error that says how to do it by hand.
+  /// Puts `word` in force; 'keep' is what the device had. What somebody else has chosen since the
+  /// last call is an error, and stays.
+  Result<SchedulerChoice> put(const std::string& word);
+  /// Undoes put(); what cannot be undone is an error that says how to do it by hand.
   Result<> give_back();
-  [[nodiscard]] const SchedulerChoice& choice() const { return choice_; }
   /// One line about what was changed; empty if nothing was.
   [[nodiscard]] std::string note() const;
 
  private:
-  BorrowedScheduler() = default;
+  Result<> remember(const QueueSettings& settings, const std::string& word);
+  [[nodiscard]] Result<SchedulerChoice> put_back_for_now();
 
-  SchedulerChoice choice_;
+  std::string device_;
+  std::optional<SchedulerChoice> choice_;
   std::optional<QueueSettings> before_;
   std::string record_path_;
   Fd record_;
 };
+
+/// By path, of all devices that a run measures and did not make.
+using BorrowedSchedulers = std::map<std::string, BorrowedScheduler>;
 
 /// Puts back what killed runs changed, on the disks that are still the same; a line for each.
 std::vector<std::string> put_back_left_schedulers();

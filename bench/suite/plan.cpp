@@ -18,6 +18,7 @@
 #include "bench/record/axes_json.hpp"
 #include "bench/server/daemon.hpp"
 #include "bench/server/device_record.hpp"
+#include "bench/suite/scheduler.hpp"
 #include "bench/suite/writing.hpp"
 
 namespace ublkbench {
@@ -92,13 +93,19 @@ std::string Cell::mode_name() const {
 
 Axes Cell::axes() const {
   constexpr std::string_view kinds[] = {"ublk", "control", "external"};
-  return {.kind = std::string(kinds[static_cast<int>(kind)]),
-          .mode = mode_name(),
-          .target = target,
-          .depth = depth,
-          .block_bytes = block_bytes,
-          .pattern = std::string(load::name_of(pattern)),
-          .probes = probes};
+  Axes axes = setting;
+  axes.kind = kinds[static_cast<int>(kind)];
+  axes.mode = mode_name();
+  axes.target = target;
+  axes.depth = depth;
+  axes.block_bytes = block_bytes;
+  axes.pattern = load::name_of(pattern);
+  axes.probes = probes;
+  return axes;
+}
+
+std::string Cell::scheduler() const {
+  return setting.scheduler.empty() ? no_scheduler : setting.scheduler;
 }
 
 std::string Cell::name() const { return axes().name(); }
@@ -183,13 +190,15 @@ Result<Plan> make_plan(const RunOptions& options) {
     for (const std::uint64_t block_bytes : options.block_bytes)
       for (const load::Pattern pattern : options.patterns)
         for (const unsigned depth : options.depths)
-          for (const Mode& mode : modes)
-            plan.cells.push_back({.kind = external ? Cell::Kind::external : Cell::Kind::ublk,
-                                  .mode = mode,
-                                  .target = target,
-                                  .depth = depth,
-                                  .block_bytes = block_bytes,
-                                  .pattern = pattern});
+          for (const Axes& setting : options.settings)
+            for (const Mode& mode : modes)
+              plan.cells.push_back({.kind = external ? Cell::Kind::external : Cell::Kind::ublk,
+                                    .mode = mode,
+                                    .target = target,
+                                    .depth = depth,
+                                    .block_bytes = block_bytes,
+                                    .pattern = pattern,
+                                    .setting = setting});
   if (plan.cells.empty()) return bad_input("nothing to measure", "give at least one --mode");
   if (auto found = find_data(plan); !found) return std::unexpected(found.error());
   std::set<std::string> names;

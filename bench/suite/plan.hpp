@@ -33,15 +33,14 @@ struct RunOptions {
   std::vector<unsigned> depths{128};
   std::vector<std::uint64_t> block_bytes{4096};
   std::vector<load::Pattern> patterns{load::Pattern::randread};
+  /// One for each combination of the axes that have an option in the table of axes.
+  std::vector<Axes> settings{Axes{}};
 
   ServeOptions server;  ///< queues, daemons, placement; mode, target and depth come from the axes
   load::LoadOptions load;  ///< the rest of the load; device, depth, size, pattern from the axes
   std::string device;      ///< a device that somebody else serves; no server is started then
   std::optional<ForeignDevice> foreign;  ///< what `device` was when the run began
   std::string control = "null_blk";      ///< "null_blk", "none" or a device
-  std::string scheduler = "none";        ///< I/O scheduler of measured devices, or "keep"
-  /// By path, of devices that the run did not make: what its start put in force.
-  std::map<std::string, SchedulerName> borrowed_schedulers;
   std::string probes;  ///< "batch,latency" for ublk-probe; every cell is then measured without, too
   VerifyPolicy verify = VerifyPolicy::automatic;
   HangDumpOptions hang_dump;
@@ -71,9 +70,12 @@ struct Cell {
   std::uint64_t block_bytes = 0;
   load::Pattern pattern = load::Pattern::randread;
   std::string probes;  ///< attached meanwhile; empty: none
-  CellData data;
+  Axes setting = {};   ///< where it stands on the axes that have an option in the table of axes
+  CellData data = {};
 
   [[nodiscard]] Axes axes() const;
+  /// "none", "keep" or a scheduler's name.
+  [[nodiscard]] std::string scheduler() const;
   /// Unique in a plan, and its name for people.
   [[nodiscard]] std::string name() const;
   /// "batch,auto_zc", "(null_blk)", "(/dev/sdX)".

@@ -255,10 +255,11 @@ void Sampler::explain_hang(Sample& sample, int device) {
 
 Sample Sampler::measure(const Cell& cell) {
   const std::uint64_t begin_ns = now_ns();
-  Sample sample = cell.kind == Cell::Kind::ublk ? measure_ublk(cell)
-                  : cell.kind == Cell::Kind::control
-                      ? measure_control(cell)
-                      : measure_device(cell, cell.target, borrowed_scheduler(cell.target));
+  Sample sample =
+      cell.kind == Cell::Kind::ublk ? measure_ublk(cell)
+      : cell.kind == Cell::Kind::control
+          ? measure_control(cell)
+          : measure_device(cell, cell.target, borrowed_.at(cell.target).put(cell.scheduler()));
   if (process::interrupted()) forgive(sample);
   sample.record.cell = cell.name();
   sample.record.elapsed_ns = now_ns() - begin_ns;
@@ -270,7 +271,7 @@ Sample Sampler::measure_ublk(const Cell& cell) {
   auto server = Server::start(serve);
   if (!server) return failed_sample(server.error());
 
-  const auto scheduler = choose_scheduler(server->block_path(), options_.scheduler);
+  const auto scheduler = choose_scheduler(server->block_path(), cell.scheduler());
   std::optional<Verification> verified;
   if (scheduler && should_verify(cell))
     verified = verify(cell, server->block_path(), server->shared_memory_path());
@@ -302,22 +303,10 @@ Sample Sampler::measure_ublk(const Cell& cell) {
 
 Sample Sampler::measure_control(const Cell& cell) {
   if (cell.target != "null_blk")
-    return measure_device(cell, cell.target, borrowed_scheduler(cell.target));
+    return measure_device(cell, cell.target, borrowed_.at(cell.target).put(cell.scheduler()));
   auto device = NullBlock::create(options_.device_queues(), cell.depth, null_block_bytes);
   if (!device) return failed_sample(device.error());
-  return measure_device(cell, device->path(), choose_scheduler(device->path(), options_.scheduler));
-}
-
-/// The run's start chose for it; a sample only sees that it is still so.
-Result<SchedulerChoice> Sampler::borrowed_scheduler(const std::string& path) const {
-  const SchedulerName now = scheduler_in_force(path);
-  SchedulerChoice choice{.asked = options_.scheduler, .found = now, .in_force = now};
-  const auto known = options_.borrowed_schedulers.find(path);
-  if (known == options_.borrowed_schedulers.end()) return choice;
-  choice.in_force = known->second;
-  if (auto stayed = check_scheduler_stayed(path, choice); !stayed)
-    return std::unexpected(stayed.error());
-  return choice;
+  return measure_device(cell, device->path(), choose_scheduler(device->path(), cell.scheduler()));
 }
 
 Sample Sampler::measure_device(const Cell& cell, const std::string& path,

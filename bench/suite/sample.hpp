@@ -8,8 +8,8 @@
 
 #include "bench/record/sample_record.hpp"
 #include "bench/server/server.hpp"
+#include "bench/suite/borrowed_scheduler.hpp"
 #include "bench/suite/plan.hpp"
-#include "bench/suite/scheduler.hpp"
 
 namespace ublkbench {
 
@@ -21,7 +21,9 @@ struct Sample {
 
 class Sampler {
  public:
-  explicit Sampler(const RunOptions& options) : options_(options) {}
+  /// `borrowed` has the devices that the run did not make.
+  Sampler(const RunOptions& options, BorrowedSchedulers& borrowed)
+      : options_(options), borrowed_(borrowed) {}
 
   /// Measures `cell` once. Never fails as a call: what went wrong is in the record, and whatever it
   /// was, the device is gone afterwards.
@@ -32,7 +34,6 @@ class Sampler {
   Sample measure_control(const Cell& cell);
   Sample measure_device(const Cell& cell, const std::string& path,
                         const Result<SchedulerChoice>& scheduler);
-  [[nodiscard]] Result<SchedulerChoice> borrowed_scheduler(const std::string& path) const;
   bool should_verify(const Cell& cell) const;
   [[nodiscard]] std::string verified_key(const Cell& cell) const;
   /// `buffer_file`: the memory that a server shares; empty: none.
@@ -41,6 +42,7 @@ class Sampler {
   void explain_hang(Sample& sample, int device);
 
   const RunOptions& options_;
+  BorrowedSchedulers& borrowed_;
   std::set<std::string> verified_;  // what passed in this run, see verified_key()
 };
 

@@ -84,7 +84,6 @@ json describe_work(const RunOptions& options) {
   const auto shift = icount_shift();
   return {
       {"seed", options.seed},
-      {"scheduler", options.scheduler},
       {"verify", word_of(options.verify)},
       {"queues", options.device.empty() ? json(options.server.queues) : json()},
       {"daemons", options.device.empty() ? daemons_of(options) : json()},

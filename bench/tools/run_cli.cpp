@@ -47,17 +47,6 @@ Result<VerifyPolicy> parse_verify(const std::string& word) {
   return bad_input(formatted("--verify {}", word), "use auto, on or off");
 }
 
-/// The longest that the kernel reads (ELV_NAME_MAX in block/elevator.h has room for its end).
-constexpr std::size_t scheduler_name_max = 15;
-
-Result<> check_scheduler_word(const std::string& word) {
-  if (!word.empty() && word.size() <= scheduler_name_max &&
-      word.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_") == std::string::npos)
-    return {};
-  return bad_input(formatted("--scheduler '{}'", word),
-                   "use none, keep, or a word of /sys/block/X/queue/scheduler");
-}
-
 }  // namespace
 
 void RunCli::add_options(CLI::App& app) {
@@ -113,11 +102,12 @@ void RunCli::add_matrix(CLI::App& app) {
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Matrix");
-  app.add_option("--scheduler", values_.scheduler,
-                 "I/O scheduler of every measured device: a word of its queue/scheduler, or keep; "
-                 "devices of others get theirs back at the end")
-      ->capture_default_str()
-      ->group("Matrix");
+  for (const Axis& axis : all_axes())
+    if (!axis.option.empty())
+      app.add_option(std::string(axis.option), settings_[axis.name], std::string(axis.help))
+          ->type_name(axis.is_word() ? "WORD,..." : "N,...")
+          ->default_str(axis.text({}))
+          ->group("Matrix");
   app.add_option("--probe", values_.probes,
                  "Attach these probes of ublk-probe, joined by commas; every cell is measured with "
                  "and without them")
@@ -252,6 +242,12 @@ Result<> RunCli::parse_axes(RunRequest& request) const {
   auto patterns = axis<load::Pattern>(patterns_, "--rw",
                                       [](const std::string& t) { return load::parse_pattern(t); });
   if (!patterns) return std::unexpected(patterns.error());
+  for (const Axis& axis : all_axes()) {
+    if (axis.option.empty() || app_->count(std::string(axis.option)) == 0) continue;
+    auto settings = crossed(options.settings, axis, settings_.at(axis.name));
+    if (!settings) return std::unexpected(settings.error());
+    options.settings = *settings;
+  }
   options.depths = *depths;
   options.block_bytes = *sizes;
   options.patterns = *patterns;
@@ -303,7 +299,6 @@ Result<> RunCli::parse_rest(RunRequest& request) const {
     options.load.job_cpus = *cpus;
   }
   if (auto pinned = parse_pinning(server_cpus_, options.server); !pinned) return pinned;
-  if (auto named = check_scheduler_word(options.scheduler); !named) return named;
   const auto max_io = parse_size(max_io_);
   if (!max_io) return std::unexpected(max_io.error());
   options.server.max_io_bytes =

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "analyzers/run_table.hpp"
@@ -44,6 +46,7 @@ class RunCli {
   std::string depths_ = "128";
   std::string sizes_ = "4k";
   std::string patterns_ = "randread";
+  std::map<std::string_view, std::string> settings_;  ///< by axis, of those with an option
   std::string ios_;
   std::string runtime_;
   std::string warmup_;

@@ -124,26 +124,27 @@ void check_control(RunOptions& options) {
 /// A word that the kernel does not offer is refused before the matrix, where a device to try it on
 /// can be made.
 Result<> check_scheduler(const RunOptions& options) {
-  if (options.scheduler == no_scheduler || options.scheduler == keep_scheduler) return {};
-  const auto probe = NullBlock::create(1, 1, 1 << 20);
-  if (!probe) return {};
-  const auto chosen = choose_scheduler(probe->path(), options.scheduler);
-  return chosen ? Result<>() : std::unexpected(chosen.error());
+  std::optional<Result<NullBlock>> probe;
+  for (const Axes& setting : options.settings) {
+    if (setting.scheduler.empty() || setting.scheduler == keep_scheduler) continue;
+    if (!probe) probe = NullBlock::create(1, 1, 1 << 20);
+    if (!*probe) return {};
+    if (auto chosen = choose_scheduler((*probe)->path(), setting.scheduler); !chosen)
+      return std::unexpected(chosen.error());
+  }
+  return {};
 }
 
-/// Devices that somebody else made get the run's scheduler for as long as the result lives.
-Result<std::vector<BorrowedScheduler>> borrow_schedulers(RunOptions& options) {
-  std::vector<BorrowedScheduler> borrowed;
-  std::vector<std::string> devices;
-  if (!options.device.empty()) devices.push_back(options.device);
-  if (options.control != "none" && options.control != "null_blk")
-    devices.push_back(options.control);
-  for (const std::string& device : devices) {
-    auto taken = BorrowedScheduler::take(device, options.scheduler);
-    if (!taken) return std::unexpected(taken.error());
-    if (const std::string text = taken->note(); !text.empty()) note(text);
-    options.borrowed_schedulers[device] = taken->choice().in_force;
-    borrowed.push_back(std::move(*taken));
+/// Devices that somebody else made get the scheduler of their first cell now, which says whether
+/// that can be, and their own back at the end.
+Result<BorrowedSchedulers> borrow_schedulers(const Plan& plan) {
+  BorrowedSchedulers borrowed;
+  for (const Cell& cell : plan.cells) {
+    if (cell.kind == Cell::Kind::ublk || cell.target == "null_blk") continue;
+    const auto [found, is_new] = borrowed.try_emplace(cell.target, cell.target);
+    if (!is_new) continue;
+    if (auto put = found->second.put(cell.scheduler()); !put) return std::unexpected(put.error());
+    if (const std::string text = found->second.note(); !text.empty()) note(text);
   }
   return borrowed;
 }
@@ -209,10 +210,10 @@ ExitCode worse(ExitCode a, ExitCode b) {
 
 class Run {
  public:
-  Run(const RunOptions& options, const Plan& plan, Store& store)
+  Run(const RunOptions& options, const Plan& plan, Store& store, BorrowedSchedulers& borrowed)
       : plan_(plan),
         store_(store),
-        sampler_(options),
+        sampler_(options, borrowed),
         progress_(plan.samples() - store.resumed(),
                   estimate_of(options, plan).ns / plan.samples()) {}
 
@@ -311,9 +312,9 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv, const S
   if (!store) return give_up(store.error());
   if (store->resumed() != 0) note(formatted("{} samples taken over", store->resumed()));
 
-  auto borrowed = borrow_schedulers(options);
+  auto borrowed = borrow_schedulers(*plan);
   if (!borrowed) return give_up(borrowed.error());
-  const auto exit = Run(options, *plan, *store).measure_all();
+  const auto exit = Run(options, *plan, *store, *borrowed).measure_all();
   borrowed->clear();
   if (process::interrupted()) (void)process::await_left_behind(left_behind_ns);
   const int shown = show(request, *store);

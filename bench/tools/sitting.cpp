@@ -79,7 +79,10 @@ std::uint64_t rounded_ios(double ios) {
 
 /// The kind of load that a control is for.
 std::string load_kind(const Axes& axes) {
-  return formatted("{} {} {}", axes.depth, axes.block_bytes, axes.pattern);
+  std::string text;
+  for (const Axis& axis : all_axes())
+    if (axis.is_load) text += axis.text(axes) + ' ';
+  return text;
 }
 
 class Sitting {

@@ -59,7 +59,8 @@ Result<SittingWords> SittingWords::parse(const std::vector<std::string>& words) 
     if (std::ranges::contains(own_options, name))
       return bad_input(formatted("{} among the words for 'run'", name),
                        "the gate decides that; 'ublkbench gate --help' has its options");
-    const bool is_axis = std::ranges::contains(axis_options, name);
+    const bool is_axis = std::ranges::contains(axis_options, name) ||
+                         std::ranges::contains(all_axes(), std::string_view(name), &Axis::option);
     if (!is_axis && name != "--control") {
       parsed.common.push_back(words[at]);
       continue;
@@ -78,11 +79,16 @@ Result<SittingWords> SittingWords::parse(const std::vector<std::string>& words) 
 }
 
 std::vector<std::string> SittingWords::of_cell(const Axes& axes, const std::string& target) {
-  return {"--mode",   axes.mode,
-          "--target", target,
-          "--qd",     std::to_string(axes.depth),
-          "--bs",     format_size(axes.block_bytes),
-          "--rw",     axes.pattern};
+  std::vector<std::string> words{"--mode",   axes.mode,
+                                 "--target", target,
+                                 "--qd",     std::to_string(axes.depth),
+                                 "--bs",     format_size(axes.block_bytes),
+                                 "--rw",     axes.pattern};
+  // What is none need not be known to the other build.
+  for (const Axis& axis : all_axes())
+    if (!axis.option.empty() && !axis.is_blank(axes))
+      words.insert(words.end(), {std::string(axis.option), axis.text(axes)});
+  return words;
 }
 
 }  // namespace ublkbench

@@ -175,7 +175,7 @@ TEST(RunTable, APercentileOfTooFewIosSaysOfHowMany) {
   EXPECT_THAT(text, Not(HasSubstr("needs")));
 }
 
-TEST(RunTable, NamesASchedulerThatIsNotNone) {
+TEST(RunTable, NamesASchedulerThatIsNotTheOneAskedFor) {
   const auto plan = make_plan(two_modes());
   json document = document_of(*plan);
   const auto scheduled = [&](const char* ours, const char* control) {
@@ -189,9 +189,9 @@ TEST(RunTable, NamesASchedulerThatIsNotNone) {
     return table_of(document);
   };
   EXPECT_THAT(scheduled("none", "none"), Not(HasSubstr("scheduler")));
-  EXPECT_THAT(scheduled("kyber", "kyber"), HasSubstr(", scheduler kyber, 1 queue(s)"));
+  EXPECT_THAT(scheduled("kyber", "kyber"), HasSubstr(", scheduler in force kyber, 1 queue(s)"));
   const std::string text = scheduled("mq-deadline", "none");
-  EXPECT_THAT(text, HasSubstr("  scheduler  ")) << "a column";
+  EXPECT_THAT(text, HasSubstr("  in force  ")) << "a column";
   EXPECT_THAT(text, HasSubstr("mq-deadline"));
   EXPECT_THAT(text, HasSubstr("none"));
 }
