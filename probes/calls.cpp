@@ -43,36 +43,35 @@ struct CallsKind {
   bool buffers = false;  ///< also whose buffers were held for how long
 };
 
-/// A call that counts in row `at` of its probe's table.
-Hook counted(unsigned at, const char* function, calls_argument argument = CALLS_ANY_DEVICE,
+/// A call that counts in its row of the probe's table, which roles_of() puts into the event.
+Hook counted(const char* function, calls_argument argument = CALLS_ANY_DEVICE,
              unsigned position = 0) {
-  return call_of(function, CALLS_EVENT(at, argument, position));
+  return call_of(function, CALLS_EVENT(0, argument, position));
 }
 
 /// The same, if its return says so.
-std::vector<Hook> returning(unsigned at, const char* function, calls_argument argument,
-                            unsigned position = 0) {
-  return {counted(at, function, argument, position),
-          return_of(function, CALLS_EVENT(at, argument, position))};
+std::vector<Hook> returning(const char* function, calls_argument argument, unsigned position = 0) {
+  return {counted(function, argument, position),
+          return_of(function, CALLS_EVENT(0, argument, position))};
 }
 
 const CallsKind& zc_kind() {
   static const CallsKind kind{
       .probe = "zc",
       .calls = {{"registrations", "buffers registered in a ring, by command or with a fetch",
-                 returning(0, "io_buffer_register_request", CALLS_REGISTER, 1)},
+                 returning("io_buffer_register_request", CALLS_REGISTER, 1)},
                 // By the file's own functions: what a command is given to, the compiler may have
                 // put into them (ublk_daemon_register_io_buf() of Linux 7.3).
                 {.name = "register_commands",
                  .meaning = "REGISTER_IO_BUF, also those that failed",
-                 .hooks = {counted(1, "ublk_ch_uring_cmd", CALLS_COMMAND),
-                           counted(1, "ublk_ch_batch_io_uring_cmd", CALLS_COMMAND)},
-                 .on_older = {counted(1, "ublk_ch_uring_cmd", CALLS_COMMAND)}},
+                 .hooks = {counted("ublk_ch_uring_cmd", CALLS_COMMAND),
+                           counted("ublk_ch_batch_io_uring_cmd", CALLS_COMMAND)},
+                 .on_older = {counted("ublk_ch_uring_cmd", CALLS_COMMAND)}},
                 {"releases",
                  "last references to a registered buffer dropped",
-                 {counted(3, "ublk_io_release", CALLS_RELEASE)}},
+                 {counted("ublk_io_release", CALLS_RELEASE)}},
                 {"shmem_lookups", "requests looked for in shared memory (UBLK_F_SHMEM_ZC)",
-                 returning(4, "ublk_try_buf_match", CALLS_MATCH)}},
+                 returning("ublk_try_buf_match", CALLS_MATCH)}},
       .buffers = true};
   return kind;
 }
@@ -80,29 +79,28 @@ const CallsKind& zc_kind() {
 const CallsKind& errors_kind() {
   static const CallsKind kind{
       .probe = "errors",
-      .calls = {{.name = "failed_requests",
-                 .meaning = "completions with an error",
-                 .hooks = {tracepoint("block_rq_error", "failed")},
-                 .fixed = CALLS_FAILED},
-                {.name = "requeued_requests",
-                 .meaning = "times that a request was given back to the block layer",
-                 .hooks = {tracepoint("block_rq_requeue", "requeued")},
-                 .fixed = CALLS_REQUEUED},
-                {"timeouts",
-                 "requests that ran out of time",
-                 {counted(2, "ublk_timeout", CALLS_REQUEST)}},
-                {"failed_by_driver",
-                 "requests taken back from a server that is gone: ended or reissued",
-                 {counted(3, "__ublk_fail_req", CALLS_DEVICE)}},
-                {"cancelled_commands",
-                 "attempts to give back an io command: its task ends or its ring closes",
-                 {counted(4, "ublk_cancel_cmd", CALLS_QUEUE)}},
-                {"cancelled_fetches",
-                 "attempts to give back a FETCH_IO_CMDS",
-                 {counted(5, "ublk_batch_cancel_cmd", CALLS_QUEUE)}},
-                {"fetches_without_room",
-                 "FETCH_IO_CMDS completions that found no room (all devices)",
-                 {counted(6, "ublk_batch_dispatch_fail.*")}}}};
+      .calls = {
+          {.name = "failed_requests",
+           .meaning = "completions with an error",
+           .hooks = {tracepoint("block_rq_error", "failed")},
+           .fixed = CALLS_FAILED},
+          {.name = "requeued_requests",
+           .meaning = "times that a request was given back to the block layer",
+           .hooks = {tracepoint("block_rq_requeue", "requeued")},
+           .fixed = CALLS_REQUEUED},
+          {"timeouts", "requests that ran out of time", {counted("ublk_timeout", CALLS_REQUEST)}},
+          {"failed_by_driver",
+           "requests taken back from a server that is gone: ended or reissued",
+           {counted("__ublk_fail_req", CALLS_DEVICE)}},
+          {"cancelled_commands",
+           "attempts to give back an io command: its task ends or its ring closes",
+           {counted("ublk_cancel_cmd", CALLS_QUEUE)}},
+          {"cancelled_fetches",
+           "attempts to give back a FETCH_IO_CMDS",
+           {counted("ublk_batch_cancel_cmd", CALLS_QUEUE)}},
+          {"fetches_without_room",
+           "FETCH_IO_CMDS completions that found no room (all devices)",
+           {counted("ublk_batch_dispatch_fail.*")}}}};
   return kind;
 }
 
@@ -113,7 +111,7 @@ const CallsKind& tags_kind() {
                  .meaning = "times a client had to wait for a tag",
                  .hooks = {tracepoint("block_rq_tag_wait", "tag_wait")},
                  .fixed = CALLS_TAG_WAITS},
-                {"queue_fill", "", {counted(1, "ublk_batch_dispatch", CALLS_FETCH)}}},
+                {"queue_fill", "", {counted("ublk_batch_dispatch", CALLS_FETCH)}}},
       .queues = true};
   return kind;
 }
@@ -121,11 +119,16 @@ const CallsKind& tags_kind() {
 /// A role for each call: what is not there on this kernel is named, and the rest is counted.
 std::vector<Role> roles_of(const CallsKind& kind) {
   std::vector<Role> roles;
-  for (const Call& call : kind.calls) {
-    roles.push_back({.name = call.name,
-                     .ways = {{.hooks = call.hooks}},
-                     .without = "not counted: the kernel has no such function to attach to"});
-    if (!call.on_older.empty()) roles.back().ways.push_back({.hooks = call.on_older});
+  for (unsigned row = 0; row < kind.calls.size(); ++row) {
+    const Call& call = kind.calls[row];
+    Role role{.name = call.name,
+              .ways = {{.hooks = call.hooks}},
+              .without = "not counted: the kernel has no such function to attach to"};
+    if (!call.on_older.empty()) role.ways.push_back({.hooks = call.on_older});
+    for (Way& way : role.ways)
+      for (Hook& hook : way.hooks)
+        if (hook.kind != Hook::Kind::tracepoint) hook.event |= CALLS_EVENT(row, 0, 0);
+    roles.push_back(std::move(role));
   }
   return roles;
 }
