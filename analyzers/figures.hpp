@@ -31,9 +31,10 @@ enum class Figure : std::uint8_t {
   fetch_batch,
   commit_batch,
   enters,
+  server_sleeps,
   shared_memory_hit_ratio,
 };
-inline constexpr std::size_t figure_count = 15;
+inline constexpr std::size_t figure_count = 16;
 
 enum class Better : std::uint8_t { lower, higher, neither };
 
@@ -98,6 +99,9 @@ inline Value from_device(const SampleRecord& sample) {
 }
 inline Value enters(const SampleRecord& sample) {
   return ratio(of_server<&ServerUsage::enters>(sample), ios(sample));
+}
+inline Value server_sleeps(const SampleRecord& sample) {
+  return ratio(of_server<&ServerUsage::voluntary_switches>(sample), ios(sample));
 }
 inline Value shared_memory_hits(const SampleRecord& sample) {
   const Value hits = of_server<&ServerUsage::shared_memory_hits>(sample);
@@ -223,6 +227,14 @@ inline constexpr std::array<FigureTraits, figure_count> figure_traits{{
      .print = Print::hundredths,
      .rank = 5,
      .of = read_figure::enters},
+    {.name = "server_sleeps",
+     .unit = "per I/O",
+     .better = Better::neither,
+     .meaning = "times that a thread of the server went to sleep, per I/O",
+     .title = "sleeps/IO",
+     .print = Print::hundredths,
+     .rank = 5,
+     .of = read_figure::server_sleeps},
     {.name = "shared_memory_hit_ratio",
      .unit = "ratio",
      .better = Better::neither,
@@ -232,6 +244,8 @@ inline constexpr std::array<FigureTraits, figure_count> figure_traits{{
      .rank = 4,
      .of = read_figure::shared_memory_hits},
 }};
+
+static_assert(figure_traits.back().of != nullptr, "a row for each figure");
 
 constexpr const FigureTraits& traits(Figure figure) {
   return figure_traits[static_cast<std::size_t>(figure)];

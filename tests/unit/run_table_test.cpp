@@ -54,6 +54,7 @@ TEST(Summary, TakesMedianAndRangeOfGoodSamples) {
   EXPECT_DOUBLE_EQ(summary.of(Figure::iops)->min, 100);
   EXPECT_DOUBLE_EQ(summary.of(Figure::iops)->max, 400);
   EXPECT_DOUBLE_EQ(summary.of(Figure::enters)->median, 0.1);
+  EXPECT_DOUBLE_EQ(summary.of(Figure::server_sleeps)->median, 0.001);
   EXPECT_FALSE(summary.of(Figure::shared_memory_hit_ratio));
 }
 
