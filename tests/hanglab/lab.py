@@ -100,6 +100,7 @@ class Lab:
         self.server = server
         self.undo = contextlib.ExitStack()
         self.devices = []  # removed after all processes are gone, or the removal would wait for them
+        self.clients = []  # may wait for I/O that ends with the device
         self.folder = pathlib.Path(self.undo.enter_context(_temporary_folder()))
 
     def __enter__(self):
@@ -109,11 +110,15 @@ class Lab:
         self.undo.close()
         for device in self.devices:
             self.remove(device)
+        for client in self.clients:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                client.wait(5)
 
     def leave_it(self):
         """For a case that nothing but a reboot can undo."""
         self.undo.pop_all()
         self.devices.clear()
+        self.clients.clear()
 
     def start(self, *argv, **options):
         process = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL, text=True, **options)
@@ -129,6 +134,13 @@ class Lab:
             process.wait(5)
         if process.stdout:
             process.stdout.close()
+
+    def _end_client(self, client):
+        """One that waits for its I/O cannot end yet."""
+        if client.poll() is None:
+            kill(client.pid)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: client.poll() is not None or state_of(client.pid) == "D", "the client ends", 5)
 
     def bad_server(self, *arguments, verb=("serve",), ready="ready", within=()):
         """A running bad_server and its device; waits for the line that begins with `ready`."""
@@ -218,8 +230,11 @@ class Lab:
         path = f"/dev/ublkb{device}"
         words = (["if=/dev/zero", f"of={path}", "oflag=direct", f"seek={skip}", "conv=notrunc,nocreat"] if write else
                  [f"if={path}", "of=/dev/null", "iflag=direct", f"skip={skip}"])
-        return self.start("dd", "bs=4k", f"count={count}", *words, stderr=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL)
+        client = subprocess.Popen(["dd", "bs=4k", f"count={count}", *words], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.clients.append(client)
+        self.undo.callback(self._end_client, client)
+        return client
 
     def blocked_read(self, device, **options):
         """A client that waits for its I/O."""

@@ -44,7 +44,7 @@ class Modes(ublk.TestCase):
         return document
 
     def test_all_modes_keep_data_in_memory(self):
-        self.check_all("--target", "mem:64M", "--verify", "--qd", 32, "--queues", 2, "--ios", 200)
+        self.check_all("--target", "mem:32M", "--verify", "--qd", 32, "--queues", 2, "--ios", 200)
 
     @unittest.skipUnless(LONG, "long")
     def test_all_modes_complete(self):

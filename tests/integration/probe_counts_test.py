@@ -118,13 +118,16 @@ class Syscalls(ProbeCase):
                 # All the time attached: the device is idle at both ends of it.
                 probe = sample["probe"]["record"]["attached"]["syscalls"]
                 server = sample["probe"]["server"]
+                missed = probe["totals"].pop("missed_runs")
                 self.assertEqual(set(probe["totals"].values()), {0}, probe["totals"])
-                self.assertEqual(probe["server_enters"], server["enters"])
+                self.assertAlmostEqual(probe["server_enters"], server["enters"], delta=missed)
                 commits = sum(events for _size, events in server["commit_batch"]["size_events"])
-                self.assertEqual(probe["commands"], server["committed_ios"] if mode == "copy"
-                                 else commits + server["fetch_rearmed"])
-                self.assertEqual(sum(events for _ns, events in probe["command_ns_events"]), probe["commands"])
-                self.assertEqual(probe["security_calls"], probe["commands"])
+                self.assertAlmostEqual(probe["commands"], server["committed_ios"] if mode == "copy"
+                                       else commits + server["fetch_rearmed"], delta=missed)
+                self.assertLess(missed, server["committed_ios"] / 20)
+                self.assertAlmostEqual(sum(events for _ns, events in probe["command_ns_events"]), probe["commands"],
+                                       delta=missed)
+                self.assertAlmostEqual(probe["security_calls"], probe["commands"], delta=missed)
                 self.assertGreater(probe["security_ns"], 0)
                 self.assertLess(probe["security_ns"], probe["command_ns"])
                 # The load's own count is without its warm-up.

@@ -56,18 +56,21 @@ class Batch(ProbeCase):
                 batch = sample["probe"]["record"]["attached"]["batch"]
                 server = sample["probe"]["server"]
                 self.assertGreaterEqual(server["fetched_ios"], 1000)
-                self.assertEqual(batch["fetch_batch"]["size_events"],
-                                 server["fetch_batch"]["size_events"])
-                self.assertEqual(batch["commit_batch"]["size_events"],
-                                 server["commit_batch"]["size_events"])
-                for name in ("lost_events", "sqpoll_ios", "resubmitted_sqes", "aborted_ios", "requeued_ios",
-                             "missed_runs"):
+                for name in ("fetch_batch", "commit_batch"):
+                    self.check_events(batch[name], server[name], batch["totals"]["missed_runs"])
+                for name in ("lost_events", "sqpoll_ios", "resubmitted_sqes", "aborted_ios", "requeued_ios"):
                     self.assertEqual(batch["totals"][name], 0, name)
                 seen.add(probed[sample["cell"]])
         self.assertEqual(seen, set(DELIVERIES))
         self.assertRegex(text, r"(?m)^fetch_batch +\d+ .*\|[ .:=+*#%@-]+\|$")
         self.assertNotIn("@fetch_batch:", text)
         self.assertIn("x unprobed", text)
+
+    def check_events(self, probe, server, missed):
+        """A run that the kernel skipped, as a busy guest makes it now and then, is an event of another size or none."""
+        counted, truth = (dict(side["size_events"]) for side in (probe, server))
+        off = sum(abs(counted.get(size, 0) - truth.get(size, 0)) for size in counted | truth)
+        self.assertLessEqual(off, 2 * missed, (counted, truth))
 
     @long
     def test_the_cheap_and_the_general_way_agree(self):
@@ -263,24 +266,25 @@ class Foreign(ProbeCase):
                 with Attached("--dev", number, "--probe", "batch,latency,wakeups,syscalls,tags,zc,errors",
                               "--sample", 1) as probe:
                     ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64)
-                totals = probe.batch("totals")
-                queued = sum(size * events for size, events in probe.batch("queued_requests")["size_events"])
-                self.assertGreaterEqual(queued, 1600)
-                for name in ("fetch_batch", "commit_batch"):
-                    ios = sum(size * events for size, events in probe.batch(name)["size_events"])
-                    self.assertEqual(ios, queued, name)
-                self.assertEqual(totals["missed_runs"], 0)
+                probes = probe.record["probes"]
+                ios, wakeups = probes["wakeups"]["completed_ios"], probes["wakeups"]  # the block layer's count
+                self.assertGreaterEqual(ios, 1600)
+                # With seven probes a run is skipped now and then: of batch up to a batch, of the others one I/O.
+                missed = {name: probes[name]["totals"]["missed_runs"] for name in ("batch", "latency", "zc")}
+                for name in ("queued_requests", "fetch_batch", "commit_batch"):
+                    self.assertAlmostEqual(sum(size * events for size, events in probe.batch(name)["size_events"]), ios,
+                                           delta=64 * missed["batch"], msg=name)
                 latency = probe.latency("totals")
-                self.assertEqual(latency["requests"], queued)
-                self.assertEqual(latency["finished_ios"] + latency["unseen_return_ios"], queued)
-                self.assertEqual(latency["lost_ios"], 0)
-                zc = probe.record["probes"]["zc"]
-                self.assertEqual(zc["registrations"], queued if words == ("--auto_zc",) else 0)
-                self.assertEqual(zc["releases"], zc["registrations"])
-                errors = probe.record["probes"]["errors"]
+                self.assertAlmostEqual(latency["requests"], ios, delta=missed["latency"])
+                self.assertAlmostEqual(latency["finished_ios"] + latency["unseen_return_ios"], ios,
+                                       delta=2 * missed["latency"])
+                self.assertLessEqual(latency["lost_ios"], missed["latency"])
+                zc = probes["zc"]
+                for name in ("registrations", "releases"):
+                    self.assertAlmostEqual(zc[name], ios if words == ("--auto_zc",) else 0, delta=missed["zc"], msg=name)
+                self.assertLess(sum(missed.values()), ios / 20)
+                errors = probes["errors"]
                 self.assertEqual({errors[name] for name in ("failed_requests", "requeued_requests", "timeouts")}, {0})
-                wakeups = probe.record["probes"]["wakeups"]
-                self.assertEqual(wakeups["completed_ios"], queued)
                 self.assertGreater(sum(task["sleeps"] for task in wakeups["tasks"]), 0)
 
 
