@@ -10,6 +10,8 @@
 #include "analyzers/queue_settings.hpp"
 #include "bench/base/format.hpp"
 #include "bench/base/json_text.hpp"
+#include "bench/record/axes_json.hpp"
+#include "bench/record/facts_json.hpp"
 #include "bench/record/identity.hpp"
 
 namespace ublkbench::analyzers {
@@ -28,7 +30,7 @@ Error not_alike(const std::string& what, const std::string& how) {
 }
 
 Result<> check_alike(std::span<const Record> records) {
-  const json reference = gate_fields(records.front());
+  const Facts reference = gate_fields(records.front());
   for (const Record& record : records) {
     if (!record.counts_instructions())
       return bad_input(record.path + " was not measured under icount",
@@ -57,14 +59,14 @@ json samples_json(const CellRecord& cell) {
 json cell_json(const CellRecord& cell) {
   json object = cell.axes;
   object.update({{"id", cell.id}, {"ios", cell.ios}, {"samples", samples_json(cell)}});
-  if (!cell.queue.is_null()) object["queue"] = cell.queue;
+  if (cell.queue) object["queue"] = json_of(*cell.queue);
   return object;
 }
 
 /// Throws nlohmann's exceptions on a wrong shape; read_baseline() turns them into an Error.
 CellRecord cell_from(const json& object) {
   CellRecord cell{.id = object.at("id"), .axes = object, .ios = object.at("ios")};
-  cell.queue = object.value("queue", json());
+  if (object.contains("queue")) cell.queue = values_of(json_text(object["queue"]));
   for (const auto& [name, values] : object.at("samples").items()) {
     const auto figure = figure_named(name);
     if (!figure) throw std::invalid_argument(formatted("unknown figure '{}'", name));
@@ -92,9 +94,9 @@ Baseline baseline_from(const json& document) {
                     .accepted = {.commit = accepted.at("commit"),
                                  .at = accepted.at("at"),
                                  .reason = accepted.at("reason")},
-                    .fields = document.at("fields"),
+                    .fields = values_of(json_text(document.at("fields"))),
                     .cells = {}};
-  if (!baseline.fields.is_object()) throw std::invalid_argument("'fields' is no object");
+  if (!document.at("fields").is_object()) throw std::invalid_argument("'fields' is no object");
   for (const json& cell : document.at("cells")) baseline.cells.push_back(cell_from(cell));
   if (baseline.cells.empty()) throw std::invalid_argument("it has no cells");
   return baseline;
@@ -102,8 +104,8 @@ Baseline baseline_from(const json& document) {
 
 }  // namespace
 
-json gate_fields(const Record& record) {
-  json fields = record.comparable_fields();
+Facts gate_fields(const Record& record) {
+  Facts fields = record.comparable_fields();
   fields.erase("work.ios");
   return fields;
 }
@@ -122,7 +124,7 @@ Result<std::vector<CellRecord>> pooled_cells(std::span<const Record> records) {
       if (found->ios != cell.ios)
         return std::unexpected(not_alike("samples of " + cell.id,
                                          formatted("  ios: {} and {}\n", found->ios, cell.ios)));
-      if (found->queue.is_null()) found->queue = cell.queue;
+      if (!found->queue) found->queue = cell.queue;
       found->samples.insert(found->samples.end(), cell.samples.begin(), cell.samples.end());
       found->failed += cell.failed;
       if (cell.failed != 0) found->reason = cell.reason;
@@ -133,10 +135,10 @@ Result<std::vector<CellRecord>> pooled_cells(std::span<const Record> records) {
 Result<Baseline> make_baseline(std::span<const Record> records, Acceptance accepted) {
   auto cells = pooled_cells(records);
   if (!cells) return std::unexpected(cells.error());
-  const json& run = records.front().run;
-  if (run.contains("planted_instructions"))
+  const Facts& run = records.front().run;
+  if (has_fact(run, "planted_instructions"))
     return bad_input("a build with planted instructions is no baseline", "use the release preset");
-  if (run["tool"].value("dirty", json()) != false)
+  if (const std::string* const dirty = fact(run, "tool.dirty"); !dirty || *dirty != "false")
     return bad_input("the programs had changes that are in no commit, or no commit at all",
                      "commit, build and measure again");
   if (std::ranges::none_of(*cells, [](const CellRecord& cell) { return cell.axes.is_control(); }))
@@ -154,32 +156,22 @@ Result<Baseline> make_baseline(std::span<const Record> records, Acceptance accep
                   .cells = std::move(*cells)};
 }
 
-json to_json(const Baseline& baseline) {
-  json document = {{"schema", schema},
-                   {"accepted",
-                    {{"commit", baseline.accepted.commit},
-                     {"at", baseline.accepted.at},
-                     {"reason", baseline.accepted.reason}}},
-                   {"fields", baseline.fields},
-                   {"cells", json::array()}};
-  for (const CellRecord& cell : baseline.cells) document["cells"].push_back(cell_json(cell));
-  return document;
-}
-
 /// A line for each field and each cell, so that a diff shows what changed and nothing else.
 std::string to_file_text(const Baseline& baseline) {
-  const json document = to_json(baseline);
-  std::string text = formatted("{{\n\"schema\": {},\n\"accepted\": {},\n\"fields\": {{",
-                               json_text(document["schema"]), json_text(document["accepted"]));
+  const json accepted = {{"commit", baseline.accepted.commit},
+                         {"at", baseline.accepted.at},
+                         {"reason", baseline.accepted.reason}};
+  std::string text = formatted("{{\n\"schema\": \"{}\",\n\"accepted\": {},\n\"fields\": {{", schema,
+                               json_text(accepted));
   const char* separator = "\n";
-  for (const auto& [name, value] : document["fields"].items()) {
-    text += formatted("{}  {}: {}", separator, json_text(json(name)), json_text(value));
+  for (const auto& [name, value] : baseline.fields) {
+    text += formatted("{}  {}: {}", separator, json_text(json(name)), value);
     separator = ",\n";
   }
   text += "\n},\n\"cells\": [";
   separator = "\n";
-  for (const json& cell : document["cells"]) {
-    text += separator + ("  " + json_text(cell));
+  for (const CellRecord& cell : baseline.cells) {
+    text += separator + ("  " + json_text(cell_json(cell)));
     separator = ",\n";
   }
   return text + "\n]\n}\n";

@@ -3,7 +3,6 @@
 // environment that they are of. A file in the repository, reviewed as a diff.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,13 +27,13 @@ struct Acceptance {
 struct Baseline {
   std::string path;
   Acceptance accepted;
-  nlohmann::json fields;          ///< gate_fields()
+  Facts fields;                   ///< gate_fields()
   std::vector<CellRecord> cells;  ///< with the gated figures
 };
 
 /// What must be equal in all records of a gate. How many I/Os a sample is, is a cell's own: shallow
 /// cells need fewer, and have a record of their own for that.
-nlohmann::json gate_fields(const Record& record);
+Facts gate_fields(const Record& record);
 
 /// Brings the records of several boots together. They must be of one environment, one commit and
 /// counted instructions; whatever failed in them stays visible as `failed`.
@@ -44,7 +43,6 @@ Result<std::vector<CellRecord>> pooled_cells(std::span<const Record> records);
 /// has, a build with planted instructions.
 Result<Baseline> make_baseline(std::span<const Record> records, Acceptance accepted);
 
-nlohmann::json to_json(const Baseline& baseline);
 std::string to_file_text(const Baseline& baseline);
 
 /// Strict, as read_record() is.

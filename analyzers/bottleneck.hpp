@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,6 +68,7 @@ struct CellDiagnosis {
 std::vector<CellDiagnosis> diagnose(const Record& record);
 
 std::string bottleneck_text(std::span<const CellDiagnosis> cells);
-nlohmann::json bottleneck_json(const Record& record, std::span<const CellDiagnosis> cells);
+/// JSON.
+std::string bottleneck_document(const Record& record, std::span<const CellDiagnosis> cells);
 
 }  // namespace ublkbench::analyzers

@@ -5,6 +5,7 @@
 
 #include "analyzers/bottleneck.hpp"
 #include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -157,13 +158,14 @@ std::string bottleneck_text(std::span<const CellDiagnosis> cells) {
   return text;
 }
 
-json bottleneck_json(const Record& record, std::span<const CellDiagnosis> cells) {
+std::string bottleneck_document(const Record& record, std::span<const CellDiagnosis> cells) {
   json list = json::array();
   for (const CellDiagnosis& cell : cells) list.push_back(cell_json(cell));
-  return {{"schema", "ublkbench.explain/1"},
-          {"record", record.path},
-          {"run", record.run.value("id", std::string())},
-          {"cells", std::move(list)}};
+  const json document = {{"schema", "ublkbench.explain/1"},
+                         {"record", record.path},
+                         {"run", fact_word(record.run, "id").value_or("")},
+                         {"cells", std::move(list)}};
+  return json_text(document, 1) + '\n';
 }
 
 }  // namespace ublkbench::analyzers

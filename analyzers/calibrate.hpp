@@ -4,7 +4,6 @@
 // samples.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -51,6 +50,7 @@ std::optional<double> smallest_resolved(std::span<const double> logs, std::size_
 Result<Calibration> calibrate(const Record& record, Figure figure);
 
 std::string calibration_text(const Calibration& calibration);
-nlohmann::json calibration_json(const Calibration& calibration);
+/// JSON.
+std::string calibration_document(const Calibration& calibration);
 
 }  // namespace ublkbench::analyzers

@@ -2,9 +2,11 @@
 // A calibration as people and programs read it.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "analyzers/calibrate.hpp"
 #include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -78,7 +80,7 @@ std::string calibration_text(const Calibration& calibration) {
   return text;
 }
 
-json calibration_json(const Calibration& calibration) {
+std::string calibration_document(const Calibration& calibration) {
   const auto number = [](const std::optional<double>& value) {
     return value ? json(*value) : json();
   };
@@ -102,18 +104,19 @@ json calibration_json(const Calibration& calibration) {
     sizes.push_back({{"samples", resolution_samples[size]},
                      {"resolved_change", number(worst(calibration, size))},
                      {"minutes", minutes(calibration, resolution_samples[size])}});
-  return {{"schema", "ublkbench.calibration/1"},
-          {"figure", traits(calibration.figure).name},
-          {"unit", traits(calibration.figure).unit},
-          {"rule",
-           {{"change", calibration.rule.change},
-            {"certain", calibration.rule.certain},
-            {"confidence", calibration.rule.confidence},
-            {"counted", calibration.rule.counted}}},
-          {"round_s", calibration.round_s},
-          {"a_a_flags", calibration.a_a_flags},
-          {"sizes", std::move(sizes)},
-          {"cells", std::move(cells)}};
+  const json document = {{"schema", "ublkbench.calibration/1"},
+                         {"figure", traits(calibration.figure).name},
+                         {"unit", traits(calibration.figure).unit},
+                         {"rule",
+                          {{"change", calibration.rule.change},
+                           {"certain", calibration.rule.certain},
+                           {"confidence", calibration.rule.confidence},
+                           {"counted", calibration.rule.counted}}},
+                         {"round_s", calibration.round_s},
+                         {"a_a_flags", calibration.a_a_flags},
+                         {"sizes", std::move(sizes)},
+                         {"cells", std::move(cells)}};
+  return json_text(document, 1) + '\n';
 }
 
 }  // namespace ublkbench::analyzers

@@ -5,32 +5,30 @@
 #include <set>
 
 #include "bench/base/cpus.hpp"
+#include "bench/base/units.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
-
-using nlohmann::json;
 
 /// Of I/Os whose stages are not known apart, and that all count as the target's: so many move no
 /// verdict that is not at its limit.
 constexpr double most_unsplit = 0.05;
 
 double online_cpus(const Record& record) {
-  const json& fields = record.env["key_fields"];
-  if (!fields.contains("cpu") || !fields["cpu"].is_object()) return 0;
-  const auto cpus = parse_cpu_list(fields["cpu"].value("online", std::string()));
+  const auto cpus = parse_cpu_list(fact_word(record.env, "key_fields.cpu.online").value_or(""));
   return cpus ? static_cast<double>(cpus->size()) : 0;
 }
 
 /// How many CPUs the load's jobs can keep busy at once.
 double cpus_of_load(const Record& record, double online) {
-  double cpus = record.run.value("jobs", 1.0);
+  double cpus = fact_number(record.run, "jobs").value_or(1);
   if (online > 0) cpus = std::min(cpus, online);
-  const json work = record.run.value("work", json::object());
-  if (const auto pinned = work.find("load_cpus");
-      pinned != work.end() && pinned->is_array() && !pinned->empty())
-    cpus =
-        std::min(cpus, static_cast<double>(std::set<json>(pinned->begin(), pinned->end()).size()));
+  if (const std::string* const pinned = fact(record.run, "work.load_cpus")) {
+    const auto list = split(std::string_view(*pinned).substr(1, pinned->size() - 2), ',');
+    const std::set<std::string> distinct(list.begin(), list.end());
+    if (pinned->starts_with('[') && *pinned != "[]")
+      cpus = std::min(cpus, static_cast<double>(distinct.size()));
+  }
   return std::max(cpus, 1.0);
 }
 
@@ -40,8 +38,8 @@ std::optional<double> cpus_of_server(const Evidence& evidence, const Record& rec
   if (evidence.on_cpu_share) return evidence.on_cpu_share;
   // Time per I/O, where the probe was attached for longer than the load ran. The page cache
   // completes I/Os that the server never sees.
-  const json work = record.run.value("work", json::object());
-  if (!evidence.on_cpu_ns_per_io || !work.value("direct", true)) return {};
+  const std::string* const direct = fact(record.run, "work.direct");
+  if (!evidence.on_cpu_ns_per_io || (direct != nullptr && *direct == "false")) return {};
   return *evidence.on_cpu_ns_per_io * evidence.measured_ios / evidence.window_ns;
 }
 
@@ -138,7 +136,7 @@ void set_reasons(const Evidence& evidence, const CellRecord& cell, Clues& clues)
 
 Clues clues_of(const Evidence& evidence, const Record& record, const CellRecord& cell) {
   Clues clues;
-  const double rate = record.run.value("rate_iops", 0.0);
+  const double rate = fact_number(record.run, "rate_iops").value_or(0);
   // A closed loop asks for no rate, and so never reaches it.
   clues.set(Clue::rate_reached,
             rate == 0 ? 0 : evidence.measured_ios / evidence.window_ns * 1e9 / rate);
@@ -149,7 +147,8 @@ Clues clues_of(const Evidence& evidence, const Record& record, const CellRecord&
   set_reasons(evidence, cell, clues);
   if (evidence.queue_tags && *evidence.queue_tags > 0)
     clues.set(Clue::wanted_per_tag, static_cast<double>(cell.axes.depth) *
-                                        record.run.value("jobs", 1.0) / *evidence.queue_tags);
+                                        fact_number(record.run, "jobs").value_or(1) /
+                                        *evidence.queue_tags);
   clues.set(Clue::tag_waits_per_io, evidence.tag_waits_per_io);
   clues.set(Clue::fetch_batch, evidence.server_fetch_batch ? evidence.server_fetch_batch
                                                            : evidence.probed_fetch_batch);

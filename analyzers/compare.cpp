@@ -22,28 +22,22 @@ std::string label_of(const std::string& path) {
   return file.stem().string();
 }
 
-std::string text_of(const nlohmann::json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::string about(const Arm& arm) {
   const Record& record = arm.records.front();
-  const nlohmann::json none = nlohmann::json::object();
-  const nlohmann::json& tool = record.run["tool"];
-  const nlohmann::json kernel = record.env["key_fields"].value("kernel", none);
   std::string text =
       formatted("{}: {} record(s), Linux {}, commit {}", arm.label, arm.records.size(),
-                text_of(kernel, "release"), text_of(tool, "commit").substr(0, 12));
-  if (tool.value("dirty", nlohmann::json()) == true) text += " with changes";
-  return text + ", " + text_of(record.run, "started");
+                fact_word(record.env, "key_fields.kernel.release").value_or(""),
+                fact_word(record.run, "tool.commit").value_or("").substr(0, 12));
+  if (const std::string* const dirty = fact(record.run, "tool.dirty"); dirty && *dirty == "true")
+    text += " with changes";
+  return text + ", " + fact_word(record.run, "started").value_or("");
 }
 
 /// All records must be of one environment, arms among themselves too; and the cells that they share
 /// of queues that were set alike.
 void compare_environments(CompareTable& table, const std::vector<Arm>& arms) {
   const Record& first = arms.front().records.front();
-  const nlohmann::json reference = first.comparable_fields();
+  const Facts reference = first.comparable_fields();
   std::vector<std::string> unknown;
   for (const Arm& arm : arms)
     for (const Record& record : arm.records) {
@@ -58,7 +52,7 @@ void compare_environments(CompareTable& table, const std::vector<Arm>& arms) {
 
 /// Fields of somebody else's server, mostly: what is not known may differ.
 void add_unknowns(const std::vector<Arm>& arms, CompareTable& table) {
-  const nlohmann::json reference = arms.front().records.front().comparable_fields();
+  const Facts reference = arms.front().records.front().comparable_fields();
   std::set<std::string> told;
   for (const Arm& arm : arms)
     for (const Record& record : arm.records)
@@ -71,8 +65,7 @@ void add_unknowns(const std::vector<Arm>& arms, CompareTable& table) {
 /// Samples of different programs under one label would be an average of both.
 Result<> check_one_commit(const Arm& arm) {
   for (const Record& record : arm.records)
-    if (record.run["tool"].value("commit", "") !=
-        arm.records.front().run["tool"].value("commit", ""))
+    if (record.commit() != arm.records.front().commit())
       return bad_input(formatted("'{}' has records of different commits", arm.label),
                        "give them different labels");
   return {};
@@ -144,8 +137,8 @@ class Builder {
     if (row.columns.size() <= column) row.columns.resize(column + 1);
     Column& here = row.columns[column];
     here.failed += cell.failed;
-    if (cell.queue.is_object() && cell.queue.contains("scheduler"))
-      here.schedulers.insert(cell.queue["scheduler"].get<std::string>());
+    if (const auto word = cell.queue ? fact_word(*cell.queue, "scheduler") : std::nullopt)
+      here.schedulers.insert(*word);
     const std::vector<double> values = cell.values(table_.options.figure);
     here.values.insert(here.values.end(), values.begin(), values.end());
     // A sample without its percentile had too few I/Os for it.

@@ -75,6 +75,7 @@ double control_limit(bool counted);
 std::string compare_text(const CompareTable& table);
 std::string compare_markdown(const CompareTable& table);
 std::string compare_csv(const CompareTable& table);
-nlohmann::json compare_json(const CompareTable& table);
+/// JSON.
+std::string compare_document(const CompareTable& table);
 
 }  // namespace ublkbench::analyzers

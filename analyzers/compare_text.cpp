@@ -7,7 +7,9 @@
 #include "analyzers/compare.hpp"
 #include "analyzers/text_table.hpp"
 #include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/base/units.hpp"
+#include "bench/record/axes_json.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -187,7 +189,7 @@ std::string compare_csv(const CompareTable& table) {
   return text;
 }
 
-json compare_json(const CompareTable& table) {
+std::string compare_document(const CompareTable& table) {
   json document = {{"schema", "ublkbench.compare/1"},
                    {"figure", traits(table.options.figure).name},
                    {"unit", traits(table.options.figure).unit},
@@ -214,7 +216,7 @@ json compare_json(const CompareTable& table) {
   for (const FieldDifference& field : table.unlike)
     document["unlike"].push_back(
         {{"field", field.field}, {"a", field.a}, {"b", field.b}, {"cells", field.where}});
-  return document;
+  return json_text(document, 1) + '\n';
 }
 
 }  // namespace ublkbench::analyzers

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -78,6 +77,7 @@ bool only_environment_moved(const GateOutcome& outcome);
 
 std::string gate_text(const GateOutcome& outcome);
 std::string gate_markdown(const GateOutcome& outcome);
-nlohmann::json gate_json(const GateOutcome& outcome);
+/// JSON.
+std::string gate_document(const GateOutcome& outcome);
 
 }  // namespace ublkbench::analyzers

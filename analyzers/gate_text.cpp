@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The gate's outcome for people and programs.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "analyzers/gate_outcome.hpp"
 #include "analyzers/text_table.hpp"
 #include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -135,7 +137,7 @@ std::string gate_markdown(const GateOutcome& outcome) {
   return outcome.rows.empty() ? text : text + "\n" + layout(outcome).markdown();
 }
 
-json gate_json(const GateOutcome& outcome) {
+std::string gate_document(const GateOutcome& outcome) {
   const auto side = [](const GateSide& of) {
     return json{{"what", of.what}, {"commit", of.commit}, {"at", of.at}, {"reason", of.reason}};
   };
@@ -170,7 +172,7 @@ json gate_json(const GateOutcome& outcome) {
   for (const FieldDifference& field : outcome.unlike)
     document["unlike"].push_back(
         {{"field", field.field}, {"before", field.a}, {"now", field.b}, {"cells", field.where}});
-  return document;
+  return json_text(document, 1) + '\n';
 }
 
 }  // namespace ublkbench::analyzers

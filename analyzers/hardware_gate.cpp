@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "bench/base/cpus.hpp"
 #include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::uint64_t ios_for_tail = 10'000;  // fewer leave too little beyond the 99th percentile
 constexpr double load_per_cpu_max = 0.25;       // runnable tasks of others before the sitting
@@ -18,27 +17,9 @@ constexpr double load_max_min = 0.5;            // where there are few CPUs
 constexpr double stolen_max = 0.01;
 constexpr double ticks_per_second = 100;  // USER_HZ
 
-const json& at(const json& object, const char* key) {
-  static const json none;
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && found != object.end() ? *found : none;
-}
-
-/// Of "0-3,7".
-std::size_t count_cpus(const json& online) {
-  if (!online.is_string()) return 1;
-  std::size_t count = 0;
-  for (const std::string& part : split(online.get<std::string>(), ',')) {
-    char* end = nullptr;
-    const auto first = std::strtoull(part.c_str(), &end, 10);
-    const auto last = *end == '-' ? std::strtoull(end + 1, nullptr, 10) : first;
-    count += last >= first ? last - first + 1 : 0;
-  }
-  return std::max<std::size_t>(count, 1);
-}
-
 std::size_t cpus_of(const Record& record) {
-  return count_cpus(at(at(at(record.env, "key_fields"), "cpu"), "online"));
+  const auto online = parse_cpu_list(fact_word(record.env, "key_fields.cpu.online").value_or(""));
+  return online && !online->empty() ? online->size() : 1;
 }
 
 GateRow row_of(const PairedCell& cell, Figure figure, bool gated, const GateOptions& options) {
@@ -97,17 +78,16 @@ bool is_flagged(const std::vector<GateRow>& rows) {
 
 std::vector<std::string> unfit(const Record& record) {
   std::vector<std::string> why;
-  const json& fields = at(record.env, "key_fields");
   if (record.counts_instructions())
     why.emplace_back(
         "this machine's clock counts instructions (icount): the path-length gate is for it");
-  else if (at(at(fields, "machine"), "accelerator") == "tcg")
+  else if (fact_word(record.env, "key_fields.machine.accelerator") == "tcg")
     why.emplace_back("this machine is emulated: its times are the emulator's");
-  const json& load = at(at(record.env, "noted"), "load_average");
+  const auto load = fact_word(record.env, "noted.load_average");
   const double limit =
       std::max(load_max_min, load_per_cpu_max * static_cast<double>(cpus_of(record)));
-  if (load.is_string()) {
-    const double found = std::strtod(load.get_ref<const std::string&>().c_str(), nullptr);
+  if (load) {
+    const double found = std::strtod(load->c_str(), nullptr);
     if (found > limit)
       why.push_back(
           formatted("others use this machine: a load average of {:.2f}, at most {:.2f} for {} CPUs",
@@ -117,9 +97,8 @@ std::vector<std::string> unfit(const Record& record) {
 }
 
 std::optional<std::string> disturbed(const Record& first, const Record& last) {
-  const auto noted = [](const Record& record, const char* name) -> std::optional<double> {
-    const json& value = at(at(record.env, "noted"), name);
-    return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
+  const auto noted = [](const Record& record, const char* name) {
+    return fact_number(record.env, formatted("noted.{}", name));
   };
   const auto begin = noted(first, "stolen_ticks");
   const auto end = noted(last, "stolen_ticks");

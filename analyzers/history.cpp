@@ -8,6 +8,8 @@
 #include "analyzers/json_stream.hpp"
 #include "bench/base/format.hpp"
 #include "bench/base/json_text.hpp"
+#include "bench/record/axes_json.hpp"
+#include "bench/record/facts_json.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -35,11 +37,13 @@ json cell_json(const CellRecord& cell) {
                  {"rounds", std::move(rounds)},
                  {"figures", std::move(figures)}});
   // A cell whose own samples differ is like no other: it goes by both.
-  if (!cell.queue.is_null()) object["queue"] = cell.queue;
-  for (const json& other : cell.other_queues)
-    for (const auto& [name, value] : other.items())
-      if (object["queue"][name] != value)
-        object["queue"][name] = json::array({object["queue"][name], value});
+  if (!cell.queue) return object;
+  Facts queue = *cell.queue;
+  for (const Facts& other : cell.other_queues)
+    for (const auto& [name, value] : other)
+      if (std::string& first = queue[name]; first != value)
+        first = formatted("[{},{}]", first.empty() ? "null" : first, value);
+  object["queue"] = json_of(queue);
   return object;
 }
 
@@ -96,7 +100,7 @@ class HistoryBuilder {
     if (!list || list->get(cells) != simdjson::SUCCESS) reader.complain("cells", "is no list");
     // Two processes may have appended the same run.
     if (reader.failed() || !ids_.insert(added.id).second) return;
-    added.fields = to_nlohmann(fields);
+    added.fields = values_of(std::string(simdjson::minify(fields)));
     history_.runs.push_back(std::move(added));
     std::size_t number = 0;
     for (const auto& element : cells) {
@@ -116,7 +120,7 @@ class HistoryBuilder {
     HistoryValues values{.run = history_.runs.size() - 1, .values = {}};
     if (const auto queue = at.optional_object(cell, "queue")) {
       const auto [known, first] = history_.queues.try_emplace(simdjson::minify(*queue));
-      if (first) known->second = to_nlohmann(*queue);
+      if (first) known->second = values_of(known->first);
       values.queue = &known->second;
     }
     simdjson::dom::array rounds;
@@ -157,19 +161,22 @@ class HistoryBuilder {
 
 Result<std::string> history_line(const Record& record) {
   for (const char* name : {"id", "started"})
-    if (!record.run.contains(name) || !record.run[name].is_string())
+    if (!fact_word(record.run, name))
       return bad_input(formatted("{}: run.{} is missing", record.path, name),
                        "a history tells runs by it");
   if (std::ranges::all_of(record.cells, [](const CellRecord& c) { return c.samples.empty(); }))
     return bad_input(record.path + " has no good sample", "there is nothing to remember of it");
   json run = json::object();
   for (const char* name : {"id", "started", "argv", "seed", "tool", "clock"})
-    if (record.run.contains(name)) run[name] = record.run[name];
+    if (const std::string* const value = fact(record.run, name))
+      run[name] = json::parse(*value, nullptr, false);
+    else if (has_fact(record.run, name))
+      run[name] = json_of(facts_below(record.run, name));
   json cells = json::array();
   for (const CellRecord& cell : record.cells) cells.push_back(cell_json(cell));
   return json_text({{"schema", history_schema},
                     {"run", std::move(run)},
-                    {"fields", record.comparable_fields()},
+                    {"fields", json_of(record.comparable_fields())},
                     {"cells", std::move(cells)}});
 }
 

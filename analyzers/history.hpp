@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,13 +21,13 @@ struct HistoryRun {
   std::string commit;
   bool dirty = false;
   std::string clock;
-  nlohmann::json fields;  ///< Record::comparable_fields()
+  Facts fields;  ///< Record::comparable_fields()
 };
 
 /// A cell's samples in one run.
 struct HistoryValues {
   std::size_t run = 0;                           ///< in History::runs
-  const nlohmann::json* queue = nullptr;         ///< CellRecord::queue; nothing: not recorded
+  const Facts* queue = nullptr;                  ///< CellRecord::queue; nothing: not recorded
   std::map<Figure, std::vector<double>> values;  ///< of the figures that were asked for
 };
 
@@ -42,7 +41,7 @@ struct History {
   std::vector<HistoryRun> runs;  ///< in the order of the file, each once
   std::vector<HistoryCell> cells;
   /// Nearly all cells of nearly all runs have the same few: by their text, at a place that stays.
-  std::map<std::string, nlohmann::json> queues;
+  std::map<std::string, Facts> queues;
   std::uint64_t torn_bytes = 0;  ///< behind the complete lines: cut off, or still being written
 
   [[nodiscard]] bool has(const std::string& run_id) const;

@@ -12,8 +12,6 @@
 namespace ublkbench::analyzers {
 namespace {
 
-using nlohmann::json;
-
 constexpr const char* prefix = "queue.";
 
 bool decides(std::string_view name) {
@@ -53,22 +51,24 @@ class Collected {
 
 }  // namespace
 
-json deciding_settings(const json& queue_limits) {
-  json settings = json::object();
-  for (const auto& [name, value] : queue_limits.items())
-    if (!value.is_null() && decides(name)) settings[name] = value;
+Facts deciding_settings(const std::string& queue_limits) {
+  Facts settings;
+  for (auto& [name, value] : values_of(queue_limits))
+    if (value != "null" && decides(name)) settings.emplace(name, value);
   return settings;
 }
 
-std::vector<FieldDifference> queue_differences(const json& a, const json& b,
+std::vector<FieldDifference> queue_differences(const std::optional<Facts>& a,
+                                               const std::optional<Facts>& b,
                                                std::span<const std::string> vary) {
-  if (!a.is_object() || !b.is_object() || a == b) return {};
-  json known_a = json::object();
-  json known_b = json::object();
-  for (const auto& [name, value] : a.items()) {
-    if (!b.contains(name)) continue;  // one of the kernels does not have it
+  if (!a || !b || *a == *b) return {};
+  Facts known_a;
+  Facts known_b;
+  for (const auto& [name, value] : *a) {
+    const std::string* const other = fact(*b, name);
+    if (other == nullptr) continue;  // one of the kernels does not have it
     known_a[prefix + name] = value;
-    known_b[prefix + name] = b[name];
+    known_b[prefix + name] = *other;
   }
   return differences(known_a, known_b, vary);
 }
@@ -83,11 +83,11 @@ QueueComparison compare_queues(std::span<const CellRecord> a, std::span<const Ce
     const auto found = others.find(cell.id);
     if (found == others.end() || cell.samples.empty() || found->second->samples.empty()) continue;
     const CellRecord& other = *found->second;
-    if (cell.queue.is_null() || other.queue.is_null()) comparison.unknown.push_back(cell.id);
+    if (!cell.queue || !other.queue) comparison.unknown.push_back(cell.id);
     for (const auto& difference : queue_differences(cell.queue, other.queue, vary))
       collected.add(cell.id, difference);
     for (const CellRecord* side : {&cell, &other})
-      for (const json& within : side->other_queues)
+      for (const Facts& within : side->other_queues)
         for (const auto& difference : queue_differences(side->queue, within, vary))
           collected.add(cell.id + ", within one run", difference);
   }

@@ -3,7 +3,6 @@
 // two machines: another scheduler alone is a third of an I/O's instructions.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,7 +14,8 @@
 namespace ublkbench::analyzers {
 
 /// Of a sample's device.queue_limits those settings that decide what a read or a write costs.
-nlohmann::json deciding_settings(const nlohmann::json& queue_limits);
+/// By name, as JSON; `queue_limits` is a JSON object.
+Facts deciding_settings(const std::string& queue_limits);
 
 struct QueueComparison {
   /// "queue.scheduler", with the cells that differ in it.
@@ -30,7 +30,8 @@ QueueComparison compare_queues(std::span<const CellRecord> a, std::span<const Ce
                                std::span<const std::string> vary = {});
 
 /// Of one cell in two runs; what one side does not know is no difference.
-std::vector<FieldDifference> queue_differences(const nlohmann::json& a, const nlohmann::json& b,
+std::vector<FieldDifference> queue_differences(const std::optional<Facts>& a,
+                                               const std::optional<Facts>& b,
                                                std::span<const std::string> vary = {});
 
 /// "the queue settings of N cell(s) are not recorded (CELL, ...): whether ...", or nothing.

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,7 +12,8 @@
 #include "analyzers/evidence.hpp"
 #include "analyzers/figures.hpp"
 #include "bench/base/result.hpp"
-#include "bench/record/axes_json.hpp"
+#include "bench/record/axes.hpp"
+#include "bench/record/facts.hpp"
 
 namespace ublkbench::analyzers {
 
@@ -51,9 +51,9 @@ struct CellRecord {
   std::size_t failed = 0;
   std::string reason;                                  ///< of the last that failed
   std::optional<std::uint64_t> fewest_latencies = {};  ///< of a good sample; nothing: not recorded
-  /// How its device's queue was set, see queue_settings.hpp; null where the record does not say.
-  nlohmann::json queue = {};
-  std::vector<nlohmann::json> other_queues = {};  ///< of samples that had it set otherwise
+  /// How its device's queue was set, see queue_settings.hpp; nothing: the record does not say.
+  std::optional<Facts> queue = {};
+  std::vector<Facts> other_queues = {};  ///< of samples that had it set otherwise
   /// What its own samples verified: "contents", "completions", "FAILED", "not (WHY)"; empty: off.
   std::string verified = {};
   DataFacts data = {};
@@ -70,8 +70,8 @@ struct CellRecord {
 
 struct Record {
   std::string path;
-  nlohmann::json run;
-  nlohmann::json env;
+  Facts run;
+  Facts env;
   std::vector<CellRecord> cells;
 
   /// Whether times are instruction counts (QEMU's -icount), which have no noise of time.
@@ -79,13 +79,8 @@ struct Record {
   /// Of the programs that were measured; "unknown" of a build outside of git.
   [[nodiscard]] std::string commit() const;
   /// What must be equal in two runs that are compared: see bench/record/identity.hpp.
-  [[nodiscard]] nlohmann::json comparable_fields() const;
+  [[nodiscard]] Facts comparable_fields() const;
 };
-
-/// Parts that nobody here looks into field by field.
-inline nlohmann::json to_nlohmann(const JsonReader::Object& object) {
-  return nlohmann::json::parse(simdjson::minify(object), nullptr, false);
-}
 
 /// How much of each sample is kept: a record may have 50,000 of them.
 enum class Detail : std::uint8_t { figures, evidence };

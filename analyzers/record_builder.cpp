@@ -14,7 +14,6 @@
 namespace ublkbench::analyzers {
 namespace {
 
-using nlohmann::json;
 using Element = simdjson::dom::element;
 using Object = JsonReader::Object;
 
@@ -117,10 +116,10 @@ struct RecordBuilder::State {
     const std::string& text = of.device->queue_limits.text;
     if (!queues[number].insert(text).second) return;
     CellRecord& cell = record.cells[number];
-    json settings = deciding_settings(json::parse(text, nullptr, false));
-    if (cell.queue.is_null())
+    Facts settings = deciding_settings(text);
+    if (!cell.queue)
       cell.queue = std::move(settings);
-    else if (settings != cell.queue)
+    else if (settings != *cell.queue)
       cell.other_queues.push_back(std::move(settings));
   }
 
@@ -162,8 +161,8 @@ Result<> RecordBuilder::head(const Object& document) {
   reader.inside("run").inside("tool").string(tool, "commit");
   reader.inside("run").string(run, "clock");
   if (state_->error) return state_->done();
-  record.run = to_nlohmann(run);
-  record.env = to_nlohmann(env);
+  record.run = facts_of(std::string(simdjson::minify(run)));
+  record.env = facts_of(std::string(simdjson::minify(env)));
   return {};
 }
 
@@ -220,8 +219,8 @@ Result<> RecordBuilder::add(const SampleRecord& sample) {
 Record RecordBuilder::record() const {
   Record record = state_->record;
   // The run's own members may stand behind the cells.
-  if (const json ios = record.run.value("ios", json()); ios.is_number_unsigned())
-    for (CellRecord& cell : record.cells) cell.ios = ios.get<std::uint64_t>();
+  if (const auto ios = fact_number(record.run, "ios"))
+    for (CellRecord& cell : record.cells) cell.ios = static_cast<std::uint64_t>(*ios);
   return record;
 }
 

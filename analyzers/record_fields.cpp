@@ -8,8 +8,6 @@
 
 namespace ublkbench::analyzers {
 
-using nlohmann::json;
-
 std::vector<double> CellRecord::values(Figure figure) const {
   std::vector<double> values;
   values.reserve(samples.size());
@@ -19,30 +17,29 @@ std::vector<double> CellRecord::values(Figure figure) const {
 }
 
 std::string CellRecord::scheduler() const {
-  const auto word_of = [](const json& settings) {
-    const json above = settings.value("scheduler", json());
-    std::string word = above.is_string() ? above.get<std::string>() : std::string();
-    const json below = settings.value("schedulers_below", json::object());
-    for (const auto& [disk, scheduler] : below.items())
-      if (scheduler != "none")
+  const auto word_of = [](const Facts& settings) {
+    std::string word = fact_word(settings, "scheduler").value_or("");
+    const std::string* const below = fact(settings, "schedulers_below");
+    for (const auto& [disk, scheduler] : below != nullptr ? facts_of(*below) : Facts())
+      if (scheduler != R"("none")")
         word += formatted("{}{} below on {}", word.empty() ? "" : ", ",
-                          scheduler.get<std::string>(), disk);
+                          scheduler.substr(1, scheduler.size() - 2), disk);
     return word;
   };
   std::set<std::string> words;
-  if (queue.is_object()) words.insert(word_of(queue));
-  for (const json& other : other_queues) words.insert(word_of(other));
+  if (queue) words.insert(word_of(*queue));
+  for (const Facts& other : other_queues) words.insert(word_of(other));
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : "+") + word;
   return text;
 }
 
 bool Record::counts_instructions() const {
-  return run.value("clock", std::string()).starts_with("icount");
+  return fact_word(run, "clock").value_or("").starts_with("icount");
 }
 
-std::string Record::commit() const { return run["tool"].value("commit", std::string("unknown")); }
+std::string Record::commit() const { return fact_word(run, "tool.commit").value_or("unknown"); }
 
-json Record::comparable_fields() const { return identity(run, env); }
+Facts Record::comparable_fields() const { return identity(run, env); }
 
 }  // namespace ublkbench::analyzers

@@ -15,7 +15,6 @@
 namespace ublkbench::analyzers {
 namespace {
 
-using nlohmann::json;
 using Cells = std::vector<CellSummary>;
 using Word = std::function<std::string(const CellSummary&)>;
 
@@ -164,27 +163,28 @@ std::string csv(const Cells& cells) {
   return text;
 }
 
-/// Whose a device is that the run did not make.
-std::string foreign(const json& device) {
-  std::string text = formatted("{} is not this run's", device.value("path", std::string()));
-  if (device.contains("id"))
-    text += formatted(": ublk device {} of depth {}, {}", device.value("id", -1),
-                      device.value("depth", 0), device.value("state", std::string()));
-  const json server = device.value("server", json());
-  if (server.is_object()) {
-    const std::size_t others = server["devices"].size() - 1;
-    text += formatted(", served by '{}' (process {}){}", server.value("name", std::string()),
-                      server.value("pid", -1),
+/// Whose a device is that the run did not make: of what is below run.device.
+std::string foreign(const Facts& run) {
+  const auto word = [&](const char* name) {
+    return fact_word(run, formatted("device.{}", name)).value_or("");
+  };
+  const auto number = [&](const char* name) {
+    return fact_number(run, formatted("device.{}", name)).value_or(-1);
+  };
+  std::string text = formatted("{} is not this run's", word("path"));
+  const bool is_ublk = has_fact(run, "device.id");
+  if (is_ublk)
+    text +=
+        formatted(": ublk device {} of depth {}, {}", number("id"), number("depth"), word("state"));
+  if (has_fact(run, "device.server.name")) {
+    const std::string* const devices = fact(run, "device.server.devices");
+    const auto others = devices != nullptr ? std::ranges::count(*devices, ',') : 0;
+    text += formatted(", served by '{}' (process {}){}", word("server.name"), number("server.pid"),
                       others > 0 ? formatted(" with {} other device(s)", others) : std::string());
-  } else if (device.contains("id")) {
+  } else if (is_ublk) {
     text += ", its server is not known";
   }
   return text + ".\n";
-}
-
-std::string text_of(const json& object, const char* field) {
-  const auto found = object.find(field);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 /// Whether the data that was read was on a disk at all.
@@ -217,26 +217,22 @@ std::string data_remarks(const Record& record) {
 
 /// What the figures were taken on, and what they are not.
 std::string heading(const Record& record, const Layout& layout) {
-  const json none = json::object();
-  const json key = record.env.value("key_fields", none);
-  const json& run = record.run;
-  std::string text = formatted("Linux {}", text_of(key.value("kernel", none), "release"));
+  const Facts& run = record.run;
+  std::string text =
+      formatted("Linux {}", fact_word(record.env, "key_fields.kernel.release").value_or(""));
   for (const std::string& same : layout.same) text += ", " + same;
-  const json device = run.value("device", json());
-  const json queues =
-      device.is_object() ? device.value("queues", json()) : run.value("queues", json());
-  text += queues.is_number() ? formatted(", {} queue(s)", queues.get<unsigned>())
-                             : std::string(", queues not known");
-  text += formatted(", {} job(s), {} loop\n", run.value("jobs", 1),
-                    run.value("loop", std::string("closed")));
-  text += device.is_object()
-              ? foreign(device) + "Medians of n samples; min..max is their range.\n"
-              : "Medians of n samples, each with a fresh device and server; min..max is their "
-                "range.\n";
+  const bool is_foreign = has_fact(run, "device.path");
+  const auto queues = fact_number(run, is_foreign ? "device.queues" : "queues");
+  text += queues ? formatted(", {} queue(s)", *queues) : std::string(", queues not known");
+  text += formatted(", {} job(s), {} loop\n", fact_number(run, "jobs").value_or(1),
+                    fact_word(run, "loop").value_or("closed"));
+  text += is_foreign ? foreign(run) + "Medians of n samples; min..max is their range.\n"
+                     : "Medians of n samples, each with a fresh device and server; min..max is "
+                       "their range.\n";
   text += data_remarks(record);
-  if (const std::string clock = text_of(run, "clock"); !clock.empty())
+  if (const std::string clock = fact_word(run, "clock").value_or(""); !clock.empty())
     text += "Clock: " + clock + ".\n";
-  else if (text_of(key.value("machine", none), "accelerator") == "tcg")
+  else if (fact_word(record.env, "key_fields.machine.accelerator") == "tcg")
     text += "Emulated CPU (QEMU TCG): compare rows with each other, not with hardware.\n";
   return text;
 }

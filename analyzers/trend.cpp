@@ -19,7 +19,7 @@ using Places = std::vector<std::optional<std::size_t>>;
 /// Those of the latest run's environment; the others would be steps of the machine.
 Places choose_runs(Trend& trend, std::vector<HistoryRun>& all, std::span<const std::size_t> order,
                    const TrendOptions& options) {
-  const nlohmann::json reference = all[order.back()].fields;
+  const Facts reference = all[order.back()].fields;
   Places places(all.size());
   for (const std::size_t at : order) {
     const auto unlike = differences(reference, all[at].fields, options.vary);
@@ -39,7 +39,7 @@ Places choose_runs(Trend& trend, std::vector<HistoryRun>& all, std::span<const s
 /// Of a cell's samples, in a run that is shown.
 struct Shown {
   std::size_t place = 0;
-  const nlohmann::json* queue = nullptr;
+  const Facts* queue = nullptr;
   const std::vector<double>* values = nullptr;
 };
 
@@ -56,7 +56,7 @@ std::vector<Shown> shown_of(const HistoryCell& cell, const Places& places, Figur
 TrendCell cell_of(const HistoryCell& from, std::span<const Shown> shown,
                   const std::vector<std::string>& vary) {
   TrendCell cell{.id = from.id, .axes = from.axes, .points = {}, .changes = {}};
-  const nlohmann::json* latest = nullptr;
+  const Facts* latest = nullptr;
   for (const Shown& run : shown) latest = run.queue != nullptr ? run.queue : latest;
   for (const Shown& run : shown) {
     const bool differs = run.queue != latest && run.queue != nullptr;

@@ -2,7 +2,6 @@
 // How a figure went through a history, and where it changed its level. Reported, never gated.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -62,6 +61,7 @@ struct Trend {
 Result<Trend> make_trend(const std::string& path, const TrendOptions& options);
 
 std::string trend_text(const Trend& trend);
-nlohmann::json trend_json(const Trend& trend);
+/// JSON.
+std::string trend_document(const Trend& trend);
 
 }  // namespace ublkbench::analyzers

@@ -2,10 +2,12 @@
 // A trend as people and programs read it.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "analyzers/trend.hpp"
 #include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 
 namespace ublkbench::analyzers {
 namespace {
@@ -119,23 +121,24 @@ std::string trend_text(const Trend& trend) {
   return text;
 }
 
-json trend_json(const Trend& trend) {
+std::string trend_document(const Trend& trend) {
   json runs = json::array();
   for (const HistoryRun& run : trend.runs)
     runs.push_back(
         {{"id", run.id}, {"started", run.started}, {"commit", run.commit}, {"dirty", run.dirty}});
   json cells = json::array();
   for (const TrendCell& cell : trend.cells) cells.push_back(cell_json(cell));
-  return {{"schema", "ublkbench.trend/1"},
-          {"figure", traits(trend.figure).name},
-          {"unit", traits(trend.figure).unit},
-          {"smallest_change", trend.smallest},
-          {"p_max", change_p_max},
-          {"runs", std::move(runs)},
-          {"left_out", trend.left_out},
-          {"left_out_why", trend.left_out_why},
-          {"cells", std::move(cells)},
-          {"remarks", trend.remarks}};
+  const json document = {{"schema", "ublkbench.trend/1"},
+                         {"figure", traits(trend.figure).name},
+                         {"unit", traits(trend.figure).unit},
+                         {"smallest_change", trend.smallest},
+                         {"p_max", change_p_max},
+                         {"runs", std::move(runs)},
+                         {"left_out", trend.left_out},
+                         {"left_out_why", trend.left_out_why},
+                         {"cells", std::move(cells)},
+                         {"remarks", trend.remarks}};
+  return json_text(document, 1) + '\n';
 }
 
 }  // namespace ublkbench::analyzers

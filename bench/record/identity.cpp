@@ -6,16 +6,9 @@
 #include <string_view>
 
 #include "bench/base/format.hpp"
-#include "bench/base/json_text.hpp"
 
 namespace ublkbench {
 namespace {
-
-using nlohmann::json;
-
-bool is_below(std::string_view field, std::string_view name) {
-  return field == name || (field.starts_with(name) && field.substr(name.size()).starts_with('.'));
-}
 
 bool varies(const std::string& field, std::span<const std::string> vary) {
   return std::ranges::any_of(vary, [&](const std::string& name) {
@@ -27,14 +20,16 @@ bool varies(const std::string& field, std::span<const std::string> vary) {
 /// What a field was in the records from before it was recorded. Null: nobody knows.
 struct Formerly {
   std::string_view field;
-  json value;
+  std::string value;  ///< as JSON
 };
 
 const std::vector<Formerly>& formerly() {
   static const std::vector<Formerly> all = {
-      {"work.allow_split", false}, {"work.server_cpus", "queue"}, {"work.spin_us", 0},
-      {"work.wait_count", 1},      {"work.wait_us", 50},          {"work.wake_by", "eventfd"},
-      {"work.fetches", 1},         {"work.fetch_tags", 128},      {"work.device", nullptr}};
+      {"work.allow_split", "false"}, {"work.server_cpus", R"("queue")"},
+      {"work.spin_us", "0"},         {"work.wait_count", "1"},
+      {"work.wait_us", "50"},        {"work.wake_by", R"("eventfd")"},
+      {"work.fetches", "1"},         {"work.fetch_tags", "128"},
+      {"work.device", "null"}};
   return all;
 }
 
@@ -49,79 +44,76 @@ bool may_be_unknown(std::string_view field) {
 }
 
 /// The field's value, or what it was when it was not recorded; nothing where that is not known.
-const json* value_of(const json& fields, const std::string& name) {
-  if (const auto found = fields.find(name); found != fields.end()) return &*found;
+const std::string* value_of(const Facts& fields, const std::string& name) {
+  if (const std::string* const found = fact(fields, name)) return found;
   const auto row = std::ranges::find_if(
       formerly(), [&](const Formerly& known) { return is_below(name, known.field); });
   return row == formerly().end() ? nullptr : &row->value;
 }
 
-std::string text_of(const json* value, const std::string& field) {
+std::string text_of(const std::string* value, const std::string& field) {
   if (value == nullptr) return "absent";
-  return value->is_null() && may_be_unknown(field) ? "unknown" : json_text(*value);
+  return *value == "null" && may_be_unknown(field) ? "unknown" : *value;
 }
 
-bool one_is_unknown(const json* a, const json* b, const std::string& field) {
-  return may_be_unknown(field) && a != nullptr && b != nullptr && a->is_null() != b->is_null();
+bool one_is_unknown(const std::string* a, const std::string* b, const std::string& field) {
+  return may_be_unknown(field) && a != nullptr && b != nullptr && (*a == "null") != (*b == "null");
 }
 
 /// Fields for which `holds(a, b, name)`, with both values.
 template <class Predicate>
-std::vector<FieldDifference> fields_where(const json& a, const json& b, Predicate&& holds) {
+std::vector<FieldDifference> fields_where(const Facts& a, const Facts& b, Predicate&& holds) {
   std::set<std::string> names;
   for (const auto* side : {&a, &b})
-    for (const auto& [name, value] : side->items()) names.insert(name);
+    for (const auto& [name, value] : *side) names.insert(name);
   std::vector<FieldDifference> found;
   for (const std::string& name : names) {
-    const json* const of_a = value_of(a, name);
-    const json* const of_b = value_of(b, name);
+    const std::string* const of_a = value_of(a, name);
+    const std::string* const of_b = value_of(b, name);
     if (holds(of_a, of_b, name))
       found.push_back({.field = name, .a = text_of(of_a, name), .b = text_of(of_b, name)});
   }
   return found;
 }
 
-void flatten(const json& value, const std::string& name, json& flat) {
-  if (!value.is_object()) {
-    flat[name] = value;
-    return;
-  }
-  for (const auto& [key, below] : value.items()) flatten(below, name + "." + key, flat);
-}
-
-/// Of an object that may lack it.
-json member(const json& object, const char* name) {
-  return object.is_object() ? object.value(name, json()) : json();
+/// Those of `from` at or below each of `names`, below `prefix`.
+void take(const Facts& from, std::initializer_list<std::string_view> names, std::string_view prefix,
+          Facts& into) {
+  for (const auto& [field, value] : from)
+    if (std::ranges::any_of(names, [&](std::string_view name) { return is_below(field, name); }))
+      into.emplace(formatted("{}{}", prefix, field), value);
 }
 
 }  // namespace
 
-json identity(const json& run, const json& env) {
-  json flat = json::object();
-  if (const json key = member(env, "key_fields"); key.is_object()) flatten(key, "env", flat);
-  for (const char* field : {"queues", "daemons", "jobs", "ios", "runtime_ns", "rate_iops", "loop",
-                            "latency_recorded", "clock"})
-    if (run.contains(field)) flat[std::string("work.") + field] = run[field];
-  if (const json work = member(run, "work"); work.is_object()) flatten(work, "work", flat);
+Facts identity(const Facts& run, const Facts& env) {
+  Facts flat;
+  for (const auto& [field, value] : facts_below(env, "key_fields"))
+    flat.emplace("env." + field, value);
+  take(run,
+       {"queues", "daemons", "jobs", "ios", "runtime_ns", "rate_iops", "loop", "latency_recorded",
+        "clock"},
+       "work.", flat);
+  take(run, {"work"}, "", flat);
   return flat;
 }
 
-json identity_of_one_run(const json& run, const json& env) {
-  json flat = identity(run, env);
-  for (const char* field : {"tool", "seed", "verify", "planted_instructions"})
-    if (run.contains(field)) flatten(run[field], field, flat);
+Facts identity_of_one_run(const Facts& run, const Facts& env) {
+  Facts flat = identity(run, env);
+  take(run, {"tool", "seed", "verify", "planted_instructions"}, "", flat);
   return flat;
 }
 
-std::vector<FieldDifference> differences(const json& a, const json& b,
+std::vector<FieldDifference> differences(const Facts& a, const Facts& b,
                                          std::span<const std::string> vary) {
-  return fields_where(a, b, [&](const json* of_a, const json* of_b, const std::string& name) {
-    if (varies(name, vary) || one_is_unknown(of_a, of_b, name)) return false;
-    return of_a == nullptr || of_b == nullptr || *of_a != *of_b;
-  });
+  return fields_where(
+      a, b, [&](const std::string* of_a, const std::string* of_b, const std::string& name) {
+        if (varies(name, vary) || one_is_unknown(of_a, of_b, name)) return false;
+        return of_a == nullptr || of_b == nullptr || *of_a != *of_b;
+      });
 }
 
-std::vector<FieldDifference> unknowns(const json& a, const json& b) {
+std::vector<FieldDifference> unknowns(const Facts& a, const Facts& b) {
   return fields_where(a, b, one_is_unknown);
 }
 

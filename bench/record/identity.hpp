@@ -5,19 +5,20 @@
 // was then.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "bench/record/facts.hpp"
 
 namespace ublkbench {
 
 /// {"env.kernel.release": ..., "work.ios": ...}: the environment's key fields and the work, with
 /// dots for levels. Of `run` and `env` of a record.
-nlohmann::json identity(const nlohmann::json& run, const nlohmann::json& env);
+Facts identity(const Facts& run, const Facts& env);
 
 /// And what samples of one run share besides: programs, seed, verification.
-nlohmann::json identity_of_one_run(const nlohmann::json& run, const nlohmann::json& env);
+Facts identity_of_one_run(const Facts& run, const Facts& env);
 
 struct FieldDifference {
   std::string field;  ///< "env.kernel.release"
@@ -28,11 +29,11 @@ struct FieldDifference {
 
 /// Of two identities, without those below a name in `vary`: "kernel" (or "env.kernel") is all of
 /// env.kernel.*, "ios" (or "work.ios") that field. What one side does not know is no difference.
-std::vector<FieldDifference> differences(const nlohmann::json& a, const nlohmann::json& b,
+std::vector<FieldDifference> differences(const Facts& a, const Facts& b,
                                          std::span<const std::string> vary = {});
 
 /// What one of two identities knows and the other does not: nobody can say whether it differs.
-std::vector<FieldDifference> unknowns(const nlohmann::json& a, const nlohmann::json& b);
+std::vector<FieldDifference> unknowns(const Facts& a, const Facts& b);
 
 /// "  env.kernel.release: "7.3.4" and "7.2.9"", a line each.
 std::string to_text(std::span<const FieldDifference> differences);

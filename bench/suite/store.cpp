@@ -69,6 +69,10 @@ std::vector<FieldDifference> other_cells(const json& earlier, const json& asked)
   return found;
 }
 
+Facts identity_of(const json& head) {
+  return identity_of_one_run(facts_of(json_text(head["run"])), facts_of(json_text(head["env"])));
+}
+
 /// More rounds are what resuming is for; fewer would leave samples that belong to none.
 void add_rounds(const json& earlier, const json& asked, std::vector<FieldDifference>& found) {
   const json before = earlier.value("repeat", json());
@@ -149,9 +153,7 @@ Result<> Store::take_over() {
 
 Result<> Store::adopt(const json& earlier, std::vector<std::string> samples,
                       const std::string& from) {
-  std::vector<FieldDifference> found =
-      differences(identity_of_one_run(earlier["run"], earlier["env"]),
-                  identity_of_one_run(head_["run"], head_["env"]));
+  std::vector<FieldDifference> found = differences(identity_of(earlier), identity_of(head_));
   add_rounds(earlier["run"], head_["run"], found);
   std::ranges::copy(other_cells(earlier["cells"], head_["cells"]), std::back_inserter(found));
   if (!found.empty())

@@ -8,7 +8,6 @@
 
 #include "analyzers/calibrate.hpp"
 #include "bench/base/fd.hpp"
-#include "bench/base/json_text.hpp"
 #include "bench/tools/figures.hpp"
 #include "bench/tools/output.hpp"
 #include "bench/tools/run_verb.hpp"
@@ -102,8 +101,7 @@ int CalibrateVerb::judge(const std::string& path, bool as_json) const {
   if (!figure) return report(figure.error());
   const auto calibration = calibrate(*record, *figure);
   if (!calibration) return report(calibration.error());
-  return print(as_json ? json_text(calibration_json(*calibration), 1) + "\n"
-                       : calibration_text(*calibration));
+  return print(as_json ? calibration_document(*calibration) : calibration_text(*calibration));
 }
 
 }  // namespace ublkbench

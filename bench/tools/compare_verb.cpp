@@ -5,7 +5,6 @@
 
 #include "analyzers/compare.hpp"
 #include "bench/base/format.hpp"
-#include "bench/base/json_text.hpp"
 #include "bench/base/units.hpp"
 #include "bench/tools/figures.hpp"
 #include "bench/tools/output.hpp"
@@ -32,7 +31,7 @@ Result<std::string> render(const CompareTable& table, const std::string& format)
   if (format == "text") return compare_text(table);
   if (format == "md" || format == "markdown") return compare_markdown(table);
   if (format == "csv") return compare_csv(table);
-  if (format == "json") return json_text(compare_json(table), 1) + "\n";
+  if (format == "json") return compare_document(table);
   return bad_input(formatted("unknown format '{}'", format), "use text, md, csv or json");
 }
 

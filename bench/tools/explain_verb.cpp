@@ -2,11 +2,9 @@
 #include "bench/tools/explain_verb.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "analyzers/bottleneck.hpp"
 #include "analyzers/filter.hpp"
-#include "bench/base/json_text.hpp"
 #include "bench/tools/output.hpp"
 
 namespace ublkbench {
@@ -40,8 +38,7 @@ int ExplainVerb::run() const {
   const std::vector<CellDiagnosis> cells = diagnose(*record);
   if (cells.empty())
     return report(bad_input("explain " + record_, "no cell is left to explain").error());
-  return print(json_ ? json_text(bottleneck_json(*record, cells), 1) + "\n"
-                     : bottleneck_text(cells));
+  return print(json_ ? bottleneck_document(*record, cells) : bottleneck_text(cells));
 }
 
 std::string explain_probed(Record record) {

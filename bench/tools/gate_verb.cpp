@@ -59,7 +59,7 @@ Result<std::vector<Record>> read_all(const std::vector<std::string>& paths) {
 Result<std::string> render(const GateOutcome& outcome, const std::string& format) {
   if (format == "text") return gate_text(outcome);
   if (format == "md" || format == "markdown") return gate_markdown(outcome);
-  if (format == "json") return json_text(gate_json(outcome), 1) + "\n";
+  if (format == "json") return gate_document(outcome);
   return bad_input(formatted("unknown format '{}'", format), "use text, md or json");
 }
 
@@ -196,8 +196,7 @@ Result<ExitCode> GateVerb::judge() const {
   const auto text = render(*outcome, format_);
   if (!text) return std::unexpected(text.error());
   if (!json_path_.empty())
-    if (auto written = write_file_atomically(json_path_, json_text(gate_json(*outcome), 1) + "\n");
-        !written)
+    if (auto written = write_file_atomically(json_path_, gate_document(*outcome)); !written)
       return std::unexpected(written.error().with_exit(ExitCode::usage));
   if (print(*text) != 0) return ExitCode::usage;
   if (outcome->verdict == GateVerdict::inconclusive && inconclusive_ == "warn") return ExitCode::ok;
@@ -255,8 +254,7 @@ int BaselineVerb::show() const {
   if (!baseline) return report(baseline.error());
   std::string text = formatted("commit {}, accepted {}: {}\n", baseline->accepted.commit,
                                baseline->accepted.at, baseline->accepted.reason);
-  for (const auto& [name, value] : baseline->fields.items())
-    text += formatted("  {}: {}\n", name, json_text(value));
+  for (const auto& [name, value] : baseline->fields) text += formatted("  {}: {}\n", name, value);
   for (const CellRecord& cell : baseline->cells) {
     text += cell.id + "\n";
     for (const Figure figure : gated_figures) {

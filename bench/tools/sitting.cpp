@@ -238,7 +238,7 @@ class Sitting {
     for (const CellRecord& cell : record.cells) {
       PairedCell& into = cell.axes.is_control() ? control(cell, work.samples.ios) : work.samples;
       CellRecord& samples = which == before ? into.before : into.now;
-      if (samples.queue.is_null()) samples.queue = cell.queue;
+      if (!samples.queue) samples.queue = cell.queue;
       if (const auto moved = queue_differences(samples.queue, cell.queue); !moved.empty())
         failures_.insert(formatted("the queue of {} was set otherwise during the sitting:\n{}",
                                    cell.id, to_text(moved)));
@@ -343,7 +343,7 @@ class Sitting {
   SittingWords words_;
   Folder folder_;
   GateOutcome outcome_;
-  nlohmann::json fields_[2];
+  Facts fields_[2];
   std::vector<CellRecord> cells_[2];  ///< of the calibration
   std::vector<Work> works_;
   std::map<std::string, PairedCell> controls_;

@@ -6,7 +6,6 @@
 #include "analyzers/trend.hpp"
 #include "bench/base/atomic_file.hpp"
 #include "bench/base/format.hpp"
-#include "bench/base/json_text.hpp"
 #include "bench/base/standard_streams.hpp"
 #include "bench/tools/figures.hpp"
 #include "bench/tools/output.hpp"
@@ -27,7 +26,7 @@ Result<> add_record(const std::string& path, const std::string& record_path) {
     if (!history) return std::unexpected(history.error());
     if (const std::string torn = history->remark(path); !torn.empty())
       say("ublkbench: note: {}", torn);
-    if (history->has(record->run["id"].get<std::string>())) {
+    if (history->has(fact_word(record->run, "id").value_or(""))) {
       say("ublkbench: note: {} is in {} already", record_path, path);
       return {};
     }
@@ -92,7 +91,7 @@ int TrendVerb::show() const {
     return report(bad_input(formatted("unknown format '{}'", format_), "use text or json").error());
   const auto trend = make_trend(history_, options);
   if (!trend) return report(trend.error());
-  return print(format_ == "json" ? json_text(trend_json(*trend), 1) + "\n" : trend_text(*trend));
+  return print(format_ == "json" ? trend_document(*trend) : trend_text(*trend));
 }
 
 }  // namespace ublkbench
