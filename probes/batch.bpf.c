@@ -13,14 +13,14 @@
  */
 #include <linux/ptrace.h>
 
-#include "compat.bpf.h"
+#include "probes/bpf/compat.bpf.h"
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#include "batch_turns.bpf.h"
-#include "entries.bpf.h"
+#include "probes/bpf/batch_turns.bpf.h"
+#include "probes/bpf/entries.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -12,7 +12,7 @@
 
 #include "batch.skel.h"
 #include "bench/base/format.hpp"
-#include "probes/lib/bpf.hpp"
+#include "probes/lib/bpf_object.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/trouble_text.hpp"
@@ -148,18 +148,14 @@ class BatchProbe final : public Probe {
  public:
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<BatchProbe>();
-    if (!probe->skeleton_) return failed("open the BPF object of probe", "batch", errno);
-    aim(*probe->skeleton_->rodata, setup.subject);
-    probe->skeleton_->rodata->may_need_get_data = may_need_get_data(setup.subject);
-    probe->skeleton_->rodata->several_queues = several_queues(setup.subject);
-    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
-    if (!chosen) return std::unexpected(chosen.error());
-    probe->hooks_ = std::move(*chosen);
-    probe->skeleton_->rodata->late_fetch_by_sqe = probe->hooks_.uses("ublk_cmd_list_tw_cb");
-    listen(*probe->skeleton_->rodata, probe->hooks_);
-    auto links = load_and_attach(probe->skeleton_->skeleton, "batch", probe->hooks_);
-    if (!links) return std::unexpected(links.error());
-    probe->links_ = std::move(*links);
+    if (auto opened = probe->bpf_.open("batch", roles(), setup); !opened)
+      return std::unexpected(opened.error());
+    aim(*probe->bpf_->rodata, setup.subject);
+    probe->bpf_->rodata->may_need_get_data = may_need_get_data(setup.subject);
+    probe->bpf_->rodata->several_queues = several_queues(setup.subject);
+    probe->bpf_->rodata->late_fetch_by_sqe = probe->bpf_.hooks().uses("ublk_cmd_list_tw_cb");
+    listen(*probe->bpf_->rodata, probe->bpf_.hooks());
+    if (auto attached = probe->bpf_.attach(); !attached) return std::unexpected(attached.error());
     return probe;
   }
 
@@ -179,7 +175,7 @@ class BatchProbe final : public Probe {
       for (const auto& [size, events] : sizes) sums[key.kind][size] += events;
       parts.push_back(part(key, sizes));
     }
-    json record = {{"used", hooks_.used()}, {"unavailable", hooks_.unavailable()}};
+    json record = {{"used", bpf_.hooks().used()}, {"unavailable", bpf_.hooks().unavailable()}};
     for (unsigned kind = 0; kind < BATCH_KINDS; ++kind)
       if (!sums[kind].empty()) record[kind_names[kind].name] = histogram_json(sums[kind]);
     record["parts"] = parts;
@@ -210,16 +206,12 @@ class BatchProbe final : public Probe {
   }
 
   [[nodiscard]] bool settled() const override {
-    const batch_totals& totals = skeleton_->bss->totals;
+    const batch_totals& totals = bpf_->bss->totals;
     // Where not all commits are read nobody can tell.
     return totals.fetched_ios == totals.committed_ios || totals.unread_sqes != 0;
   }
 
  private:
-  struct Destroy {
-    void operator()(batch_bpf* skeleton) const { batch_bpf::destroy(skeleton); }
-  };
-
   static bool may_need_get_data(const Subject& subject) {
     return subject.all || std::ranges::any_of(subject.devices, [](const Device& device) {
              return (device.flags & UBLK_F_NEED_GET_DATA) != 0;
@@ -233,15 +225,12 @@ class BatchProbe final : public Probe {
   }
 
   [[nodiscard]] Result<BatchCounts> count() const {
-    BatchCounts counts{.sizes = {},
-                       .totals = skeleton_->bss->totals,
-                       .missed_runs = missed_runs(skeleton_->obj, links_)};
+    BatchCounts counts{.sizes = {}, .totals = bpf_->bss->totals, .missed_runs = bpf_.missed_runs()};
     const auto histogram = std::make_unique<batch_histogram>();
-    for (const auto& [key, index] :
-         elements_of<batch_key, __u32, ByBytes>(skeleton_->maps.places)) {
+    for (const auto& [key, index] : elements_of<batch_key, __u32, ByBytes>(bpf_->maps.places)) {
       if (index >= BATCH_HISTOGRAMS) continue;
       if (auto read =
-              read_element(skeleton_->maps.histograms, index, histogram.get(), sizeof(*histogram));
+              read_element(bpf_->maps.histograms, index, histogram.get(), sizeof(*histogram));
           !read)
         return std::unexpected(read.error());
       ValueCounts& sizes = counts.sizes[key];
@@ -273,9 +262,7 @@ class BatchProbe final : public Probe {
             {"missed_runs", counts.missed_runs}};
   }
 
-  std::unique_ptr<batch_bpf, Destroy> skeleton_{batch_bpf::open()};
-  ChosenHooks hooks_;
-  Links links_;
+  BpfObject<batch_bpf> bpf_;
   Edges<BatchCounts> edges_;
 };
 

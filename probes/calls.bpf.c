@@ -5,7 +5,7 @@
  */
 #include <linux/ptrace.h>
 
-#include "compat.bpf.h"
+#include "probes/bpf/compat.bpf.h"
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
@@ -13,8 +13,8 @@
 
 #include "bench/base/log_linear.h"
 #include "calls.h"
-#include "entries.bpf.h"
-#include "subject.bpf.h"
+#include "probes/bpf/entries.bpf.h"
+#include "probes/bpf/subject.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -14,7 +14,7 @@
 #include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "calls.skel.h"
-#include "probes/lib/bpf.hpp"
+#include "probes/lib/bpf_object.hpp"
 #include "probes/lib/completed_ios.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
@@ -155,16 +155,11 @@ class CallsProbe final : public Probe {
 
   static Result<std::unique_ptr<Probe>> attach(const CallsKind& kind, const ProbeSetup& setup) {
     auto probe = std::make_unique<CallsProbe>(kind);
-    if (!probe->skeleton_) return failed("open the BPF object of probe", kind.probe, errno);
-    aim(*probe->skeleton_->rodata, setup.subject);
-    auto chosen =
-        choose_hooks(roles_of(kind), setup.kernel, setup.preference, probe->skeleton_->obj);
-    if (!chosen) return std::unexpected(chosen.error());
-    probe->hooks_ = std::move(*chosen);
-    probe->skeleton_->rodata->heard_events[CALLS_FETCH] = probe->hooks_.has("queue_fill");
-    auto links = load_and_attach(probe->skeleton_->skeleton, kind.probe, probe->hooks_);
-    if (!links) return std::unexpected(links.error());
-    probe->links_ = std::move(*links);
+    if (auto opened = probe->bpf_.open(kind.probe, roles_of(kind), setup); !opened)
+      return std::unexpected(opened.error());
+    aim(*probe->bpf_->rodata, setup.subject);
+    probe->bpf_->rodata->heard_events[CALLS_FETCH] = probe->bpf_.hooks().has("queue_fill");
+    if (auto attached = probe->bpf_.attach(); !attached) return std::unexpected(attached.error());
     probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
     if (kind.queues) probe->in_flight_ = std::make_unique<InFlightSeries>(setup.subject);
     return probe;
@@ -186,12 +181,12 @@ class CallsProbe final : public Probe {
     const CallsCounts counted = span == Span::window ? edges_.window() : count();
     const calls_counts& counts = counted.calls;
     json record = {
-        {"used", hooks_.used()},
-        {"unavailable", hooks_.unavailable()},
+        {"used", bpf_.hooks().used()},
+        {"unavailable", bpf_.hooks().unavailable()},
         {"completed_ios", counted.completed_ios},
         {"totals", {{"lost_events", counts.lost_events}, {"missed_runs", counted.missed_runs}}}};
     for (unsigned at = 0; at < kind_.calls.size(); ++at)
-      if (*kind_.calls[at].meaning != '\0' && hooks_.has(kind_.calls[at].name))
+      if (*kind_.calls[at].meaning != '\0' && bpf_.hooks().has(kind_.calls[at].name))
         record[kind_.calls[at].name] = counts.calls[counter(at)];
     if (record.contains("releases"))
       record["releases_off_task"] = counts.calls[CALLS_RELEASED_OFF_TASK];
@@ -234,9 +229,9 @@ class CallsProbe final : public Probe {
 
  private:
   [[nodiscard]] CallsCounts count() const {
-    return {.calls = skeleton_->bss->counts,
+    return {.calls = bpf_->bss->counts,
             .completed_ios = completed_ios_->look(),
-            .missed_runs = missed_runs(skeleton_->obj, links_)};
+            .missed_runs = bpf_.missed_runs()};
   }
 
   [[nodiscard]] std::string lines(const json& record) const {
@@ -286,11 +281,11 @@ class CallsProbe final : public Probe {
     const std::uint64_t at_ns = now_ns();
     calls_tag tag{};
     const void* previous = nullptr;
-    while (bpf_map__get_next_key(skeleton_->maps.buffers, previous, &tag, sizeof(tag)) == 0) {
+    while (bpf_map__get_next_key(bpf_->maps.buffers, previous, &tag, sizeof(tag)) == 0) {
       previous = &tag;
       calls_buffer buffer{};
-      if (bpf_map__lookup_elem(skeleton_->maps.buffers, &tag, sizeof(tag), &buffer, sizeof(buffer),
-                               0) != 0)
+      if (bpf_map__lookup_elem(bpf_->maps.buffers, &tag, sizeof(tag), &buffer, sizeof(buffer), 0) !=
+          0)
         continue;
       if (buffer.held != 0)
         now.push_back({tag, at_ns - std::min<std::uint64_t>(at_ns, buffer.since_ns)});
@@ -323,10 +318,6 @@ class CallsProbe final : public Probe {
     return text;
   }
 
-  struct Destroy {
-    void operator()(calls_bpf* skeleton) const { calls_bpf::destroy(skeleton); }
-  };
-
   [[nodiscard]] unsigned counter(unsigned at) const {
     return kind_.calls[at].fixed >= 0 ? static_cast<unsigned>(kind_.calls[at].fixed) : at;
   }
@@ -344,9 +335,7 @@ class CallsProbe final : public Probe {
   }
 
   const CallsKind& kind_;
-  std::unique_ptr<calls_bpf, Destroy> skeleton_{calls_bpf::open()};
-  ChosenHooks hooks_;
-  Links links_;
+  BpfObject<calls_bpf> bpf_;
   std::unique_ptr<InFlightSeries> in_flight_;  // of tags
   std::unique_ptr<CompletedIos> completed_ios_;
   Edges<CallsCounts> edges_;

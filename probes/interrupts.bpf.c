@@ -3,14 +3,14 @@
  * How many requests of block devices other than ublk's each interrupt completes: what the backing disks
  * deliver at once. A handler runs with interrupts off, so it is alone on its CPU from entry to exit.
  */
-#include "compat.bpf.h"
+#include "probes/bpf/compat.bpf.h"
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
 #include "interrupts.h"
-#include "subject.bpf.h"
+#include "probes/bpf/subject.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

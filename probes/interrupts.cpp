@@ -9,7 +9,7 @@
 
 #include "bench/base/format.hpp"
 #include "interrupts.skel.h"
-#include "probes/lib/bpf.hpp"
+#include "probes/lib/bpf_object.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/trouble_text.hpp"
@@ -60,14 +60,10 @@ class InterruptsProbe final : public Probe {
  public:
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<InterruptsProbe>();
-    if (!probe->skeleton_) return failed("open the BPF object of probe", "interrupts", errno);
-    probe->skeleton_->rodata->can_peek = kernel_can_peek();
-    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
-    if (!chosen) return std::unexpected(chosen.error());
-    probe->hooks_ = std::move(*chosen);
-    auto links = load_and_attach(probe->skeleton_->skeleton, "interrupts", probe->hooks_);
-    if (!links) return std::unexpected(links.error());
-    probe->links_ = std::move(*links);
+    if (auto opened = probe->bpf_.open("interrupts", roles(), setup); !opened)
+      return std::unexpected(opened.error());
+    probe->bpf_->rodata->can_peek = kernel_can_peek();
+    if (auto attached = probe->bpf_.attach(); !attached) return std::unexpected(attached.error());
     return probe;
   }
 
@@ -80,8 +76,8 @@ class InterruptsProbe final : public Probe {
     const InterruptsCounts counts = span == Span::window ? edges_.window() : count();
     json vectors = json::array();
     for (const auto& [irq, vector] : counts.vectors) vectors.push_back(vector_json(irq, vector));
-    return json{{"used", hooks_.used()},
-                {"unavailable", hooks_.unavailable()},
+    return json{{"used", bpf_.hooks().used()},
+                {"unavailable", bpf_.hooks().unavailable()},
                 {"vectors", std::move(vectors)},
                 {"totals",
                  {{"completions_elsewhere", counts.totals.elsewhere},
@@ -114,10 +110,6 @@ class InterruptsProbe final : public Probe {
   }
 
  private:
-  struct Destroy {
-    void operator()(interrupts_bpf* skeleton) const { interrupts_bpf::destroy(skeleton); }
-  };
-
   static std::string elsewhere_text(const json& record, bool none) {
     return formatted(
         "{}{} completions of other disks than ublk's outside of interrupts: polled, in softirqs, "
@@ -127,9 +119,9 @@ class InterruptsProbe final : public Probe {
   }
 
   [[nodiscard]] InterruptsCounts count() const {
-    return {.vectors = elements_of<std::uint32_t, interrupts_vector>(skeleton_->maps.vectors),
-            .totals = skeleton_->bss->totals,
-            .missed_runs = missed_runs(skeleton_->obj, links_)};
+    return {.vectors = elements_of<std::uint32_t, interrupts_vector>(bpf_->maps.vectors),
+            .totals = bpf_->bss->totals,
+            .missed_runs = bpf_.missed_runs()};
   }
 
   static json vector_json(std::uint32_t irq, const interrupts_vector& vector) {
@@ -147,9 +139,7 @@ class InterruptsProbe final : public Probe {
             {"size_events", std::move(events)}};
   }
 
-  std::unique_ptr<interrupts_bpf, Destroy> skeleton_{interrupts_bpf::open()};
-  ChosenHooks hooks_;
-  Links links_;
+  BpfObject<interrupts_bpf> bpf_;
   Edges<InterruptsCounts> edges_;
 };
 

@@ -20,15 +20,15 @@
  */
 #include <linux/ptrace.h>
 
-#include "compat.bpf.h"
+#include "probes/bpf/compat.bpf.h"
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#include "entries.bpf.h"
-#include "latency_stages.bpf.h"
-#include "sqes.bpf.h"
+#include "probes/bpf/entries.bpf.h"
+#include "probes/bpf/latency_stages.bpf.h"
+#include "probes/bpf/sqes.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -16,7 +16,7 @@
 #include "bench/record/distribution.hpp"
 #include "bench/record/write_fields.hpp"
 #include "latency.skel.h"
-#include "probes/lib/bpf.hpp"
+#include "probes/lib/bpf_object.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
 #include "probes/lib/latency_counts.hpp"
@@ -171,22 +171,18 @@ class LatencyProbe final : public Probe {
  public:
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<LatencyProbe>();
-    if (!probe->skeleton_) return failed("open the BPF object of probe", "latency", errno);
-    aim(*probe->skeleton_->rodata, setup.subject);
-    probe->skeleton_->rodata->max_tags = setup.max_tags;
-    probe->skeleton_->rodata->sample = setup.sample;
-    bpf_map__set_max_entries(probe->skeleton_->maps.ios, setup.max_tags);
-    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
-    if (!chosen) return std::unexpected(chosen.error());
-    probe->hooks_ = std::move(*chosen);
-    listen(*probe->skeleton_->rodata, probe->hooks_);
-    auto links = load_and_attach(probe->skeleton_->skeleton, "latency", probe->hooks_);
-    if (!links) return std::unexpected(links.error());
-    probe->links_ = std::move(*links);
-    const latency_bpf& skeleton = *probe->skeleton_;
+    if (auto opened = probe->bpf_.open("latency", roles(), setup); !opened)
+      return std::unexpected(opened.error());
+    aim(*probe->bpf_->rodata, setup.subject);
+    probe->bpf_->rodata->max_tags = setup.max_tags;
+    probe->bpf_->rodata->sample = setup.sample;
+    bpf_map__set_max_entries(probe->bpf_->maps.ios, setup.max_tags);
+    listen(*probe->bpf_->rodata, probe->bpf_.hooks());
+    if (auto attached = probe->bpf_.attach(); !attached) return std::unexpected(attached.error());
+    const auto& maps = probe->bpf_->maps;
     for (const auto& [map, elements, mapped] :
-         {std::tuple(skeleton.maps.by_size, LATENCY_OPS * LATENCY_SIZES, &probe->by_size_),
-          std::tuple(skeleton.maps.by_queue, LATENCY_QUEUES, &probe->by_queue_)}) {
+         {std::tuple(maps.by_size, LATENCY_OPS * LATENCY_SIZES, &probe->by_size_),
+          std::tuple(maps.by_queue, LATENCY_QUEUES, &probe->by_queue_)}) {
       auto stages = MappedStages::open(map, elements);
       if (!stages) return std::unexpected(stages.error());
       *mapped = std::move(*stages);
@@ -204,8 +200,8 @@ class LatencyProbe final : public Probe {
   [[nodiscard]] Result<json> record(Span span) const override {
     auto counts = span == Span::window ? Result<LatencyCounts>(edges_.window()) : count();
     if (!counts) return std::unexpected(counts.error());
-    json record = {{"used", hooks_.used()}, {"unavailable", hooks_.unavailable()}};
-    record["sample"] = skeleton_->rodata->sample;
+    json record = {{"used", bpf_.hooks().used()}, {"unavailable", bpf_.hooks().unavailable()}};
+    record["sample"] = bpf_->rodata->sample;
     add_sizes(record, *counts);
     record["queues"] = queues_json(*counts);
     record["totals"] = totals_json(*counts, span);
@@ -235,13 +231,9 @@ class LatencyProbe final : public Probe {
     return text + trouble_text(record["totals"], troubles);
   }
 
-  [[nodiscard]] bool settled() const override { return in_flight(skeleton_->bss->totals) == 0; }
+  [[nodiscard]] bool settled() const override { return in_flight(bpf_->bss->totals) == 0; }
 
  private:
-  struct Destroy {
-    void operator()(latency_bpf* skeleton) const { latency_bpf::destroy(skeleton); }
-  };
-
   static std::uint64_t in_flight(const latency_totals& totals) {
     return totals.begun_ios - totals.finished_ios - totals.lost_ios - totals.uncommitted_ios -
            totals.requeued_ios - totals.unseen_return_ios;
@@ -301,18 +293,18 @@ class LatencyProbe final : public Probe {
   }
 
   [[nodiscard]] Result<LatencyCounts> count() const {
-    const auto handed = read_element_of_cpus<latency_handed>(skeleton_->maps.handed, 0);
+    const auto handed = read_element_of_cpus<latency_handed>(bpf_->maps.handed, 0);
     if (!handed) return std::unexpected(handed.error());
     LatencyCounts counts;
     // Not while an I/O is being counted, stage by stage: then finished_ios is still without it.
     for (unsigned tries = 0; tries < 4; ++tries) {
-      const std::uint64_t finished = skeleton_->bss->totals.finished_ios;
+      const std::uint64_t finished = bpf_->bss->totals.finished_ios;
       counts.by_size = by_size_.read();
       counts.by_queue = by_queue_.read();
-      counts.totals = skeleton_->bss->totals;
+      counts.totals = bpf_->bss->totals;
       if (counts.totals.finished_ios == finished && finished == ios_in(counts.by_size)) break;
     }
-    counts.missed_runs = missed_runs(skeleton_->obj, links_);
+    counts.missed_runs = bpf_.missed_runs();
     counts.in_flight_ios = in_flight(counts.totals);
     for (const latency_handed& of_cpu : *handed) counts.requests += of_cpu.requests;
     return counts;
@@ -335,9 +327,7 @@ class LatencyProbe final : public Probe {
             {"missed_runs", counts.missed_runs}};
   }
 
-  std::unique_ptr<latency_bpf, Destroy> skeleton_{latency_bpf::open()};
-  ChosenHooks hooks_;
-  Links links_;
+  BpfObject<latency_bpf> bpf_;
   MappedStages by_size_;
   MappedStages by_queue_;
   Edges<LatencyCounts> edges_;

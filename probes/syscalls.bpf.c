@@ -5,15 +5,15 @@
  */
 #include <linux/ptrace.h>
 
-#include "compat.bpf.h"
+#include "probes/bpf/compat.bpf.h"
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
 #include "bench/base/log_linear.h"
-#include "entries.bpf.h"
-#include "subject.bpf.h"
+#include "probes/bpf/entries.bpf.h"
+#include "probes/bpf/subject.bpf.h"
 #include "syscalls.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -11,7 +11,7 @@
 
 #include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
-#include "probes/lib/bpf.hpp"
+#include "probes/lib/bpf_object.hpp"
 #include "probes/lib/completed_ios.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
@@ -106,19 +106,15 @@ class SyscallsProbe final : public Probe {
  public:
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<SyscallsProbe>();
-    if (!probe->skeleton_) return failed("open the BPF object of probe", "syscalls", errno);
-    aim(*probe->skeleton_->rodata, setup.subject);
+    if (auto opened = probe->bpf_.open("syscalls", roles(), setup); !opened)
+      return std::unexpected(opened.error());
+    aim(*probe->bpf_->rodata, setup.subject);
     std::set<pid_t> servers;
     for (const Device& device : setup.subject.devices)
       if (device.server > 0 && servers.size() < SYSCALLS_SERVERS) servers.insert(device.server);
-    std::ranges::copy(servers, std::begin(probe->skeleton_->rodata->servers));
-    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
-    if (!chosen) return std::unexpected(chosen.error());
-    probe->hooks_ = std::move(*chosen);
-    listen(*probe->skeleton_->rodata, probe->hooks_);
-    auto links = load_and_attach(probe->skeleton_->skeleton, "syscalls", probe->hooks_);
-    if (!links) return std::unexpected(links.error());
-    probe->links_ = std::move(*links);
+    std::ranges::copy(servers, std::begin(probe->bpf_->rodata->servers));
+    listen(*probe->bpf_->rodata, probe->bpf_.hooks());
+    if (auto attached = probe->bpf_.attach(); !attached) return std::unexpected(attached.error());
     probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
     return probe;
   }
@@ -143,20 +139,20 @@ class SyscallsProbe final : public Probe {
       tasks.push_back(task_json(tid, task));
     }
     json record = {
-        {"used", hooks_.used()},
-        {"unavailable", hooks_.unavailable()},
+        {"used", bpf_.hooks().used()},
+        {"unavailable", bpf_.hooks().unavailable()},
         {"completed_ios", counts.completed_ios},
         {"server_enters", sums.server_enters},
         {"client_enters", sums.client_enters},
         {"tasks", std::move(tasks)},
         {"totals",
          {{"lost_events", counts.totals.lost_events}, {"missed_runs", counts.missed_runs}}}};
-    if (hooks_.has("io commands")) {
+    if (bpf_.hooks().has("io commands")) {
       record["commands"] = sums.commands.commands;
       record["command_ns"] = sums.commands.command_ns;
       record["command_ns_events"] = command_histogram(counts.totals);
     }
-    if (hooks_.has("security modules")) {
+    if (bpf_.hooks().has("security modules")) {
       record["security_calls"] = sums.commands.security_calls;
       record["security_ns"] = sums.commands.security_ns;
     }
@@ -216,10 +212,6 @@ class SyscallsProbe final : public Probe {
     return text;
   }
 
-  struct Destroy {
-    void operator()(syscalls_bpf* skeleton) const { syscalls_bpf::destroy(skeleton); }
-  };
-
   static json task_json(std::uint32_t tid, const syscalls_task& task) {
     return {{"task", {{"tid", tid}, {"name", std::string(task.comm, ::strnlen(task.comm, 16))}}},
             {"role", task.server != 0 ? "server" : "client"},
@@ -240,19 +232,17 @@ class SyscallsProbe final : public Probe {
 
   /// Of tasks that are server or client.
   [[nodiscard]] SyscallsCounts count() const {
-    SyscallsCounts counts{.tasks = elements_of<std::uint32_t, syscalls_task>(skeleton_->maps.tasks),
-                          .totals = skeleton_->bss->totals,
+    SyscallsCounts counts{.tasks = elements_of<std::uint32_t, syscalls_task>(bpf_->maps.tasks),
+                          .totals = bpf_->bss->totals,
                           .completed_ios = completed_ios_->look(),
-                          .missed_runs = missed_runs(skeleton_->obj, links_)};
+                          .missed_runs = bpf_.missed_runs()};
     std::erase_if(counts.tasks, [](const auto& task) {
       return task.second.server == 0 && task.second.client == 0;
     });
     return counts;
   }
 
-  std::unique_ptr<syscalls_bpf, Destroy> skeleton_{syscalls_bpf::open()};
-  ChosenHooks hooks_;
-  Links links_;
+  BpfObject<syscalls_bpf> bpf_;
   std::unique_ptr<CompletedIos> completed_ios_;
   Edges<SyscallsCounts> edges_;
 };

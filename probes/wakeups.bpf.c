@@ -5,7 +5,7 @@
  * a task that wakes itself (try_to_wake_up(), kernel/sched/core.c), which an interrupt's wake may
  * come between: missed_runs counts those.
  */
-#include "compat.bpf.h"
+#include "probes/bpf/compat.bpf.h"
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>

@@ -15,7 +15,7 @@
 #include "bench/base/clock.hpp"
 #include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
-#include "probes/lib/bpf.hpp"
+#include "probes/lib/bpf_object.hpp"
 #include "probes/lib/completed_ios.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
@@ -96,18 +96,14 @@ class WakeupsProbe final : public Probe {
       return bad_input(formatted("probe wakeups: {} servers", servers.size()),
                        formatted("at most {}; choose a device or --pid", WAKEUPS_SERVERS));
     auto probe = std::make_unique<WakeupsProbe>();
-    if (!probe->skeleton_) return failed("open the BPF object of probe", "wakeups", errno);
-    std::ranges::copy(servers, std::begin(probe->skeleton_->rodata->servers));
-    auto chosen = choose_hooks(roles(), setup.kernel, setup.preference, probe->skeleton_->obj);
-    if (!chosen) return std::unexpected(chosen.error());
-    probe->hooks_ = std::move(*chosen);
-    auto links = load_and_attach(probe->skeleton_->skeleton, "wakeups", probe->hooks_);
-    if (!links) return std::unexpected(links.error());
-    probe->links_ = std::move(*links);
+    if (auto opened = probe->bpf_.open("wakeups", roles(), setup); !opened)
+      return std::unexpected(opened.error());
+    std::ranges::copy(servers, std::begin(probe->bpf_->rodata->servers));
+    if (auto attached = probe->bpf_.attach(); !attached) return std::unexpected(attached.error());
     probe->completed_ios_ = std::make_unique<CompletedIos>(setup.subject);
     probe->ran_before_ = probe->tasks_of_servers();
     probe->begin_ns_ = now_ns();
-    probe->skeleton_->bss->begin_ns = probe->begin_ns_;
+    probe->bpf_->bss->begin_ns = probe->begin_ns_;
     return probe;
   }
 
@@ -124,8 +120,8 @@ class WakeupsProbe final : public Probe {
     json tasks = json::array();
     for (const auto& [tid, task] : counts.tasks) tasks.push_back(task_json(tid, task));
     return json{
-        {"used", hooks_.used()},
-        {"unavailable", hooks_.unavailable()},
+        {"used", bpf_.hooks().used()},
+        {"unavailable", bpf_.hooks().unavailable()},
         {"completed_ios", counts.completed_ios},
         {"elapsed_ns", counts.at_ns},
         {"tasks", std::move(tasks)},
@@ -157,10 +153,6 @@ class WakeupsProbe final : public Probe {
   }
 
  private:
-  struct Destroy {
-    void operator()(wakeups_bpf* skeleton) const { wakeups_bpf::destroy(skeleton); }
-  };
-
   static ValueCounts delays_of(const json& record) {
     ValueCounts delays;
     for (const json& task : record["tasks"])
@@ -197,12 +189,12 @@ class WakeupsProbe final : public Probe {
   [[nodiscard]] WakeupsCounts count() const {
     WakeupsCounts counts;
     counts.at_ns = now_ns();
-    counts.tasks = elements_of<std::uint32_t, wakeups_task>(skeleton_->maps.tasks);
+    counts.tasks = elements_of<std::uint32_t, wakeups_task>(bpf_->maps.tasks);
     add_running(counts);
     counts.completed_ios = completed_ios_->look();
-    counts.wakers = elements_of<wakeups_waker, std::uint64_t, ByBytes>(skeleton_->maps.wakers);
-    counts.lost_events = skeleton_->bss->totals.lost_events;
-    counts.missed_runs = missed_runs(skeleton_->obj, links_);
+    counts.wakers = elements_of<wakeups_waker, std::uint64_t, ByBytes>(bpf_->maps.wakers);
+    counts.lost_events = bpf_->bss->totals.lost_events;
+    counts.missed_runs = bpf_.missed_runs();
     return counts;
   }
 
@@ -229,7 +221,7 @@ class WakeupsProbe final : public Probe {
 
   [[nodiscard]] std::map<std::uint32_t, TaskTime> tasks_of_servers() const {
     std::map<std::uint32_t, TaskTime> all;
-    for (const __u32 server : skeleton_->rodata->servers)
+    for (const __u32 server : bpf_->rodata->servers)
       if (server != 0) all.merge(task_times(static_cast<pid_t>(server)));
     return all;
   }
@@ -262,9 +254,7 @@ class WakeupsProbe final : public Probe {
     return list;
   }
 
-  std::unique_ptr<wakeups_bpf, Destroy> skeleton_{wakeups_bpf::open()};
-  ChosenHooks hooks_;
-  Links links_;
+  BpfObject<wakeups_bpf> bpf_;
   std::unique_ptr<CompletedIos> completed_ios_;
   std::map<std::uint32_t, TaskTime> ran_before_;  // the probe came
   std::uint64_t begin_ns_ = 0;

@@ -2,8 +2,8 @@
 /* The entries of a submission queue that io_submit_sqes() is about to consume. */
 #pragma once
 
-#include "loops.bpf.h"
-#include "peek.bpf.h"
+#include "probes/bpf/loops.bpf.h"
+#include "probes/bpf/peek.bpf.h"
 
 struct submission {
 	__u64 base;  /* of the entries */

@@ -2,9 +2,9 @@
 /* What a task does between one io_uring_enter() and the next: fetches, submissions, completions. */
 #pragma once
 
-#include "batch_counts.bpf.h"
-#include "sqes.bpf.h"
-#include "subject.bpf.h"
+#include "probes/bpf/batch_counts.bpf.h"
+#include "probes/bpf/sqes.bpf.h"
+#include "probes/bpf/subject.bpf.h"
 
 const volatile bool may_need_get_data = false;
 /* Where no device has two, all commits are of queue 0. */

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "latency.h"
-#include "loops.bpf.h"
-#include "subject.bpf.h"
+#include "probes/bpf/loops.bpf.h"
+#include "probes/bpf/subject.bpf.h"
 
 struct latency_io {
 	__u64 request; /* 0: none is followed with this tag */

@@ -2,7 +2,7 @@
 /* Which devices a BPF program looks at, and how it finds out whose a request or a command is. */
 #pragma once
 
-#include "peek.bpf.h"
+#include "probes/bpf/peek.bpf.h"
 #include "subject.h"
 
 const volatile bool all_devices = true;

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "bench/base/log_linear.h"
-#include "latency_ios.bpf.h"
-#include "server_turns.bpf.h"
+#include "probes/bpf/latency_ios.bpf.h"
+#include "probes/bpf/server_turns.bpf.h"
 
 /*
  * All CPUs count in these: few are followed, and a device's completions come from few CPUs. Their
