@@ -33,7 +33,7 @@ std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
     if (type == "UINT" || type == "INT") type = "N";
     // Of one that can stand without a value the default is that of standing so.
     const bool may_be_alone = option->get_expected_min() == 0;
-    text += may_be_alone ? "[=" + type + "]" : ' ' + type;
+    if (!type.empty()) text += may_be_alone ? "[=" + type + "]" : ' ' + type;  // a flag has none
     if (const std::string value = without_brackets(option->get_default_str());
         !value.empty() && !may_be_alone)
       text += " [" + value + ']';

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "analyzers/text_table.hpp"
-#include "bench/base/cpus.hpp"
 #include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
 #include "bench/suite/usage.hpp"
@@ -120,54 +119,15 @@ void RunCli::add_matrix(CLI::App& app) {
 }
 
 void RunCli::add_load(CLI::App& app) {
-  app.add_option("--ios", ios_, "Measured I/Os per sample (default under --icount: 30k)")
-      ->type_name("N")
-      ->group("Load");
-  app.add_option("--runtime", runtime_, "Measured time per sample (default: 5s)")
-      ->type_name("TIME")
-      ->group("Load");
-  app.add_option("--warmup", warmup_, "Before measuring: I/Os with --ios, time with --runtime")
-      ->type_name("N|TIME")
-      ->group("Load");
-  app.add_option("--jobs", values_.load.jobs, "Load threads")->capture_default_str()->group("Load");
-  app.add_option("--rwmixread", values_.load.rw_mix_read_percent, "Percent of reads in rw, randrw")
-      ->capture_default_str()
-      ->group("Load");
-  app.add_option("--rate", rate_, "I/Os per second of an open loop (default: closed loop)")
-      ->type_name("N")
-      ->group("Load");
-  app.add_option("--submit-batch", values_.load.submit_batch, "I/Os per submission (default: qd/4)")
-      ->group("Load");
-  app.add_option("--complete-batch", values_.load.complete_batch,
-                 "Completions waited for at once (default: qd/4)")
-      ->group("Load");
-  app.add_option("--load-cpus", load_cpus_, "CPUs of the load threads, for instance 0-3")
-      ->type_name("CPUS")
-      ->group("Load");
-  app.add_flag("--hipri", values_.load.hipri, "Polled completions")->group("Load");
-  app.add_flag("--no-fixed-bufs", no_fixed_buffers_, "Do not register buffers")->group("Load");
-  app.add_flag("--no-registered-file", no_registered_file_, "Do not register the file")
-      ->group("Load");
-  app.add_flag("--buffered", buffered_, "Without O_DIRECT")->group("Load");
-  app.add_flag("--allow-split", values_.load.allow_split,
-               "Allow I/Os that are larger than the device takes in one request")
-      ->group("Load");
-  app.add_flag("--no-latency", no_latency_, "Record no latency: no clock in the hot path")
-      ->group("Load");
-  app.add_flag("--destructive", values_.load.destructive,
-               "Allow writes to data that this run did not make: loop, stripe and nbd targets, "
-               "--device, --control DEV")
-      ->group("Load");
+  load_.add_options(app, values_.load, "5s; under --icount the work of --ios 30k",
+                    "Allow writes to data that this run did not make: loop, stripe and nbd "
+                    "targets, --device, --control DEV");
   app.add_option("--verify", verify_,
                  "auto, on, off: check before timing that each mode keeps data, which writes; auto "
                  "leaves out what needs --destructive (default: auto; --verify alone means on)")
       ->type_name("WORD")
       ->expected(0, 1)
       ->default_str("on")
-      ->group("Load");
-  app.add_option("--hang-timeout", hang_timeout_, "No completion for so long is a hang")
-      ->type_name("TIME")
-      ->capture_default_str()
       ->group("Load");
   app.add_option("--hang-dump", values_.hang_dump.program,
                  "ublk-dump, asked why when something hangs; 'off' (default: the one beside "
@@ -254,58 +214,20 @@ Result<> RunCli::parse_axes(RunRequest& request) const {
   return {};
 }
 
-Result<> RunCli::parse_work(RunOptions& options) const {
-  load::LoadOptions& load = options.load;
-  if (!ios_.empty() && !runtime_.empty())
-    return bad_input("--ios and --runtime exclude each other", "fixed work or fixed time");
-  if (!ios_.empty()) {
-    const auto ios = parse_count(ios_);
-    if (!ios) return std::unexpected(ios.error());
-    if (*ios == 0) return bad_input("--ios 0", "at least one I/O is needed");
-    load.ios = *ios;
-  } else if (!runtime_.empty()) {
-    const auto runtime = parse_duration_ns(runtime_);
-    if (!runtime) return std::unexpected(runtime.error());
-    if (*runtime == 0) return bad_input("--runtime 0", "some time is needed");
-    load.runtime_ns = *runtime;
-  } else if (icount_shift()) {
-    load.ios = default_icount_ios;
-  } else {
-    load.runtime_ns = default_runtime_ns;
-  }
-  if (!warmup_.empty()) {
-    const auto warmup = load.ios != 0 ? parse_count(warmup_) : parse_duration_ns(warmup_);
-    if (!warmup) return std::unexpected(warmup.error());
-    (load.ios != 0 ? load.warmup_ios : load.warmup_ns) = *warmup;
-  }
-  if (rate_.empty()) return {};
-  const auto rate = parse_count(rate_);
-  if (!rate) return std::unexpected(rate.error());
-  if (*rate == 0) return bad_input("--rate 0", "leave it out for a closed loop");
-  load.rate_iops = *rate;
-  return {};
-}
-
 Result<> RunCli::parse_rest(RunRequest& request) const {
   RunOptions& options = request.options;
-  options.load.fixed_buffers = !no_fixed_buffers_;
-  options.load.registered_file = !no_registered_file_;
-  options.load.direct = !buffered_;
-  options.load.record_latency = !no_latency_;
-  if (!load_cpus_.empty()) {
-    auto cpus = parse_cpu_list(load_cpus_);
-    if (!cpus) return std::unexpected(cpus.error());
-    if (auto can = check_cpus(*cpus, "--load-cpus"); !can) return can;
-    options.load.job_cpus = *cpus;
+  if (auto finished = load_.finish(options.load); !finished) return finished;
+  if (options.load.ios == 0 && options.load.runtime_ns == 0) {
+    if (icount_shift())
+      options.load.ios = default_icount_ios;
+    else
+      options.load.runtime_ns = default_runtime_ns;
   }
   if (auto pinned = parse_pinning(server_cpus_, options.server); !pinned) return pinned;
   const auto max_io = parse_size(max_io_);
   if (!max_io) return std::unexpected(max_io.error());
   options.server.max_io_bytes =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(*max_io, UINT32_MAX));
-  const auto hang = parse_duration_ns(hang_timeout_);
-  if (!hang) return std::unexpected(hang.error());
-  options.load.hang_timeout_ns = *hang;
   const auto hang_dump = parse_duration_ns(hang_dump_timeout_);
   if (!hang_dump) return std::unexpected(hang_dump.error());
   options.hang_dump.timeout_ns = *hang_dump;
@@ -324,7 +246,6 @@ Result<> RunCli::parse_rest(RunRequest& request) const {
 Result<RunRequest> RunCli::request() const {
   RunRequest request{.options = values_, .store = store_, .dry_run = dry_run_};
   if (auto parsed = parse_axes(request); !parsed) return std::unexpected(parsed.error());
-  if (auto parsed = parse_work(request.options); !parsed) return std::unexpected(parsed.error());
   if (auto parsed = parse_rest(request); !parsed) return std::unexpected(parsed.error());
   if (auto checked = check_run_words(*app_, request); !checked)
     return std::unexpected(checked.error());

@@ -11,6 +11,7 @@
 #include "analyzers/run_table.hpp"
 #include "bench/suite/plan.hpp"
 #include "bench/suite/store.hpp"
+#include "bench/tools/load_cli.hpp"
 
 namespace ublkbench {
 
@@ -36,32 +37,22 @@ class RunCli {
   void add_server(CLI::App& app);
   void add_output(CLI::App& app);
   [[nodiscard]] Result<> parse_axes(RunRequest& request) const;
-  [[nodiscard]] Result<> parse_work(RunOptions& options) const;
   [[nodiscard]] Result<> parse_rest(RunRequest& request) const;
 
   const CLI::App* app_ = nullptr;  ///< knows what was typed
   RunOptions values_;
+  LoadCli load_;
   StoreOptions store_;
   std::vector<std::string> modes_{"copy"};
   std::string depths_ = "128";
   std::string sizes_ = "4k";
   std::string patterns_ = "randread";
   std::map<std::string_view, std::string> settings_;  ///< by axis, of those with an option
-  std::string ios_;
-  std::string runtime_;
-  std::string warmup_;
-  std::string rate_;
   std::string max_io_ = "1M";
   std::string server_cpus_ = "queue";
-  std::string load_cpus_;
   std::string verify_ = "auto";
-  std::string hang_timeout_ = "30s";
   std::string hang_dump_timeout_ = "2m";
   std::string format_ = "text";
-  bool no_fixed_buffers_ = false;
-  bool no_registered_file_ = false;
-  bool buffered_ = false;
-  bool no_latency_ = false;
   bool histograms_ = false;
   bool wide_ = false;
   bool dry_run_ = false;

@@ -16,7 +16,6 @@
 #include <string_view>
 
 #include "bench/base/atomic_file.hpp"
-#include "bench/base/cpus.hpp"
 #include "bench/base/entry.hpp"
 #include "bench/base/format.hpp"
 #include "bench/base/json_text.hpp"
@@ -28,6 +27,7 @@
 #include "bench/load/verify.hpp"
 #include "bench/record/tool_identity.hpp"
 #include "bench/record/write_fields.hpp"
+#include "bench/tools/load_cli.hpp"
 
 namespace {
 
@@ -39,6 +39,7 @@ constexpr unsigned patience_s = 2;
 
 struct Arguments {
   LoadOptions load;
+  LoadCli load_cli;
   load::VerifyOptions verification;
   bool verify = false;
   bool measure = true;
@@ -50,13 +51,13 @@ constexpr const char* examples = R"(Examples
   4k random reads as fast as the device takes them, for five seconds
       ublk-load /dev/ublkb0
   a fixed number of I/Os at depth 32: the same work each time, for comparisons
-      ublk-load /dev/ublkb0 --ios 200k --depth 32
+      ublk-load /dev/ublkb0 --ios 200k --qd 32
   one I/O at a time: latency rather than throughput
-      ublk-load /dev/ublkb0 --depth 1 --runtime 2s
+      ublk-load /dev/ublkb0 --qd 1 --runtime 2s
   what users would feel at 20,000 I/Os per second, queueing included (open loop)
       ublk-load /dev/ublkb0 --rate 20k --runtime 10s
   mixed load from two threads on CPUs 2 and 3 (destroys what is on the device)
-      ublk-load /dev/ublkb0 --rw randrw --rwmixread 70 --jobs 2 --cpus 2,3 --destructive
+      ublk-load /dev/ublkb0 --rw randrw --rwmixread 70 --jobs 2 --load-cpus 2,3 --destructive
   the cost per I/O and nothing else
       ublk-load /dev/nullb0 --ios 100k --no-latency --instructions
   does the device keep what it is given? (destroys what is on it)
@@ -91,66 +92,19 @@ void add_load_shape(CLI::App& app, LoadOptions& load) {
   add_parsed(app, "--rw", load.pattern, load::parse_pattern,
              "read, write, randread (default), randwrite, rw or randrw")
       ->type_name("PATTERN");
-  app.add_option("--rwmixread", load.rw_mix_read_percent,
-                 "Reads in a hundred I/Os of rw and randrw")
-      ->capture_default_str();
   add_parsed(app, "--bs", load.block_bytes, parse_size, "Size of an I/O, default 4k")
       ->type_name("SIZE");
-  app.add_option("--depth,--qd", load.depth, "I/Os in flight per job")->capture_default_str();
-  app.add_option("--submit-batch", load.submit_batch,
-                 "New I/Os per io_uring_enter() at most; 0: depth/4, at least 1");
-  app.add_option("--complete-batch", load.complete_batch,
-                 "Completions that an enter waits for; 0: depth/4, at least 1");
-  app.add_option("--jobs", load.jobs, "Threads, each with a ring of its own")
-      ->capture_default_str();
-  app.add_option("--cpus", load.job_cpus, "Pin job i to the i-th CPU of this list, such as 0,2,3")
-      ->type_name("CPU,...")
-      ->delimiter(',');
+  app.add_option("--qd,--depth", load.depth, "I/Os in flight per job")->capture_default_str();
   add_parsed(app, "--offset", load.offset, parse_size, "First byte that is used")
       ->type_name("SIZE");
   add_parsed(app, "--size", load.range, parse_size, "Bytes that are used; default to the end")
       ->type_name("SIZE");
   app.add_option("--seed", load.seed, "Of offsets and of data")->capture_default_str();
-}
-
-void add_work(CLI::App& app, LoadOptions& load) {
-  auto* ios = add_parsed(app, "--ios", load.ios, parse_count, "Measure this many I/Os (all jobs)");
-  ios->type_name("COUNT");
-  add_parsed(app, "--runtime", load.runtime_ns, parse_duration_ns,
-             "Measure for so long; default 5s when --ios is not given")
-      ->type_name("TIME")
-      ->excludes(ios);
-  add_parsed(app, "--warmup-ios", load.warmup_ios, parse_count,
-             "I/Os before a measurement of --ios; default 4 * depth * jobs, at least 2000")
-      ->type_name("COUNT");
-  add_parsed(app, "--warmup", load.warmup_ns, parse_duration_ns,
-             "Time before a measurement of --runtime; default 500ms")
-      ->type_name("TIME");
-  add_parsed(app, "--rate", load.rate_iops, parse_count,
-             "I/Os per second of all jobs, at constant intervals (open loop): latency counts from "
-             "the instant at which an I/O was due")
-      ->type_name("IOPS");
   app.add_option("--max-errors", load.max_errors, "End the run at this many failed I/Os")
       ->capture_default_str();
-  add_parsed(app, "--hang-timeout", load.hang_timeout_ns, parse_duration_ns,
-             "No completion for so long is a hang; default 30s")
-      ->type_name("TIME");
-}
-
-void add_io_path(CLI::App& app, LoadOptions& load) {
-  app.add_flag("--fixed-bufs,!--no-fixed-bufs", load.fixed_buffers, "Registered buffers (default)");
-  app.add_flag("--registered-file,!--no-registered-file", load.registered_file,
-               "Registered file (default)");
-  app.add_flag("--direct,!--buffered", load.direct, "O_DIRECT (default)");
-  app.add_flag("--latency,!--no-latency", load.record_latency,
-               "Record latency (default); without it no clock is read on the hot path");
-  app.add_flag("--hipri", load.hipri, "Poll for completions; needs a device with poll queues");
   app.add_option("--buffer-file", load.buffer_file,
                  "Keep the data in this file, e.g. on hugetlbfs, so that a server can share it")
       ->type_name("FILE");
-  app.add_flag("--destructive", load.destructive, "Allow writes: they destroy what is there");
-  app.add_flag("--allow-split", load.allow_split,
-               "Allow I/Os that are larger than the device takes in one request");
 }
 
 void add_verification(CLI::App& app, Arguments& arguments) {
@@ -187,28 +141,18 @@ void complete_verification(Arguments& arguments) {
 
 /// Words that do nothing: of the load where nothing is measured, of verification without it.
 Result<> check_words(const CLI::App& app, const Arguments& arguments) {
-  if (auto full = refuse_empty(app); !full) return full;
   const LoadOptions& load = arguments.load;
-  const bool fixed_work = load.ios != 0;
   std::vector<Idle> rows = all_idle({"--verify-size", "--verify-writes", "--stores-nothing"},
                                     !arguments.verify, "--verify is not given");
   std::ranges::move(
-      all_idle({"--rw", "--rwmixread", "--bs", "--depth", "--submit-batch", "--complete-batch",
-                "--jobs", "--cpus", "--size", "--warmup", "--warmup-ios", "--rate", "--max-errors",
-                "--hipri", "--latency", "--allow-split", "--instructions"},
+      all_idle({"--rw", "--rwmixread", "--bs", "--qd", "--submit-batch", "--complete-batch",
+                "--jobs", "--load-cpus", "--size", "--warmup", "--rate", "--max-errors", "--hipri",
+                "--latency", "--allow-split", "--instructions"},
                !arguments.measure,
                "--verify alone measures nothing; --ios or --runtime make it measure"),
       std::back_inserter(rows));
   rows.push_back({"--rwmixread", !is_mixed(load.pattern), "--rw is neither rw nor randrw"});
-  rows.push_back({"--warmup", fixed_work, "with --ios it is --warmup-ios"});
-  rows.push_back({"--warmup-ios", !fixed_work, "without --ios it is --warmup"});
-  if (auto checked = refuse_idle(app, rows); !checked) return checked;
-  if (typed(app, "--rate") && load.rate_iops == 0)
-    return bad_input("--rate 0", "leave it out for a closed loop");
-  for (const char* option : {"--ios", "--runtime"})
-    if (typed(app, option) && load.ios == 0 && load.runtime_ns == 0)
-      return bad_input(formatted("{} 0", option), "some work is needed");
-  return check_cpus(load.job_cpus, "--cpus");
+  return refuse_idle(app, rows);
 }
 
 std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
@@ -220,8 +164,8 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   app.footer(examples);
   app.set_version_flag("--version", version_text());
   add_load_shape(app, arguments.load);
-  add_work(app, arguments.load);
-  add_io_path(app, arguments.load);
+  arguments.load_cli.add_options(app, arguments.load, "5s",
+                                 "Allow writes: they destroy what is there");
   add_verification(app, arguments);
   app.add_flag(
       "--instructions", arguments.instructions,
@@ -237,6 +181,9 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
     app.exit(error);
     return static_cast<int>(ExitCode::usage);
   }
+  if (const auto checked = refuse_empty(app); !checked) return fail(checked.error());
+  if (const auto finished = arguments.load_cli.finish(arguments.load); !finished)
+    return fail(finished.error());
   const bool work_given = arguments.load.ios != 0 || arguments.load.runtime_ns != 0;
   arguments.measure = work_given || !arguments.verify;
   if (const auto checked = check_words(app, arguments); !checked) return fail(checked.error());

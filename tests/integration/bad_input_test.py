@@ -140,16 +140,17 @@ UBLKBENCH_ROWS = [
 
 LOAD_ROWS = [
     Row(("{folder}/disk", "--rate", "0"), USAGE, r"--rate 0; leave it out"),
-    Row(("{folder}/disk", "--ios", "0"), USAGE, r"--ios 0; some work is needed"),
+    Row(("{folder}/disk", "--ios", "0"), USAGE, r"--ios 0; at least one I/O is needed"),
     Row(("{folder}/disk", "--rwmixread", "9"), USAGE, r"--rwmixread does nothing here: --rw is neither rw nor randrw"),
-    Row(("{folder}/disk", "--warmup", "1s", "--ios", "9"), USAGE, r"--warmup does nothing here: with --ios it is --warmup-ios"),
-    Row(("{folder}/disk", "--warmup-ios", "9"), USAGE, r"--warmup-ios does nothing here: without --ios it is --warmup"),
+    Row(("{folder}/disk", "--ios", "9", "--runtime", "1s"), USAGE, r"--ios and --runtime exclude each other"),
+    Row(("{folder}/disk", "--warmup", "1s", "--ios", "9"), USAGE, r"--warmup: .*; with --ios it is a number of I/Os"),
+    Row(("{folder}/disk", "--warmup", "many"), USAGE, r"--warmup: .*; without --ios it is a time"),
     Row(("{folder}/disk", "--verify-size", "1M"), USAGE, r"--verify-size does nothing here: --verify is not given"),
     Row(("{folder}/disk", "--stores-nothing"), USAGE, r"--stores-nothing does nothing here: --verify is not given"),
     Row(("{folder}/disk", "--verify", "--destructive", "--bs", "8k"), USAGE, r"--bs does nothing here: --verify alone measures nothing"),
     Row(("{folder}/disk", "--verify", "--destructive", "--rate", "8"), USAGE, r"--rate does nothing here: --verify alone"),
     Row(("{folder}/disk", "--json", ""), USAGE, r"--json is empty"),
-    Row(("{folder}/disk", "--cpus", "8000"), USAGE, r"CPU 8000 of --cpus: this machine has no such CPU"),
+    Row(("{folder}/disk", "--cpus", "8000"), USAGE, r"CPU 8000 of --load-cpus: this machine has no such CPU"),
 ]
 
 

@@ -85,7 +85,7 @@ class Counters(ProbeCase):
         for jobs in (1, 4):
             with ublk.Device("-m", "copy", "-t", "null+fault:delay=1ms", "-d", 4) as device:
                 with Attached("--dev", device.id, "--probe", "tags") as probe:
-                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", jobs, "--jobs", jobs)
+                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup", 10, "--depth", jobs, "--jobs", jobs)
             starved[jobs] = "tag-starved" in probe.record["text"]
         self.assertEqual(starved, {1: False, 4: True})
 
@@ -169,7 +169,7 @@ class Interrupts(ProbeCase):
         with ublk.Device("-m", "copy", "-t", f"loop:{disk}") as device:
             with Attached("--dev", device.id, "--probe", "interrupts") as probe:
                 taken, ios = kernels()
-                ublk.succeed(LOAD, device.path, "--ios", 600, "--warmup-ios", 0, "--depth", 8)
+                ublk.succeed(LOAD, device.path, "--ios", 600, "--warmup", 0, "--depth", 8)
                 taken_after, ios_after = kernels()
         record = probe.record["probes"]["interrupts"]
         missed = record["totals"]["missed_runs"]  # an interrupt came while the program ran for another

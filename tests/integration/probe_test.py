@@ -183,7 +183,7 @@ class Latency(ProbeCase):
             with self.subTest(mode=mode), \
                     ublk.Device("-m", mode, "-t", "null+fault:delay=2ms") as device:
                 with Attached("--dev", device.id, "--probe", "latency", "--sample", 1) as probe:
-                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup-ios", 10, "--depth", 4)
+                    ublk.succeed(LOAD, device.path, "--ios", 100, "--warmup", 10, "--depth", 4)
                 self.check_whole(probe, 110, 4)
                 stages = probe.latency("stages_ns")
                 self.assertGreaterEqual(stages["target"]["min"], delay_ns)
@@ -265,7 +265,7 @@ class Foreign(ProbeCase):
             with self.subTest(words=words), self.kublk(*words) as number:
                 with Attached("--dev", number, "--probe", "batch,latency,wakeups,syscalls,tags,zc,errors",
                               "--sample", 1) as probe:
-                    ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup-ios", 100, "--depth", 64)
+                    ublk.succeed(LOAD, f"/dev/ublkb{number}", "--ios", 1500, "--warmup", 100, "--depth", 64)
                 probes = probe.record["probes"]
                 ios, wakeups = probes["wakeups"]["completed_ios"], probes["wakeups"]  # the block layer's count
                 self.assertGreaterEqual(ios, 1600)

@@ -62,7 +62,7 @@ class Attached:
 
 
 def load(device, *words):
-    ublk.succeed(LOAD, device.path, "--ios", 1500, "--warmup-ios", 100, *words)
+    ublk.succeed(LOAD, device.path, "--ios", 1500, "--warmup", 100, *words)
 
 
 class ProbeCase(ublk.TestCase):
