@@ -26,6 +26,7 @@
 #include "bench/base/units.hpp"
 #include "bench/cli/help_formatter.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/record/write_fields.hpp"
 #include "probes/lib/bpf.hpp"
 #include "probes/probe.hpp"
 #include "probes/probe_document.hpp"
@@ -309,7 +310,7 @@ class Session {
     auto probes = records_of(probes_, has_window() ? Span::window : Span::attached);
     if (!probes) return probes;
     json document = {{"schema", "ublkbench.probe/1"},
-                     {"tool", tool_json()},
+                     {"tool", to_json(tool_identity())},
                      {"kernel", kernel.release},
                      {"subject", subject_.to_json()},
                      {"attached_ns", (end_ns_ != 0 ? end_ns_ : now_ns()) - begin_ns_},

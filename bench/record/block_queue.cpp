@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "bench/base/format.hpp"
 #include "bench/base/json_text.hpp"
 #include "bench/record/system_files.hpp"
-#include "bench/record/system_json.hpp"
 
 namespace ublkbench {
 
@@ -15,6 +15,14 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
+
+json text_json(const std::optional<std::string>& text) { return text ? json(*text) : json(); }
+
+/// As an integer where it is one.
+json value_json(const std::optional<std::string>& text) {
+  const auto number = text ? whole_number(*text) : std::nullopt;
+  return number ? json(*number) : text_json(text);
+}
 
 /// Schedulers of the disks that a device lies on (dm, md), at whatever depth: it has none of its
 /// own, or one that decides less than theirs.

@@ -14,17 +14,13 @@
 #include <sstream>
 
 #include "bench/base/format.hpp"
-#include "bench/base/json_text.hpp"
-#include "bench/record/block_queue.hpp"
+#include "bench/record/record_codec.hpp"
 #include "bench/record/system_files.hpp"
-#include "bench/record/system_json.hpp"
 #include "bench/record/tool_identity.hpp"
-#include "bench/record/write_fields.hpp"
 
 namespace ublkbench {
 namespace {
 
-using nlohmann::json;
 namespace fs = std::filesystem;
 
 std::uint64_t fnv1a(std::string_view text) {
@@ -33,15 +29,15 @@ std::uint64_t fnv1a(std::string_view text) {
   return hash;
 }
 
-json null_if_empty(std::string text) { return text.empty() ? json() : json(std::move(text)); }
+Shown nothing_if_empty(std::string text) { return text.empty() ? Shown() : Shown(std::move(text)); }
 
-json environment_variable(const char* name) {
+Shown environment_variable(const char* name) {
   const char* const value = std::getenv(name);
-  return value == nullptr || *value == '\0' ? json() : json(value);
+  return value == nullptr ? Shown() : nothing_if_empty(value);
 }
 
 /// Different values of one file of every CPU, joined: "performance" or "performance powersave".
-json of_every_cpu(const SystemFiles& files, std::string_view below) {
+Shown of_every_cpu(const SystemFiles& files, std::string_view below) {
   std::set<std::string> values;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.path("/sys/devices/system/cpu"), error)) {
@@ -52,52 +48,59 @@ json of_every_cpu(const SystemFiles& files, std::string_view below) {
   }
   std::string joined;
   for (const std::string& value : values) joined += (joined.empty() ? "" : " ") + value;
-  return null_if_empty(joined);
+  return nothing_if_empty(joined);
 }
 
-json kernel_fields(const SystemFiles& files) {
-  json config = nullptr;
-  const auto release = files.text("/proc/sys/kernel/osrelease");
+KernelFacts kernel_facts(const SystemFiles& files) {
+  KernelFacts facts{
+      .release = files.text("/proc/sys/kernel/osrelease"),
+      .version = files.text("/proc/sys/kernel/version"),
+      .build_id = nothing_if_empty(build_id_of_notes(files.contents("/sys/kernel/notes"))),
+      .config_digest = {},
+      .preempt = files.chosen("/sys/kernel/debug/sched/preempt"),
+      .cmdline = comparable_cmdline(files.contents("/proc/cmdline"))};
   for (const std::string& path :
-       {std::string("/proc/config.gz"), "/boot/config-" + release.value_or("")}) {
-    if (const std::string contents = files.contents(path); config.is_null() && !contents.empty())
-      config = formatted("{:016x}", fnv1a(contents));
+       {std::string("/proc/config.gz"), "/boot/config-" + facts.release.value_or("")}) {
+    if (const std::string contents = files.contents(path);
+        !facts.config_digest && !contents.empty())
+      facts.config_digest = formatted("{:016x}", fnv1a(contents));
   }
-  return {{"release", text_json(release)},
-          {"version", text_json(files.text("/proc/sys/kernel/version"))},
-          {"build_id", null_if_empty(build_id_of_notes(files.contents("/sys/kernel/notes")))},
-          {"config_digest", config},
-          {"preempt", text_json(files.chosen("/sys/kernel/debug/sched/preempt"))},
-          {"cmdline", comparable_cmdline(files.contents("/proc/cmdline"))}};
+  return facts;
 }
 
-json ublk_driver_fields(const SystemFiles& files) {
+DriverFacts driver_facts(const SystemFiles& files) {
   const std::string module = "/sys/module/ublk_drv";
-  return {{"loaded", files.exists(module)},
-          {"srcversion", text_json(files.text(module + "/srcversion"))},
-          {"build_id",
-           null_if_empty(build_id_of_notes(files.contents(module + "/notes/.note.gnu.build-id")))}};
+  return {.loaded = files.exists(module),
+          .srcversion = files.text(module + "/srcversion"),
+          .build_id = nothing_if_empty(
+              build_id_of_notes(files.contents(module + "/notes/.note.gnu.build-id")))};
 }
 
-json cpu_fields(const SystemFiles& files) {
-  json fields;
-  for (const char* name :
-       {"vendor_id", "cpu family", "model", "model name", "stepping", "microcode",
-        "CPU implementer", "CPU part", "CPU variant", "CPU revision"})
-    if (const auto value = files.field("/proc/cpuinfo", name)) fields[name] = *value;
-  // What decides how the kernel copies: arch/x86/lib/copy_user_64.S, memcpy_64.S.
-  std::istringstream words(files.field("/proc/cpuinfo", "flags").value_or(""));
+CpuFacts cpu_facts(const SystemFiles& files) {
+  const auto of_first = [&](const char* name) { return files.field("/proc/cpuinfo", name); };
+  const std::string cpu = "/sys/devices/system/cpu";
+  CpuFacts facts{.vendor_id = of_first("vendor_id"),
+                 .family = of_first("cpu family"),
+                 .model = of_first("model"),
+                 .model_name = of_first("model name"),
+                 .stepping = of_first("stepping"),
+                 .microcode = of_first("microcode"),
+                 .implementer = of_first("CPU implementer"),
+                 .part = of_first("CPU part"),
+                 .variant = of_first("CPU variant"),
+                 .revision = of_first("CPU revision"),
+                 .copy_flags = {},
+                 .online = files.text(cpu + "/online"),
+                 .smt = files.text(cpu + "/smt/control"),
+                 .governor = of_every_cpu(files, "cpufreq/scaling_governor"),
+                 .frequency_driver = of_every_cpu(files, "cpufreq/scaling_driver"),
+                 .no_turbo = files.number(cpu + "/intel_pstate/no_turbo"),
+                 .boost = files.number(cpu + "/cpufreq/boost")};
+  std::istringstream words(of_first("flags").value_or(""));
   const std::set<std::string> known{std::istream_iterator<std::string>(words), {}};
-  json copying = json::object();
-  for (const char* flag : {"erms", "fsrm", "rep_good"}) copying[flag] = known.contains(flag);
-  fields["copy_flags"] = copying;
-  fields["online"] = text_json(files.text("/sys/devices/system/cpu/online"));
-  fields["smt"] = text_json(files.text("/sys/devices/system/cpu/smt/control"));
-  fields["governor"] = of_every_cpu(files, "cpufreq/scaling_governor");
-  fields["frequency_driver"] = of_every_cpu(files, "cpufreq/scaling_driver");
-  fields["no_turbo"] = value_json(files.text("/sys/devices/system/cpu/intel_pstate/no_turbo"));
-  fields["boost"] = value_json(files.text("/sys/devices/system/cpu/cpufreq/boost"));
-  return fields;
+  for (const char* flag : {"erms", "fsrm", "rep_good"})
+    facts.copy_flags[flag] = known.contains(flag);
+  return facts;
 }
 
 bool has_hypervisor_flag(const SystemFiles& files) {
@@ -105,102 +108,92 @@ bool has_hypervisor_flag(const SystemFiles& files) {
   return formatted(" {} ", flags).contains(" hypervisor ");
 }
 
-json accelerator(const SystemFiles& files) {
-  if (json named = environment_variable("UBLKBENCH_ACCEL"); !named.is_null()) return named;
+std::string accelerator(const SystemFiles& files) {
+  if (const Shown named = environment_variable("UBLKBENCH_ACCEL")) return *named;
   if (const auto xen = files.text("/sys/hypervisor/type")) return *xen;
   return has_hypervisor_flag(files) ? "unknown hypervisor" : "none";
 }
 
 constexpr const char* host_cpu_variable = "UBLKBENCH_HOST_CPU";
 
-/// Under QEMU's -icount the host decides how long a run takes and nothing that it measures.
-bool counts_instructions() { return !environment_variable("UBLKBENCH_ICOUNT_SHIFT").is_null(); }
-
-json machine_fields(const SystemFiles& files) {
-  return {{"accelerator", accelerator(files)},
-          {"vendor", text_json(files.text("/sys/class/dmi/id/sys_vendor"))},
-          {"product", text_json(files.text("/sys/class/dmi/id/product_name"))},
-          {"qemu_version", environment_variable("UBLKBENCH_QEMU_VERSION")},
-          {"qemu_cpu", environment_variable("UBLKBENCH_QEMU_CPU")},
-          {"icount_shift", environment_variable("UBLKBENCH_ICOUNT_SHIFT")},
-          {"host_cpu", counts_instructions() ? json() : environment_variable(host_cpu_variable)}};
+MachineFacts machine_facts(const SystemFiles& files) {
+  MachineFacts facts{.accelerator = accelerator(files),
+                     .vendor = files.text("/sys/class/dmi/id/sys_vendor"),
+                     .product = files.text("/sys/class/dmi/id/product_name"),
+                     .qemu_version = environment_variable("UBLKBENCH_QEMU_VERSION"),
+                     .qemu_cpu = environment_variable("UBLKBENCH_QEMU_CPU"),
+                     .icount_shift = environment_variable("UBLKBENCH_ICOUNT_SHIFT"),
+                     .host_cpu = environment_variable(host_cpu_variable)};
+  if (facts.icount_shift) facts.host_cpu.reset();
+  return facts;
 }
 
-json vulnerability_fields(const SystemFiles& files) {
+std::map<std::string, std::string> vulnerabilities(const SystemFiles& files) {
   constexpr std::string_view folder = "/sys/devices/system/cpu/vulnerabilities";
-  json fields = json::object();
+  std::map<std::string, std::string> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.path(folder), error)) {
     const std::string name = entry.path().filename().string();
-    fields[name] = text_json(files.text(formatted("{}/{}", folder, name)));
+    if (auto state = files.text(formatted("{}/{}", folder, name)))
+      found.emplace(name, std::move(*state));
   }
-  return fields;
+  return found;
 }
 
-/// How the programs were compiled. Their commit is not here: it is what two runs are compared for.
-json build_fields() {
-  const ToolIdentity& tool = tool_identity();
-  return {{"compiler", tool.compiler}, {"flags", tool.flags}, {"build_type", tool.build_type}};
-}
-
-json key_fields(const SystemFiles& files, const std::string& block_device) {
+EnvironmentKey key_of(const SystemFiles& files) {
   utsname names{};
   ::uname(&names);
-  json fields = {
-      {"arch", names.machine},
-      {"kernel", kernel_fields(files)},
-      {"ublk_driver", ublk_driver_fields(files)},
-      {"cpu", cpu_fields(files)},
-      {"machine", machine_fields(files)},
-      {"vulnerabilities", vulnerability_fields(files)},
-      {"clocksource",
-       text_json(files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource"))},
-      {"build", build_fields()}};
-  if (!block_device.empty())
-    fields["queue"] = json_writing::json_of(queue_limits(block_device, files.path("")));
-  return fields;
+  const ToolIdentity& tool = tool_identity();
+  return {
+      .arch = names.machine,
+      .kernel = kernel_facts(files),
+      .ublk_driver = driver_facts(files),
+      .cpu = cpu_facts(files),
+      .machine = machine_facts(files),
+      .vulnerabilities = vulnerabilities(files),
+      .clocksource = files.text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+      .build = {.compiler = tool.compiler, .flags = tool.flags, .build_type = tool.build_type}};
 }
 
-json stolen_ticks(const SystemFiles& files) {
+ShownNumber stolen_ticks(const SystemFiles& files) {
   std::istringstream words(files.contents("/proc/stat"));
   std::string label;
-  std::array<std::uint64_t, 8> ticks{};  // user nice system idle iowait irq softirq steal
+  std::array<std::int64_t, 8> ticks{};  // user nice system idle iowait irq softirq steal
   words >> label;
-  for (std::uint64_t& tick : ticks) words >> tick;
-  return words ? json(ticks.back()) : json();
+  for (std::int64_t& tick : ticks) words >> tick;
+  return words ? ShownNumber(ticks.back()) : std::nullopt;
 }
 
-json temperatures(const SystemFiles& files) {
-  json zones = json::object();
+std::map<std::string, std::int64_t> temperatures(const SystemFiles& files) {
+  std::map<std::string, std::int64_t> zones;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.path("/sys/class/thermal"), error)) {
     const std::string name = entry.path().filename().string();
-    const json value = value_json(files.text(formatted("/sys/class/thermal/{}/temp", name)));
-    if (name.starts_with("thermal_zone") && !value.is_null()) zones[name] = value;
+    const auto value = files.number(formatted("/sys/class/thermal/{}/temp", name));
+    if (name.starts_with("thermal_zone") && value) zones.emplace(name, *value);
   }
   return zones;
 }
 
-json memory_bytes(const SystemFiles& files, std::string_view field) {
+ShownNumber memory_bytes(const SystemFiles& files, std::string_view field) {
   const auto text = files.field("/proc/meminfo", field);  // "4028032 kB"
-  return text ? json(std::strtoull(text->c_str(), nullptr, 10) * 1024) : json();
+  return text ? ShownNumber(std::strtoll(text->c_str(), nullptr, 10) * 1024) : std::nullopt;
 }
 
-json noted_fields(const SystemFiles& files) {
-  return {{"hostname", text_json(files.text("/proc/sys/kernel/hostname"))},
-          {"host_cpu", environment_variable(host_cpu_variable)},
-          {"captured_unix_s", std::time(nullptr)},
-          {"load_average", text_json(files.text("/proc/loadavg"))},
-          {"uptime", text_json(files.text("/proc/uptime"))},
-          {"stolen_ticks", stolen_ticks(files)},
-          {"memory_total_bytes", memory_bytes(files, "MemTotal")},
-          {"memory_available_bytes", memory_bytes(files, "MemAvailable")},
-          {"frequency_khz", of_every_cpu(files, "cpufreq/scaling_cur_freq")},
-          {"temperature_millicelsius", temperatures(files)},
-          {"transparent_hugepages",
-           text_json(files.chosen("/sys/kernel/mm/transparent_hugepage/enabled"))},
-          {"default_irq_affinity", text_json(files.text("/proc/irq/default_smp_affinity"))},
-          {"ublk_driver_refcnt", value_json(files.text("/sys/module/ublk_drv/refcnt"))}};
+EnvironmentNotes notes_of(const SystemFiles& files) {
+  return {.hostname = files.text("/proc/sys/kernel/hostname"),
+          .host_cpu = environment_variable(host_cpu_variable),
+          .captured_unix_s = std::time(nullptr),
+          .load_average = files.text("/proc/loadavg"),
+          .uptime = files.text("/proc/uptime"),
+          .stolen_ticks = stolen_ticks(files),
+          .memory_total_bytes = memory_bytes(files, "MemTotal"),
+          .memory_available_bytes = memory_bytes(files, "MemAvailable"),
+          .frequency_khz = of_every_cpu(files, "cpufreq/scaling_cur_freq"),
+          .temperature_millicelsius = temperatures(files),
+          .transparent_hugepages = files.chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
+          .default_irq_affinity = files.text("/proc/irq/default_smp_affinity"),
+          .ublk_driver_refcnt = files.number("/sys/module/ublk_drv/refcnt")};
 }
 
 /// Command line words that do not change what is measured. The prefix ends with '=' where only the
@@ -253,14 +246,13 @@ std::string build_id_of_notes(std::string_view notes) {
   return {};
 }
 
-std::string environment_key(const json& key_fields) {
-  return formatted("{:016x}", fnv1a(json_text(key_fields)));
-}
+std::string environment_key(std::string_view json) { return formatted("{:016x}", fnv1a(json)); }
 
-json capture_environment(const std::string& block_device, const std::string& root) {
+Environment capture_environment(const std::string& root) {
   const SystemFiles files(root);
-  const json fields = key_fields(files, block_device);
-  return {{"key", environment_key(fields)}, {"key_fields", fields}, {"noted", noted_fields(files)}};
+  Environment environment{.key = {}, .key_fields = key_of(files), .noted = notes_of(files)};
+  environment.key = environment_key(record_text(environment.key_fields));
+  return environment;
 }
 
 }  // namespace ublkbench

@@ -21,14 +21,4 @@ std::string version_text() {
   return tool.version + " (" + tool.commit + (tool.dirty.value_or(false) ? ", dirty)" : ")");
 }
 
-nlohmann::json tool_json() {
-  const ToolIdentity& tool = tool_identity();
-  return {{"version", tool.version},
-          {"commit", tool.commit},
-          {"dirty", tool.dirty ? nlohmann::json(*tool.dirty) : nlohmann::json()},
-          {"compiler", tool.compiler},
-          {"flags", tool.flags},
-          {"build_type", tool.build_type}};
-}
-
 }  // namespace ublkbench

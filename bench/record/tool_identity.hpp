@@ -2,9 +2,10 @@
 // Which ublkbench made a record.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+
+#include "bench/record/fields.hpp"
 
 namespace ublkbench {
 
@@ -15,14 +16,18 @@ struct ToolIdentity {
   std::string compiler;
   std::string flags;  ///< without warnings
   std::string build_type;
+
+  static constexpr auto fields() {
+    using T = ToolIdentity;
+    return std::tuple(field("version", &T::version), field("commit", &T::commit),
+                      nullable("dirty", &T::dirty), field("compiler", &T::compiler),
+                      field("flags", &T::flags), field("build_type", &T::build_type));
+  }
 };
 
 const ToolIdentity& tool_identity();
 
 /// "0.1.0 (1234567, dirty)": what --version of each program prints.
 std::string version_text();
-
-/// {"version", "commit", "dirty", "compiler", "flags", "build_type"}
-nlohmann::json tool_json();
 
 }  // namespace ublkbench

@@ -56,6 +56,13 @@ inline nlohmann::json json_of(const SizeEvents& events) {
 }
 
 template <class Value>
+nlohmann::json json_of(const std::map<std::string, Value>& values) {
+  nlohmann::json object = nlohmann::json::object();
+  for (const auto& [name, value] : values) object[name] = json_of(value);
+  return object;
+}
+
+template <class Value>
 nlohmann::json json_of(const std::optional<Value>& value) {
   return value ? json_of(*value) : nlohmann::json();
 }

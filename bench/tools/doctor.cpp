@@ -13,6 +13,7 @@
 #include "bench/base/result.hpp"
 #include "bench/base/standard_streams.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/record/write_fields.hpp"
 
 namespace ublkbench {
 namespace {
@@ -58,7 +59,7 @@ void print_json(const Findings& findings) {
                       {"finding", finding.finding},
                       {"advice", finding.advice}});
   const nlohmann::json document = {{"schema", "ublkbench.doctor/1"},
-                                   {"tool", tool_json()},
+                                   {"tool", to_json(tool_identity())},
                                    {"can_run", can_run(findings)},
                                    {"checks", checks}};
   print_line("{}", json_text(document, 2));

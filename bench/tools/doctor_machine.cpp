@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Doctor's checks of what diagnosis and measurement need of the machine.
 #include <unistd.h>
+#include <algorithm>
 
 #include <cstdint>
 #include <fstream>
 
 #include "bench/base/format.hpp"
-#include "bench/base/json_text.hpp"
 #include "bench/control/driver_advice.hpp"
 #include "bench/record/cpu_quota.hpp"
 #include "bench/record/environment.hpp"
@@ -19,12 +19,6 @@ namespace {
 using enum CheckStatus;
 
 bool readable(const char* path) { return std::ifstream(path).get() != EOF; }
-
-std::string text_of(const nlohmann::json& value) {
-  return value.is_null()     ? std::string()
-         : value.is_string() ? value.get<std::string>()
-                             : json_text(value);
-}
 
 void check_btf(Findings& findings) {
   const bool kernel = system_files().exists("/sys/kernel/btf/vmlinux");
@@ -115,9 +109,8 @@ void check_hugepages(Findings& findings) {
                                              "vm.nr_hugepages=64 or so"});
 }
 
-void check_cpu(Findings& findings, const nlohmann::json& key_fields) {
-  const auto& cpu = key_fields.at("cpu");
-  const std::string governor = text_of(cpu.at("governor"));
+void check_cpu(Findings& findings, const CpuFacts& cpu) {
+  const std::string governor = cpu.governor.value_or("");
   if (governor.empty())
     findings.push_back({"CPU governor", info, "no frequency scaling visible", ""});
   else if (governor == "performance")
@@ -126,13 +119,13 @@ void check_cpu(Findings& findings, const nlohmann::json& key_fields) {
     findings.push_back({"CPU governor", warn, governor + ": figures follow the load",
                         "cpupower frequency-set -g performance"});
 
-  const bool turbo = text_of(cpu.at("no_turbo")) == "0" || text_of(cpu.at("boost")) == "1";
+  const bool turbo = cpu.no_turbo == 0 || cpu.boost == 1;
   findings.push_back({"CPU turbo", turbo ? warn : ok,
                       turbo ? "on: figures depend on temperature" : "off or not visible",
                       turbo ? "echo 1 >/sys/devices/system/cpu/intel_pstate/no_turbo, or echo 0 "
                               ">/sys/devices/system/cpu/cpufreq/boost"
                             : ""});
-  const bool smt = text_of(cpu.at("smt")) == "on";
+  const bool smt = cpu.smt == "on";
   findings.push_back(
       {"CPU SMT", smt ? info : ok, smt ? "on" : "off or not there",
        smt ? "pin server and load to different cores (--server-cpus, --load-cpus)" : ""});
@@ -153,17 +146,17 @@ void check_cpu_quota(Findings& findings) {
        "CPUQuota=), or read 'ublkbench explain'"});
 }
 
-void check_mitigations(Findings& findings, const nlohmann::json& key_fields) {
-  std::size_t active = 0;
-  for (const auto& state : key_fields.at("vulnerabilities"))
-    if (text_of(state).starts_with("Mitigation")) ++active;
+void check_mitigations(Findings& findings, const EnvironmentKey& machine) {
+  const auto active = std::ranges::count_if(machine.vulnerabilities, [](const auto& entry) {
+    return entry.second.starts_with("Mitigation");
+  });
   findings.push_back(
       {"mitigations", info,
        formatted("{} active; they cost at every system call and are in the record", active), ""});
 }
 
-void check_clock(Findings& findings, const nlohmann::json& key_fields) {
-  const std::string clock = text_of(key_fields.at("clocksource"));
+void check_clock(Findings& findings, const EnvironmentKey& machine) {
+  const std::string clock = machine.clocksource.value_or("");
   const bool fast = clock == "tsc" || clock == "kvm-clock" || clock == "arch_sys_counter" ||
                     clock.starts_with("hyperv_clocksource");
   findings.push_back({"clocksource", fast ? ok : warn, clock.empty() ? "not visible" : clock,
@@ -173,8 +166,8 @@ void check_clock(Findings& findings, const nlohmann::json& key_fields) {
                             "see dmesg for why tsc was not chosen"});
 }
 
-void check_machine(Findings& findings, const nlohmann::json& key_fields) {
-  const std::string accelerator = text_of(key_fields.at("machine").at("accelerator"));
+void check_machine(Findings& findings, const MachineFacts& machine) {
+  const std::string& accelerator = machine.accelerator;
   if (accelerator == "none")
     findings.push_back({"machine", ok, "no hypervisor", ""});
   else if (accelerator == "tcg")
@@ -204,15 +197,15 @@ void check_diagnosis(Findings& findings) {
 }
 
 void check_measurement(Findings& findings) {
-  const nlohmann::json key_fields = capture_environment().at("key_fields");
+  const EnvironmentKey machine = capture_environment().key_fields;
   check_control_device(findings);
   check_poll_queues(findings);
   check_hugepages(findings);
-  check_machine(findings, key_fields);
-  check_cpu(findings, key_fields);
+  check_machine(findings, machine.machine);
+  check_cpu(findings, machine.cpu);
   check_cpu_quota(findings);
-  check_mitigations(findings, key_fields);
-  check_clock(findings, key_fields);
+  check_mitigations(findings, machine);
+  check_clock(findings, machine);
   check_security_modules(findings);
 }
 

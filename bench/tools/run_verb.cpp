@@ -155,7 +155,7 @@ json describe_run(const RunRequest& request, const std::vector<std::string>& arg
               {"started", utc_now()},
               {"argv", argv},
               {"repeat", request.options.repeat},
-              {"tool", tool_json()},
+              {"tool", to_json(tool_identity())},
               {"modes_left_out", std::move(left_out)}});
   if (request.options.foreign) {
     MeasuredDevice device;
@@ -308,7 +308,8 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv, const S
   json run_facts = describe_run(request, argv, *left_out);
   if (const auto holed = targets_with_holes(*plan); !holed.empty())
     run_facts["work"]["targets_with_holes"] = holed;
-  auto store = Store::open(request.store, std::move(run_facts), capture_environment(), *plan);
+  auto store =
+      Store::open(request.store, std::move(run_facts), to_json(capture_environment()), *plan);
   if (!store) return give_up(store.error());
   if (store->resumed() != 0) note(formatted("{} samples taken over", store->resumed()));
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "bench/record/environment.hpp"
+#include "bench/base/json_text.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "bench/record/block_queue.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/record/write_fields.hpp"
 #include "tests/unit/temporary_folder.hpp"
 
 namespace ublkbench {
@@ -40,7 +42,7 @@ void write_machine(const TemporaryFolder& machine) {
 TEST(Environment, KeyFieldsComeFromTheMachine) {
   const TemporaryFolder machine;
   write_machine(machine);
-  const auto fields = capture_environment("/dev/ublkb0", machine.path()).at("key_fields");
+  const auto fields = to_json(capture_environment(machine.path())).at("key_fields");
   EXPECT_EQ(fields["kernel"]["release"], "7.3.4-test");
   EXPECT_EQ(fields["kernel"]["cmdline"], "mitigations=off nokaslr");
   EXPECT_EQ(fields["kernel"]["preempt"], "full");
@@ -52,16 +54,13 @@ TEST(Environment, KeyFieldsComeFromTheMachine) {
   EXPECT_EQ(fields["cpu"]["governor"], "performance powersave");
   EXPECT_EQ(fields["vulnerabilities"]["meltdown"], "Not affected");
   EXPECT_EQ(fields["clocksource"], "tsc");
-  EXPECT_EQ(fields["queue"]["scheduler"], "mq-deadline");
-  EXPECT_EQ(fields["queue"]["nomerges"], 2);
-  EXPECT_EQ(fields["queue"]["hardware_queues"], 2);
   EXPECT_EQ(fields["build"]["compiler"], tool_identity().compiler);
 }
 
 TEST(Environment, KeyIgnoresWhatIsMeasured) {
   const TemporaryFolder machine;
   write_machine(machine);
-  const auto before = capture_environment({}, machine.path());
+  const Environment before = capture_environment(machine.path());
   machine.write(
       "proc/cpuinfo",
       "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: 49\nmodel name\t: EPYC\n"
@@ -69,30 +68,25 @@ TEST(Environment, KeyIgnoresWhatIsMeasured) {
   machine.write("proc/loadavg", "9.00 9.00 9.00 1/100 1234\n");
   machine.write("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "3100000\n");
   machine.write("proc/cmdline", "BOOT_IMAGE=/other root=LABEL=y rw mitigations=off nokaslr\n");
-  const auto after = capture_environment({}, machine.path());
-  EXPECT_EQ(before["key"], after["key"]) << before["key_fields"] << after["key_fields"];
-  EXPECT_NE(before["noted"]["load_average"], after["noted"]["load_average"]);
-  EXPECT_NE(before["noted"]["frequency_khz"], after["noted"]["frequency_khz"]);
+  const Environment after = capture_environment(machine.path());
+  EXPECT_EQ(before.key, after.key) << to_json(before.key_fields) << to_json(after.key_fields);
+  EXPECT_NE(before.noted.load_average, after.noted.load_average);
+  EXPECT_NE(before.noted.frequency_khz, after.noted.frequency_khz);
 }
 
-TEST(Environment, KeyChangesWithTheKernelAndTheDevice) {
+TEST(Environment, KeyChangesWithTheKernel) {
   const TemporaryFolder machine;
   write_machine(machine);
-  const auto key = capture_environment("ublkb0", machine.path())["key"];
-  EXPECT_NE(capture_environment({}, machine.path())["key"], key);
-  machine.write("sys/class/block/ublkb0/queue/nomerges", "0\n");
-  EXPECT_NE(capture_environment("ublkb0", machine.path())["key"], key);
-  machine.write("sys/class/block/ublkb0/queue/nomerges", "2\n");
-  EXPECT_EQ(capture_environment("ublkb0", machine.path())["key"], key);
+  const std::string key = capture_environment(machine.path()).key;
+  EXPECT_EQ(capture_environment(machine.path()).key, key);
   machine.write("proc/sys/kernel/osrelease", "7.3.5-test\n");
-  EXPECT_NE(capture_environment("ublkb0", machine.path())["key"], key);
+  EXPECT_NE(capture_environment(machine.path()).key, key);
 }
 
 TEST(Environment, KeyIsTheSameEverywhere) {
-  EXPECT_EQ(environment_key({{"b", 1}, {"a", "x"}}), environment_key({{"a", "x"}, {"b", 1}}));
-  // FNV-1a of {"a":1}: written down so that a change of the hash is seen as one.
-  EXPECT_EQ(environment_key({{"a", 1}}), "9c3e82dd6fcae8b1");
-  EXPECT_EQ(environment_key(nullptr).size(), 16U);
+  // FNV-1a: written down so that a change of the hash is seen as one.
+  EXPECT_EQ(environment_key(R"({"a":1})"), "9c3e82dd6fcae8b1");
+  EXPECT_EQ(environment_key("null").size(), 16U);
 }
 
 TEST(Environment, VirtualMachineIsSeenWithoutBeingTold) {
@@ -100,7 +94,7 @@ TEST(Environment, VirtualMachineIsSeenWithoutBeingTold) {
   write_machine(machine);
   ::unsetenv("UBLKBENCH_ACCEL");
   const auto accelerator = [&] {
-    return capture_environment({}, machine.path())["key_fields"]["machine"]["accelerator"];
+    return capture_environment(machine.path()).key_fields.machine.accelerator;
   };
   EXPECT_EQ(accelerator(), "unknown hypervisor");
   machine.write("proc/cpuinfo", "processor : 0\nflags : fpu\n");
@@ -112,17 +106,18 @@ TEST(Environment, VirtualMachineIsSeenWithoutBeingTold) {
 
 TEST(Environment, EmptyMachineGivesNullsNotFailures) {
   const TemporaryFolder machine;
-  const auto environment = capture_environment("/dev/none", machine.path());
-  EXPECT_TRUE(environment["key_fields"]["kernel"]["release"].is_null());
-  EXPECT_TRUE(environment["key_fields"]["queue"].is_null());
+  const auto environment = to_json(capture_environment(machine.path()));
+  EXPECT_TRUE(environment["key_fields"]["kernel"].at("release").is_null());
+  EXPECT_TRUE(environment["key_fields"]["cpu"].at("boost").is_null());
+  EXPECT_FALSE(environment["key_fields"]["cpu"].contains("vendor_id"));
   EXPECT_EQ(environment["key_fields"]["ublk_driver"]["loaded"], false);
 }
 
 TEST(Environment, ThisMachineHasAKernelAndACpu) {
-  const auto environment = capture_environment();
-  EXPECT_TRUE(environment["key_fields"]["kernel"]["release"].is_string());
-  EXPECT_TRUE(environment["noted"]["memory_total_bytes"].is_number_unsigned());
-  EXPECT_EQ(environment["key"], environment_key(environment["key_fields"]));
+  const Environment environment = capture_environment();
+  EXPECT_TRUE(environment.key_fields.kernel.release);
+  EXPECT_GT(environment.noted.memory_total_bytes, 1 << 20);
+  EXPECT_EQ(environment.key, environment_key(json_text(to_json(environment.key_fields))));
 }
 
 TEST(QueueLimits, PartitionGivesItsDisksLimits) {
@@ -159,7 +154,7 @@ TEST(BuildId, IsFoundBehindOtherNotes) {
 }
 
 TEST(ToolIdentity, SaysWhatItWasBuiltFrom) {
-  const auto tool = tool_json();
+  const auto tool = to_json(tool_identity());
   EXPECT_FALSE(tool["version"].get<std::string>().empty());
   EXPECT_TRUE(tool["commit"] == "unknown" || tool["commit"].get<std::string>().size() == 40);
   EXPECT_EQ(tool["dirty"].is_null(), tool["commit"] == "unknown");
