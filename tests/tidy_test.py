@@ -69,6 +69,8 @@ ONE_PLACE = [
     (re.compile(r"\b(Buffer|Delivery|Reap|Placement)Mode::|\bmode\.(buffer|delivery|reaping|placement)\b"),
      "bench/server/m", "a trait of the mode (mode.hpp); only make_*daemon pick code by a word"),
 ]
+# Headers that may include nlohmann's JSON: those of the serializer. The probes' records have no types yet.
+JSON_HEADERS = re.compile(r"^(bench/base/json_text|bench/record/(axes_json|facts_json|write_fields))\.hpp$|^probes/")
 ASSERTS = re.compile(r"\b(EXPECT|ASSERT)_\w+\(|\bself\.(assert\w+|fail)\(|^\s*assert\b|\bstatic_assert\(|\bpytest\.raises\(", re.MULTILINE)
 
 
@@ -119,6 +121,11 @@ def check_source(name, text):
                 yield "no SPDX-License-Identifier in the first three lines"
     if suffix in (".hpp", ".h") and ".bpf." not in name and name not in SHARED_WITH_BPF and "#pragma once" not in text:
         yield "header without #pragma once"
+
+
+def check_json(name, text):
+    if name.endswith(".hpp") and name.startswith(PRODUCT) and "<nlohmann/" in text and not JSON_HEADERS.match(name):
+        yield "a header that includes JSON: give it a record's type, Facts or text"
 
 
 def check_one_place(name, text):
@@ -240,7 +247,7 @@ def violations(root):
             continue
         if name.startswith(PRODUCT):
             product.append((name, text))
-        for check in (check_includes, check_source, check_one_place, check_hygiene, check_test):
+        for check in (check_includes, check_source, check_json, check_one_place, check_hygiene, check_test):
             yield from (f"{name}: {what}" for what in check(name, text))
     yield from check_functions(product)
 
@@ -299,6 +306,9 @@ class SelfTest(unittest.TestCase):
                     "analyzers must not include bench/suite/x.hpp")
         self.expect("bench/load/a.cpp", SPDX + '#include "analyzers/x.hpp"\n',
                     "bench/load must not include analyzers/x.hpp")
+
+    def test_json(self):
+        self.expect("bench/suite/a.hpp", SPDX + "#pragma once\n#include <nlohmann/json_fwd.hpp>\n", "a header that includes JSON")
 
     def test_spdx(self):
         self.expect("bench/base/a.cpp", "int a;\n", "SPDX")

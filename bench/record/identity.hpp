@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What two runs must have in common to be compared, or to be one: the machine and the work.
-// compare, gate, trend and --resume all ask here. A thing that decides the work is a line of
-// describe_work() (bench/suite/work.cpp); one that earlier records lack may get a row of what it
+// compare, gate, trend and --resume all ask here. A thing that decides the work is a
+// member of WorkDetails (run_record.hpp); one that earlier records lack may get a row of what it
 // was then.
 #pragma once
 

@@ -11,25 +11,10 @@
 
 #include "bench/base/result.hpp"
 #include "bench/control/uapi.hpp"
+#include "bench/record/run_record.hpp"
 #include "bench/record/sample_record.hpp"
 
 namespace ublkbench {
-
-struct ForeignIdentity {
-  std::optional<unsigned> queues;
-  std::optional<unsigned> depth = {};
-  std::optional<std::uint64_t> max_io_bytes = {};
-  std::optional<std::vector<std::string>> flags = {};
-  std::optional<std::string> server = {};  ///< its name
-
-  bool operator==(const ForeignIdentity&) const = default;
-  static constexpr auto fields() {
-    using I = ForeignIdentity;
-    return std::tuple(nullable("queues", &I::queues), field("depth", &I::depth),
-                      field("max_io_bytes", &I::max_io_bytes), field("flags", &I::flags),
-                      nullable("server", &I::server));
-  }
-};
 
 struct ForeignDevice {
   std::string path;

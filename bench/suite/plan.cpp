@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "bench/base/format.hpp"
+#include "bench/base/json_text.hpp"
 #include "bench/base/units.hpp"
 #include "bench/record/axes_json.hpp"
 #include "bench/server/daemon.hpp"
@@ -110,7 +111,7 @@ std::string Cell::scheduler() const {
 
 std::string Cell::name() const { return axes().name(); }
 
-nlohmann::json Cell::to_json() const {
+std::string Cell::document() const {
   constexpr std::string_view owners[] = {"none", "run", "user"};
   nlohmann::json object = axes();
   // Somebody else's device has no mode of ours.
@@ -119,7 +120,7 @@ nlohmann::json Cell::to_json() const {
                  {"probes", probes},
                  {"data", owners[static_cast<int>(data.owner)]},
                  {"read_only", data.read_only}});
-  return object;
+  return json_text(object);
 }
 
 /// What a probe costs shows only beside the same cell without it, in the same run.

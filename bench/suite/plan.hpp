@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -80,7 +79,8 @@ struct Cell {
   [[nodiscard]] std::string name() const;
   /// "batch,auto_zc", "(null_blk)", "(/dev/sdX)".
   [[nodiscard]] std::string mode_name() const;
-  [[nodiscard]] nlohmann::json to_json() const;
+  /// As a record has it: JSON.
+  [[nodiscard]] std::string document() const;
 };
 
 struct Plan {

@@ -27,13 +27,17 @@ bool is_run(const json& document) {
          document.value("cells", json()).is_array();
 }
 
-Result<json> read_json(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return failed("open", path, errno);
-  json document = json::parse(file, nullptr, false);
+Result<json> run_of_text(const std::string& text, const std::string& path) {
+  json document = json::parse(text, nullptr, false);
   if (!is_run(document))
     return bad_input(formatted("{} is not a record of a run", path), "give another file");
   return document;
+}
+
+Result<std::string> contents_of(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return failed("open", path, errno);
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 std::string run_path(const std::string& folder) { return folder + "/run.json"; }
@@ -69,40 +73,30 @@ std::vector<FieldDifference> other_cells(const json& earlier, const json& asked)
   return found;
 }
 
-Facts identity_of(const json& head) {
-  return identity_of_one_run(facts_of(json_text(head["run"])), facts_of(json_text(head["env"])));
-}
-
 /// More rounds are what resuming is for; fewer would leave samples that belong to none.
-void add_rounds(const json& earlier, const json& asked, std::vector<FieldDifference>& found) {
-  const json before = earlier.value("repeat", json());
-  const json now = asked.value("repeat", json());
-  if (before.is_number() && now < before)
-    found.push_back({"repeat", json_text(before), json_text(now)});
+void add_rounds(const Facts& earlier, unsigned asked, std::vector<FieldDifference>& found) {
+  if (const auto before = fact_number(earlier, "repeat"); before && asked < *before)
+    found.push_back({"repeat", formatted("{}", *before), std::to_string(asked)});
 }
 
 }  // namespace
 
-Result<Store> Store::open(const StoreOptions& options, json run, json env, const Plan& plan) {
+Result<Store> Store::open(const StoreOptions& options, RunRecord run, const Environment& env,
+                          const Plan& plan) {
   Store store;
   store.options_ = options;
-  json cells = json::array();
-  for (const Cell& cell : plan.cells) cells.push_back(cell.to_json());
-  store.head_ = {{"schema", schema},
-                 {"run", std::move(run)},
-                 {"env", std::move(env)},
-                 {"cells", std::move(cells)}};
+  store.run_ = std::move(run);
+  store.env_ = record_text(env);
+  for (const Cell& cell : plan.cells) store.cells_.push_back(cell.document());
   if (auto owned = store.own_files(); !owned)
     return std::unexpected(owned.error().with_exit(ExitCode::usage));
   store.results_.emplace("this run", analyzers::Detail::evidence);
-  if (auto begun = store.results_->begin(json_text(store.head_)); !begun)
+  if (auto begun = store.results_->begin(store.head()); !begun)
     return std::unexpected(begun.error());
   if (options.resume)
     if (auto taken = store.take_over(); !taken) return std::unexpected(taken.error());
   if (!options.folder.empty()) {
-    if (auto written =
-            write_file_atomically(run_path(options.folder), json_text(store.head_, 2) + '\n');
-        !written)
+    if (auto written = write_file_atomically(run_path(options.folder), store.head()); !written)
       return std::unexpected(written.error().with_exit(ExitCode::usage));
     std::string lines;
     for (const std::string& sample : store.samples_) lines += sample + '\n';
@@ -133,7 +127,7 @@ Result<> Store::own_files() {
 Result<> Store::take_over() {
   if (!options_.folder.empty()) {
     if (!std::filesystem::exists(run_path(options_.folder))) return {};
-    auto earlier = read_json(run_path(options_.folder));
+    auto earlier = contents_of(run_path(options_.folder));
     if (!earlier) return std::unexpected(earlier.error());
     std::vector<std::string> samples;
     std::ifstream lines(samples_path(options_.folder));
@@ -143,26 +137,33 @@ Result<> Store::take_over() {
   if (options_.json_path.empty() || options_.json_path == "-")
     return bad_input("--resume without a record", "give --out DIR or --json FILE");
   if (!std::filesystem::exists(options_.json_path)) return {};
-  auto earlier = read_json(options_.json_path);
+  auto earlier = contents_of(options_.json_path);
   if (!earlier) return std::unexpected(earlier.error());
-  std::vector<std::string> samples;
-  for (const json& sample : earlier->value("samples", json::array()))
-    samples.push_back(json_text(sample));
-  return adopt(*earlier, std::move(samples), options_.json_path);
+  return adopt(*earlier, {}, options_.json_path);
 }
 
-Result<> Store::adopt(const json& earlier, std::vector<std::string> samples,
+/// `samples` of a folder; a document has its own.
+Result<> Store::adopt(const std::string& earlier, std::vector<std::string> samples,
                       const std::string& from) {
-  std::vector<FieldDifference> found = differences(identity_of(earlier), identity_of(head_));
-  add_rounds(earlier["run"], head_["run"], found);
-  std::ranges::copy(other_cells(earlier["cells"], head_["cells"]), std::back_inserter(found));
+  const auto document = run_of_text(earlier, from);
+  if (!document) return std::unexpected(document.error());
+  for (const json& sample : document->value("samples", json::array()))
+    samples.push_back(json_text(sample));
+  const Facts run = facts_of(json_text((*document)["run"]));
+  std::vector<FieldDifference> found =
+      differences(identity_of_one_run(run, facts_of(json_text((*document)["env"]))),
+                  identity_of_one_run(facts_of(record_text(run_)), facts_of(env_)));
+  add_rounds(run, run_.repeat, found);
+  json asked = json::array();
+  for (const std::string& cell : cells_) asked.push_back(json::parse(cell, nullptr, false));
+  std::ranges::copy(other_cells((*document)["cells"], asked), std::back_inserter(found));
   if (!found.empty())
     return bad_input(
         formatted("{} cannot be resumed: {} thing(s) differ, and samples of unlike "
                   "runs must not be mixed; give what it has, or write elsewhere{}",
                   from, found.size(), as_lines(found)));
   // Where the rounds came from: the seed that shuffled them, and the instant that names the run.
-  if (const json id = earlier["run"].value("id", json()); id.is_string()) head_["run"]["id"] = id;
+  run_.id = fact_word(run, "id").value_or(run_.id);
   for (std::string& text : samples) {
     // A torn last line is no sample; one that failed or was interrupted is repeated.
     const auto sample = record_of_text<SampleRecord>(text, from);
@@ -193,14 +194,19 @@ Result<analyzers::Record> Store::results() const {
   return results_->record();
 }
 
+std::string Store::head() const {
+  std::string cells;
+  for (const std::string& cell : cells_) cells += (cells.empty() ? "\n" : ",\n") + cell;
+  return formatted("{{\n\"cells\": [{}\n],\n\"env\": {},\n\"run\": {},\n\"schema\": \"{}\"\n}}\n",
+                   cells, env_, record_text(run_), schema);
+}
+
 std::string Store::document() const {
-  std::string text = "{";
-  for (const auto& [name, value] : head_.items())
-    if (name != "schema") text += formatted("\n\"{}\": {},", name, json_text(value));
-  text += "\n\"samples\": [";
-  for (const std::string& sample : samples_)
-    text += (&sample == samples_.data() ? "\n" : ",\n") + sample;
-  return text + formatted("\n],\n\"schema\": \"{}\"\n}}\n", schema);
+  std::string samples;
+  for (const std::string& sample : samples_) samples += (samples.empty() ? "\n" : ",\n") + sample;
+  std::string text = head();
+  text.insert(text.rfind("\"schema\""), formatted("\"samples\": [{}\n],\n", samples));
+  return text;
 }
 
 Result<> Store::write_all() { return json_ ? json_->write(document()) : Result<>{}; }

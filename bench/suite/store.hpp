@@ -2,7 +2,6 @@
 // The record of a run: written after every sample, so that nothing measured is lost.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,6 +11,8 @@
 #include "analyzers/record_builder.hpp"
 #include "bench/base/atomic_file.hpp"
 #include "bench/base/result.hpp"
+#include "bench/record/environment.hpp"
+#include "bench/record/run_record.hpp"
 #include "bench/record/sample_record.hpp"
 #include "bench/suite/plan.hpp"
 
@@ -29,7 +30,7 @@ class Store {
   /// the empty record first, so that an output that cannot be written fails before anything is
   /// measured. With `resume`, takes over the samples of an earlier run of the same work on the same
   /// machine; of a different one every difference is named.
-  static Result<Store> open(const StoreOptions& options, nlohmann::json run, nlohmann::json env,
+  static Result<Store> open(const StoreOptions& options, RunRecord run, const Environment& env,
                             const Plan& plan);
 
   Result<> add(const SampleRecord& sample);
@@ -48,15 +49,19 @@ class Store {
  private:
   Result<> own_files();
   Result<> take_over();
-  Result<> adopt(const nlohmann::json& earlier, std::vector<std::string> samples,
+  Result<> adopt(const std::string& earlier, std::vector<std::string> samples,
                  const std::string& from);
+  /// The record without its samples, as JSON: a member a line.
+  [[nodiscard]] std::string head() const;
   void keep(const SampleRecord& sample, std::string text);
   Result<> write_all();
 
   StoreOptions options_;
   ExclusiveUse folder_;
   std::optional<OwnedFile> json_;
-  nlohmann::json head_;               ///< the document without its samples
+  RunRecord run_ = {};
+  std::string env_;                   ///< JSON
+  std::vector<std::string> cells_;    ///< JSON
   std::vector<std::string> samples_;  ///< as text
   std::optional<analyzers::RecordBuilder> results_;
   Result<>

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What a run does, as its record has it: the one list of what decides the work.
+// What a run does, as its record has it: what compare, gate, trend and --resume hold against
+// another run's, besides the machine.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "bench/record/run_record.hpp"
 #include "bench/suite/plan.hpp"
 
 namespace ublkbench {
 
-/// The members of a record's "run" that say what is done: "queues", "jobs", "ios"... and "work".
-/// What bench/record/identity.hpp compares, besides the machine.
-nlohmann::json describe_work(const RunOptions& options);
+/// Without what belongs to this run alone: its number, start, words and programs.
+RunRecord describe_work(const RunOptions& options);
 
 }  // namespace ublkbench

@@ -21,7 +21,6 @@
 #include "bench/process/interrupt.hpp"
 #include "bench/record/environment.hpp"
 #include "bench/record/tool_identity.hpp"
-#include "bench/record/write_fields.hpp"
 #include "bench/server/planted.hpp"
 #include "bench/server/removal.hpp"
 #include "bench/suite/borrowed_scheduler.hpp"
@@ -38,8 +37,6 @@
 namespace ublkbench {
 namespace {
 
-using nlohmann::json;
-
 void note(const std::string& text) { say("ublkbench: note: {}", text); }
 
 // A load that was killed ends when the driver has failed its I/O.
@@ -51,8 +48,8 @@ std::string utc_now() {
 }
 
 /// Fills in --mode all; says which modes it leaves out and why.
-Result<json> choose_modes(RunRequest& request) {
-  json left_out = json::array();
+Result<std::vector<LeftOutMode>> choose_modes(RunRequest& request) {
+  std::vector<LeftOutMode> left_out;
   if (!request.options.device.empty()) return left_out;
   if (auto present = control::driver_present(); !present) return std::unexpected(present.error());
   const control::KernelAbilities kernel = control::abilities();
@@ -70,7 +67,7 @@ Result<json> choose_modes(RunRequest& request) {
     }
     // What another kernel would run is worth a line; the rest is what 'ublkbench modes' is for.
     if (!unserved(mode) && !refusal(mode)) note(can.error().message());
-    left_out.push_back({{"mode", mode.name()}, {"why", can.error().message()}});
+    left_out.push_back({.mode = mode.name(), .why = can.error().message()});
   }
   return left_out;
 }
@@ -149,20 +146,17 @@ Result<BorrowedSchedulers> borrow_schedulers(const Plan& plan) {
   return borrowed;
 }
 
-json describe_run(const RunRequest& request, const std::vector<std::string>& argv, json left_out) {
-  json run = describe_work(request.options);
-  run.update({{"id", formatted("{}-{}", utc_now(), ::getpid())},
-              {"started", utc_now()},
-              {"argv", argv},
-              {"repeat", request.options.repeat},
-              {"tool", to_json(tool_identity())},
-              {"modes_left_out", std::move(left_out)}});
-  if (request.options.foreign) {
-    MeasuredDevice device;
-    request.options.foreign->describe(device);
-    run["device"] = to_json(device);
-  }
-  if (const auto planted = planted_instructions()) run["planted_instructions"] = *planted;
+RunRecord describe_run(const RunRequest& request, const std::vector<std::string>& argv,
+                       const Plan& plan) {
+  RunRecord run = describe_work(request.options);
+  run.id = formatted("{}-{}", utc_now(), ::getpid());
+  run.started = utc_now();
+  run.argv = argv;
+  run.tool = tool_identity();
+  if (request.options.foreign) request.options.foreign->describe(run.device.emplace());
+  if (const auto planted = planted_instructions()) run.planted_instructions = *planted;
+  if (auto holed = targets_with_holes(plan); !holed.empty())
+    run.work.targets_with_holes = std::move(holed);
   return run;
 }
 
@@ -301,15 +295,13 @@ int run_matrix(RunRequest request, const std::vector<std::string>& argv, const S
   if (!plan) return give_up(plan.error());
   for (const auto& [what, why] : plan->left_out) {
     note(formatted("{} is left out: {}", what, why));
-    left_out->push_back({{"mode", what}, {"why", why}});
+    left_out->push_back({.mode = what, .why = why});
   }
   if (request.dry_run) return dry_run(options, *plan);
 
-  json run_facts = describe_run(request, argv, *left_out);
-  if (const auto holed = targets_with_holes(*plan); !holed.empty())
-    run_facts["work"]["targets_with_holes"] = holed;
-  auto store =
-      Store::open(request.store, std::move(run_facts), to_json(capture_environment()), *plan);
+  RunRecord run = describe_run(request, argv, *plan);
+  run.modes_left_out = std::move(*left_out);
+  auto store = Store::open(request.store, std::move(run), capture_environment(), *plan);
   if (!store) return give_up(store.error());
   if (store->resumed() != 0) note(formatted("{} samples taken over", store->resumed()));
 

@@ -58,7 +58,7 @@ inline nlohmann::json document_of(const Plan& plan) {
                    {"env", {{"key_fields", {{"kernel", {{"release", "7.3.4"}}}}}}},
                    {"cells", json::array()},
                    {"samples", json::array()}};
-  for (const Cell& cell : plan.cells) document["cells"].push_back(cell.to_json());
+  for (const Cell& cell : plan.cells) document["cells"].push_back(json::parse(cell.document()));
   return document;
 }
 

@@ -157,13 +157,15 @@ class StoreTest : public testing::Test {
     folder_ = pattern;
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
-  /// What a table is made with, besides what a test is about.
-  static json run(json facts = json::object()) {
-    facts.update({{"clock", ""}, {"tool", {{"commit", "unknown"}}}});
-    return facts;
+  static RunRecord run(const char* id = "1") { return run(RunRecord{.id = id, .started = {}}); }
+  static RunRecord run(RunRecord of) {
+    of.tool.commit = "unknown";
+    return of;
   }
-  static json env(const char* release) {
-    return {{"key_fields", {{"kernel", {{"release", release}}}}}};
+  static Environment env(const char* release) {
+    Environment environment;
+    environment.key_fields.kernel.release = release;
+    return environment;
   }
   std::string folder_;
   Plan plan_ = *make_plan(two_modes());
@@ -172,7 +174,7 @@ class StoreTest : public testing::Test {
 TEST_F(StoreTest, ResumesFromAFolderWithATornLine) {
   const StoreOptions options{.folder = folder_};
   {
-    auto store = Store::open(options, run({{"id", "first"}}), env("7.3"), plan_);
+    auto store = Store::open(options, run("first"), env("7.3"), plan_);
     ASSERT_TRUE(store) << store.error().message();
     const auto good = record_of_text<SampleRecord>(json_text(sample(plan_.cells[0].name(), 0, 1)),
                                                    "made by hand");
@@ -184,7 +186,7 @@ TEST_F(StoreTest, ResumesFromAFolderWithATornLine) {
   std::ofstream(folder_ + "/samples.jsonl", std::ios::app) << R"({"cell": "half)";
   StoreOptions again = options;
   again.resume = true;
-  auto store = Store::open(again, run({{"id", "second"}}), env("7.3"), plan_);
+  auto store = Store::open(again, run("second"), env("7.3"), plan_);
   ASSERT_TRUE(store) << store.error().message();
   EXPECT_EQ(store->resumed(), 1U);
   EXPECT_TRUE(store->has(plan_.cells[0].name(), 0));
@@ -195,7 +197,7 @@ TEST_F(StoreTest, ResumesFromAFolderWithATornLine) {
 
 TEST_F(StoreTest, KeepsWhatTheTableCannotShow) {
   const StoreOptions options{.json_path = folder_ + "/run.json"};
-  auto store = Store::open(options, run({{"id", "1"}}), env("7.3"), plan_);
+  auto store = Store::open(options, run("1"), env("7.3"), plan_);
   ASSERT_TRUE(store);
   const SampleRecord without_load{.cell = plan_.cells[0].name(), .status = SampleStatus::ok};
   ASSERT_TRUE(store->add(without_load));
@@ -211,14 +213,14 @@ TEST_F(StoreTest, KeepsWhatTheTableCannotShow) {
 
 TEST_F(StoreTest, RefusesToMixEnvironmentsOrMatrices) {
   const StoreOptions options{.json_path = folder_ + "/run.json", .resume = true};
-  ASSERT_TRUE(Store::open(options, run({{"id", "1"}}), env("7.3"), plan_));
-  const auto other = Store::open(options, run({{"id", "2"}}), env("6.12"), plan_);
+  ASSERT_TRUE(Store::open(options, run("1"), env("7.3"), plan_));
+  const auto other = Store::open(options, run("2"), env("6.12"), plan_);
   ASSERT_FALSE(other);
   EXPECT_THAT(other.error().message(),
               HasSubstr(R"(env.kernel.release: record "7.3", asked "6.12")"));
   RunOptions changed = two_modes();
   changed.depths = {4};
-  const auto cells = Store::open(options, run({{"id", "3"}}), env("7.3"), *make_plan(changed));
+  const auto cells = Store::open(options, run("3"), env("7.3"), *make_plan(changed));
   ASSERT_FALSE(cells);
   EXPECT_THAT(cells.error().message(),
               HasSubstr(R"(cell "copy null qd=4 bs=4k randread": record no, asked yes)"));
@@ -280,11 +282,7 @@ TEST_F(StoreTest, RefusesOtherWorkAndNamesAllOfIt) {
 
 TEST_F(StoreTest, ResumesWhatHasMoreRoundsAndHangsLater) {
   const StoreOptions options{.json_path = folder_ + "/run.json", .resume = true};
-  const auto run_of = [](const RunOptions& asked) {
-    json facts = run(describe_work(asked));
-    facts["repeat"] = asked.repeat;
-    return facts;
-  };
+  const auto run_of = [](const RunOptions& asked) { return run(describe_work(asked)); };
   RunOptions asked = two_modes();
   ASSERT_TRUE(Store::open(options, run_of(asked), env("7.3"), *make_plan(asked)));
   asked.repeat = 5;
