@@ -6,6 +6,7 @@
 #include "analyzers/text_table.hpp"
 #include "bench/base/format.hpp"
 #include "bench/base/units.hpp"
+#include "bench/cli/words.hpp"
 #include "bench/suite/usage.hpp"
 #include "bench/tools/run_words.hpp"
 #include "bench/tools/server_cli.hpp"
@@ -244,6 +245,7 @@ Result<> RunCli::parse_rest(RunRequest& request) const {
 }
 
 Result<RunRequest> RunCli::request() const {
+  if (auto full = refuse_empty(*app_); !full) return std::unexpected(full.error());
   RunRequest request{.options = values_, .store = store_, .dry_run = dry_run_};
   if (auto parsed = parse_axes(request); !parsed) return std::unexpected(parsed.error());
   if (auto parsed = parse_rest(request); !parsed) return std::unexpected(parsed.error());

@@ -49,7 +49,6 @@ std::vector<Idle> of_load(const RunRequest& request) {
 }  // namespace
 
 Result<> check_run_words(const CLI::App& app, const RunRequest& request) {
-  if (auto full = refuse_empty(app); !full) return full;
   const bool external = !request.options.device.empty();
   std::vector<Idle> rows =
       all_idle(server_words, external, "with --device somebody else serves the device");
