@@ -99,7 +99,7 @@ const CallsKind& errors_kind() {
            "attempts to give back a FETCH_IO_CMDS",
            {counted("ublk_batch_cancel_cmd", CALLS_QUEUE)}},
           {"fetches_without_room",
-           "FETCH_IO_CMDS completions that found no room (all devices)",
+           "fetched tags that went back to their queue: no room for the completion (all devices)",
            {counted("ublk_batch_dispatch_fail.*")}}}};
   return kind;
 }

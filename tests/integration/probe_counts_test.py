@@ -10,17 +10,12 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import typing
 
 import ublk
 from probing import LOAD, PROBE, Attached, ProbeCase, attached_programs, load, long
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "hanglab"))
-
-from lab import Lab
 
 
 def samples_of(*words, verify="off"):
@@ -236,17 +231,6 @@ class Errors(ProbeCase):
         counted = self.killed_with_reads(3, "-m", "batch", "--fetches", "2")
         self.assertEqual(counted["failed_by_driver"], 3)
         self.assertGreaterEqual(counted["cancelled_fetches"], 2)
-
-    def test_a_fetch_that_finds_no_room(self):
-        """A server that gives no buffer back: its one fetch command ends with ENOBUFS, and it says so."""
-        with Lab() as lab:
-            _server, number = lab.bad_server("--flags", "batch", "--batch", "starved")
-            with Attached("--dev", number, "--probe", "errors") as probe:
-                lab.read(number, count=2)
-                log = lab.folder / "server0.log"
-                ublk.wait_until(lambda: "fetch command ended: -105" in log.read_text(), "the fetch command ends")
-            ended = log.read_text().count("fetch command ended")
-        self.assertEqual((probe.record["probes"]["errors"]["fetches_without_room"], ended), (1, 1))
 
     @long
     def test_what_is_reissued_is_requeued(self):
