@@ -88,7 +88,7 @@ void LoadCli::add_io_path(CLI::App& app, load::LoadOptions& load) {
       ->group(group);
 }
 
-Result<> LoadCli::finish(load::LoadOptions& load) const {
+Result<> LoadCli::finish(load::LoadOptions& load, std::uint64_t default_ios) const {
   if (typed(*app_, "--ios") && typed(*app_, "--runtime"))
     return bad_input("--ios and --runtime exclude each other", "fixed work or fixed time");
   if (typed(*app_, "--ios"))
@@ -101,6 +101,7 @@ Result<> LoadCli::finish(load::LoadOptions& load) const {
                                    load.runtime_ns);
         !time)
       return time;
+  if (load.ios == 0 && load.runtime_ns == 0) load.ios = default_ios;
   if (typed(*app_, "--warmup")) {
     const auto warmup = load.ios != 0 ? parse_count(warmup_) : parse_duration_ns(warmup_);
     if (!warmup)

@@ -17,8 +17,9 @@ class LoadCli {
   void add_options(CLI::App& app, load::LoadOptions& load, const std::string& work,
                    const std::string& destructive);
   /// After parsing: puts into `load` what is not taken as it is typed; the first bad word gives an
-  /// error. Neither ios nor runtime_ns is set where no work was asked for.
-  Result<> finish(load::LoadOptions& load) const;
+  /// error. Where no work was asked for it is `default_ios`; with 0 neither ios nor runtime_ns is
+  /// set.
+  Result<> finish(load::LoadOptions& load, std::uint64_t default_ios) const;
 
  private:
   void add_work(CLI::App& app, const std::string& work);

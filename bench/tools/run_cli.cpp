@@ -217,13 +217,10 @@ Result<> RunCli::parse_axes(RunRequest& request) const {
 
 Result<> RunCli::parse_rest(RunRequest& request) const {
   RunOptions& options = request.options;
-  if (auto finished = load_.finish(options.load); !finished) return finished;
-  if (options.load.ios == 0 && options.load.runtime_ns == 0) {
-    if (icount_shift())
-      options.load.ios = default_icount_ios;
-    else
-      options.load.runtime_ns = default_runtime_ns;
-  }
+  if (auto done = load_.finish(options.load, icount_shift() ? default_icount_ios : 0); !done)
+    return done;
+  if (options.load.ios == 0 && options.load.runtime_ns == 0)
+    options.load.runtime_ns = default_runtime_ns;
   if (auto pinned = parse_pinning(server_cpus_, options.server); !pinned) return pinned;
   const auto max_io = parse_size(max_io_);
   if (!max_io) return std::unexpected(max_io.error());

@@ -182,7 +182,7 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
     return static_cast<int>(ExitCode::usage);
   }
   if (const auto checked = refuse_empty(app); !checked) return fail(checked.error());
-  if (const auto finished = arguments.load_cli.finish(arguments.load); !finished)
+  if (const auto finished = arguments.load_cli.finish(arguments.load, 0); !finished)
     return fail(finished.error());
   const bool work_given = arguments.load.ios != 0 || arguments.load.runtime_ns != 0;
   arguments.measure = work_given || !arguments.verify;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """--help of every program and verb: read by people who know neither CLI11 nor our enumerations."""
 
+import os
 import re
 import subprocess
 import unittest
@@ -62,6 +63,16 @@ class Help(unittest.TestCase):
         for words, text in self.help.items():
             for line in text.splitlines():
                 self.assertLessEqual(len(line), WIDEST + 10 if line.startswith("      ublk") else WIDEST, f"{words}: {line}")
+
+    def test_warmup_is_of_the_same_kind_as_the_work(self):
+        """Under icount a run without words is one of fixed work."""
+        for shift, value, says in (("1", "1s", "with --ios it is a number of I/Os"),
+                                   (None, "many", "without --ios it is a time")):
+            env = {name: word for name, word in os.environ.items() if name != "UBLKBENCH_ICOUNT_SHIFT"}
+            done = subprocess.run([BUILD / "bench/tools/ublkbench", "--warmup", value], capture_output=True, text=True,
+                                  timeout=60, env=env | ({"UBLKBENCH_ICOUNT_SHIFT": shift} if shift else {}))
+            self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+            self.assertIn(says, done.stderr)
 
     def test_defaults_are_those_that_are_taken(self):
         run = self.help["ublkbench", "run"]
