@@ -42,6 +42,11 @@ def opener_order(row: Opener | RegisteredFile | Mount) -> tuple[typing.Any, ...]
     return row.how, row.pid, row.fd or 0
 
 
+def instance(device: Device) -> tuple[typing.Any, ...]:
+    """Numbers, and the memory of a device, are used again; what one server's device did is no sign of another's."""
+    return device.id, device.address, device.request_queue.address, device.info.get("ublksrv_pid"), device.ch_file
+
+
 def identity(io: Io) -> tuple[typing.Any, ...]:
     request = io.request
     return (io.flags_raw, io.place, io.ref, *(
@@ -50,14 +55,15 @@ def identity(io: Io) -> tuple[typing.Any, ...]:
 
 def confirm(dump: Dump, earlier: Dump) -> None:
     """Marks what is the same in both samples, and what has gone on."""
-    before = {(device.id, queue.id, io.tag): identity(io) for device in earlier.devices
+    before = {(instance(device), queue.id, io.tag): identity(io) for device in earlier.devices
               for queue in device.queues for io in queue.ios}
-    fetched = {device.id: ready(device) for device in earlier.devices}
+    fetched = {instance(device): ready(device) for device in earlier.devices}
     for device in dump.devices:
-        device.fetching = fetched.get(device.id, ready(device)) != ready(device)
+        this = instance(device)
+        device.fetching = fetched.get(this, ready(device)) != ready(device)
         for queue in device.queues:
             for io in queue.ios:
-                io.confirmed = before.get((device.id, queue.id, io.tag)) == identity(io)
+                io.confirmed = before.get((this, queue.id, io.tag)) == identity(io)
     confirm_rings(dump, earlier)
     confirm_tasks(dump, earlier)
     commands = {(row.command, row.device, row.worker, row.issuer) for row in earlier.control_commands}

@@ -10,6 +10,7 @@ from .catalogue import Entry
 from .facts import Facts, age, in_state
 from .model import Finding, Severity
 from .model_device import TAKEN, Device, Io, Place
+from .model_task import Task
 from .rules_gone import gone, spins
 from .rules_io import old_enough, state_words
 
@@ -141,20 +142,57 @@ def stale(ios: list[Io]) -> list[str]:
 
 
 def queue_blocked(facts: Facts, device: Device) -> typing.Iterator[Finding]:
-    """Frozen or quiesced without a control command that does it."""
+    """Frozen or quiesced without a control command that does it. That is stuck only if something has waited for it for
+    long: every limit of a queue is changed under a freeze, every cancel begins with a quiesce (ublk_start_cancel())."""
     queue = device.request_queue
     if any(row.device == device.id for row in facts.commands):
         return
     if queue.freeze_depth and "DYING" not in queue.flags:
-        waiters = queue.freeze_waiters
-        freezers = [task for task in facts.tasks.values() if facts.stack_starts(task, "blk_mq_freeze_queue")
-                    and (waiters is None or task.address in waiters)]
-        what = "a queue" if waiters is None else "it"
-        yield Entry.QUEUE_FROZEN.found(
-            [f"freeze depth {queue.freeze_depth}", *(f"{task} is freezing {what}" for task in freezers)],
+        freezers = [task for task in queue_waiters(facts, device) if facts.stack_starts(task, "blk_mq_freeze_queue")]
+        what = "a queue" if queue.freeze_waiters is None else "it"
+        waiting = long_waits(facts, device, queue_waiters(facts, device))
+        yield blocked(Entry.QUEUE_FROZEN, waiting, [
+            f"freeze depth {queue.freeze_depth}", *(f"{task} is freezing {what}" for task in freezers)],
             Severity.CONSEQUENCE if freezers else None)
     if queue.quiesce_depth:
-        yield Entry.QUEUE_QUIESCED.found([f"quiesce depth {queue.quiesce_depth}"])
+        quiescers = [task for task in facts.tasks.values() if facts.stack_starts(task, *_QUIESCING)]
+        # Requests in an I/O scheduler have no tag of the driver's: who waits for one of them is all that is seen.
+        clients = queue_waiters(facts, device) if queue.elevator in (None, "none") else blocked_tasks(facts)
+        waiting = long_waits(facts, device, [*clients, *quiescers])
+        yield blocked(Entry.QUEUE_QUIESCED, waiting, [
+            f"quiesce depth {queue.quiesce_depth}", *(f"{task} is quiescing a queue" for task in quiescers)])
+
+
+_QUIESCING = ("blk_mq_quiesce_queue", "blk_mq_wait_quiesce_done", "ublk_start_cancel")
+
+
+def blocked(entry: Entry, waiting: list[str], evidence: list[str], severity: Severity | None = None) -> Finding:
+    if waiting:
+        return entry.found([*evidence, *waiting], severity)
+    return entry.found([*evidence, "nothing is seen to have waited for it for long"], Severity.SLOW,
+                       text=f"{entry.title} (nothing waits for it for long: it may be in progress)")
+
+
+def queue_waiters(facts: Facts, device: Device) -> list[Task]:
+    """Tasks that freeze the queue or wait until it is thawed; where the dump does not have the queue's own list, all
+    that freeze or enter any."""
+    waiters = device.request_queue.freeze_waiters
+    if waiters is None:
+        return [task for task in facts.tasks.values()
+                if facts.stack_starts(task, "blk_mq_freeze_queue", "__bio_queue_enter", "blk_queue_enter")]
+    return [task for address in waiters if (task := facts.task(address))]
+
+
+def blocked_tasks(facts: Facts) -> list[Task]:
+    return [task for task in facts.tasks.values() if task.state == "D" and "blocked" in task.roles]
+
+
+def long_waits(facts: Facts, device: Device, tasks: list[Task]) -> list[str]:
+    """What has waited for the device for long: its requests, and these tasks."""
+    old = old_enough(facts, in_state(device.ios, *(place for place in Place if place != Place.WAITING)))
+    return [*([f"{len(old)} request(s) wait"] if old else ()),
+            *(f"{task} has waited for {(task.off_cpu_ns or 0) / 1e9:.1f} s" for task in tasks
+              if (task.off_cpu_ns or 0) >= facts.limits.stuck_ns)]
 
 
 def partition_scan(facts: Facts, device: Device) -> typing.Iterator[Finding]:

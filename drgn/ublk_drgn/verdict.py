@@ -7,7 +7,7 @@ import typing
 
 from . import rules_control, rules_device, rules_io
 from .catalogue import Entry
-from .confirm import confirm, in_order
+from .confirm import confirm, in_order, instance
 from .errors import EXIT_NOTHING, EXIT_PARTIAL, EXIT_STUCK
 from .facts import Facts, Limits, in_state
 from .model import Dump, Finding, Severity, Verdict
@@ -23,10 +23,10 @@ def judge(dump: Dump, earlier: Dump | None = None, limits: Limits = Limits()) ->
         confirm(dump, earlier)
     graph, found = WaitGraph(dump), evaluate(dump, limits)
     if earlier:
-        before = {key(finding) for finding in evaluate(earlier, limits)}
-        # Requests were confirmed one by one; what has none must be found in both samples.
+        before = {key(finding, earlier) for finding in evaluate(earlier, limits)}
+        # Requests were confirmed one by one; what has none must be found in both samples, of the same device.
         found = [finding for finding in found
-                 if finding.tags or key(finding) in before or finding.severity == Severity.INFO]
+                 if finding.tags or key(finding, dump) in before or finding.severity == Severity.INFO]
     graph.settle(found)
     order = list(Severity)
     found.sort(key=lambda finding: (order.index(finding.severity), -1 if finding.device is None else finding.device,
@@ -47,8 +47,8 @@ def only_device(dump: Dump, number: int) -> None:
     dump.verdict = verdict(dump)
 
 
-def key(finding: Finding) -> tuple[str, int | None, int | None]:
-    return finding.code, finding.device, finding.queue
+def key(finding: Finding, dump: Dump) -> tuple[typing.Any, ...]:
+    return finding.code, finding.queue, *(instance(device) for device in dump.devices if device.id == finding.device)
 
 
 def evaluate(dump: Dump, limits: Limits) -> list[Finding]:

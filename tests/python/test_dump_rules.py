@@ -214,7 +214,49 @@ class NotProvoked(Rules):
 
     def test_frozen_queue_that_nobody_thaws(self):
         device, daemon, ring = self.served(frozen=1)
-        self.expect("QUEUE_FROZEN", make.document([device], [daemon], [ring]), "freeze depth 1")
+        self.expect("QUEUE_FROZEN", make.document([device], [daemon], [ring]), "freeze depth 1", severity="slow")
+        reader = make.task("dd", "D", "__bio_queue_enter", pid=70, roles=["waits for a queue to be frozen or thawed"])
+        device["disk"]["queue"]["freeze_waiters"] = [reader["address"]]
+        self.expect("QUEUE_FROZEN", make.document([device], [daemon, reader], [ring]), "dd (pid 70) has waited for 60.0 s",
+                    severity="hang")
+        reader["off_cpu_ns"] = 10**8
+        self.expect("QUEUE_FROZEN", make.document([device], [daemon, reader], [ring]), severity="slow")
+
+    def test_queue_that_is_being_quiesced(self):
+        device, daemon, ring = self.served(quiesced=1)
+        quiescer = make.task("server", "D", "synchronize_srcu", ["__synchronize_srcu+0x1", "blk_mq_quiesce_queue+0x1"],
+                             pid=101, off_cpu_ns=10**8)
+        document = make.document([device], [daemon, quiescer], [ring])
+        found = self.expect("QUEUE_QUIESCED", document, "server (pid 101) is quiescing a queue", severity="slow")
+        self.assertIn("in progress", found["QUEUE_QUIESCED"]["text"])
+        quiescer["off_cpu_ns"] = 60 * 10**9
+        self.expect("QUEUE_QUIESCED", document, "server (pid 101) has waited for 60.0 s", severity="hang")
+
+    def test_quiesced_queue_and_who_waits_for_it(self):
+        for age_s, severity in ((0.5, "slow"), (60, "hang")):
+            device, daemon, ring = self.served(make.io(0, "unknown", (), asked=make.request(0, age_s=age_s)), quiesced=1)
+            _judged, found = self.findings(make.document([device], [daemon], [ring]))
+            self.assertEqual(found["QUEUE_QUIESCED"]["severity"], severity)
+        writer = make.task("kworker/u8:1", "D", "blk_mq_get_tag", pid=70, roles=["blocked"])
+        for scheduler, severity in (("none", "slow"), ("mq-deadline", "hang")):
+            device, daemon, ring = self.served(quiesced=1)
+            device["disk"]["queue"]["elevator"] = scheduler
+            self.expect("QUEUE_QUIESCED", make.document([device], [daemon, writer], [ring]), severity=severity)
+
+    def test_device_that_came_anew_between_the_samples(self):
+        server, starter = make.task(), make.task("iou-wrk-7", "S", "ublk_ctrl_start_dev", pid=8)
+        ring = make.ring([server["address"]])
+        for name, pid in (("address", None), ("ublksrv_pid", 300)):
+            device = make.device([make.queue([make.io(0)], nr_io_ready=3)], quiesced=1)
+            first = make.document([device], [server, starter], [ring], [make.command("START_DEV", starter["address"])])
+            self.assertIn("START_WAITS_FETCH", self.findings(copy.deepcopy(first), first)[1])
+            self.assertIn("SERVER_HOLDS_IO", self.findings(copy.deepcopy(first), first)[1])
+            second = copy.deepcopy(first)
+            if pid is None:
+                second["devices"][0]["address"] = make.address()
+            else:
+                second["devices"][0]["info"][name] = pid
+            self.assertEqual(self.findings(second, first)[1], {})
 
 
 class Seeds(Rules):
@@ -280,7 +322,8 @@ class ManyTags(Rules):
                                  "release": "ublk_io_release", "node_refs": 1, "refs": 1}
                                 for entry in ios if entry["references_out"]]
             queues.append(make.queue(ios, depth, id=number))
-        earlier, later = (read(make.document([make.device(queues)], [daemon], [ring])) for _sample in range(2))
+        document = make.document([make.device(queues)], [daemon], [ring])
+        earlier, later = read(document), read(document)
         for dump in (earlier, later):
             dump.rings[0].buffers = Counted(dump.rings[0].buffers)
             for queue in dump.devices[0].queues:
