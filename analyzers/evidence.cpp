@@ -6,20 +6,6 @@
 namespace ublkbench::analyzers {
 namespace {
 
-using Element = simdjson::dom::element;
-using Object = JsonReader::Object;
-
-/// Calls `use` with each object of the list; nothing where there is none.
-template <class Use>
-void for_each(JsonReader& at, const Object& parent, std::string_view key, Use&& use) {
-  simdjson::dom::array list;
-  const auto element = at.find(parent, key);
-  if (!element || element->get(list) != simdjson::SUCCESS) return;
-  JsonReader inside = at.inside(key);
-  for (const Element& entry : list)
-    if (Object object; entry.get(object) == simdjson::SUCCESS) use(inside, object);
-}
-
 void add_load(const LoadReport& load, Evidence& evidence) {
   evidence.measured_ios = static_cast<double>(load.measured_ios);
   evidence.window_ns = static_cast<double>(load.window_ns);
@@ -54,43 +40,37 @@ void add_server_process(const ProcessUsage& process, Evidence& evidence) {
         std::max(evidence.busiest_daemon_cpu_ns.value_or(0), static_cast<double>(task.cpu_ns));
 }
 
-void read_latency(JsonReader at, const Object& latency, Evidence& evidence) {
-  const Object stages = at.object(latency, "stages_ns");
-  JsonReader inside = at.inside("stages_ns");
-  for (std::size_t stage = 0; stage < stage_names.size(); ++stage)
+void add_latency(const probed::Latency& latency, Evidence& evidence) {
+  if (!latency.stages_ns) return;
+  for (std::size_t stage = 0; stage < probed::stages; ++stage)
     evidence.stage_sum_ns[stage] =
-        inside.inside(stage_names[stage]).number(inside.object(stages, stage_names[stage]), "sum");
-  for (const char* const stage : {"dispatch", "wake", "server", "commit"}) {
-    const Object histogram = inside.object(stages, stage);
-    JsonReader of = inside.inside(stage);
-    const auto longest_ns = of.optional_number(histogram, "max");
-    if (!longest_ns || (evidence.longest_wait_ns && *longest_ns <= *evidence.longest_wait_ns))
-      continue;
+        static_cast<double>(latency.stages_ns->of(static_cast<Stage>(stage)).sum);
+  for (const Stage stage : {Stage::dispatch, Stage::wake, Stage::server, Stage::commit}) {
+    const Distribution& times = latency.stages_ns->of(stage);
+    const auto longest_ns = static_cast<double>(times.max);
+    if (evidence.longest_wait_ns && longest_ns <= *evidence.longest_wait_ns) continue;
     evidence.longest_wait_ns = longest_ns;
-    evidence.median_wait_ns = of.optional_number(histogram, "p50");
+    evidence.median_wait_ns = times.p50;
   }
-  const auto totals = at.optional_object(latency, "totals");
-  if (!totals) return;
-  JsonReader totals_at = at.inside("totals");
-  const double finished = totals_at.optional_number(*totals, "finished_ios").value_or(0);
-  if (finished > 0)
+  const probed::LatencyTotals& totals = latency.totals;
+  if (totals.finished_ios > 0)
     evidence.unsplit_share =
-        totals_at.optional_number(*totals, "unsplit_ios").value_or(0) / finished;
+        static_cast<double>(totals.unsplit_ios) / static_cast<double>(totals.finished_ios);
 }
 
-void read_wakeups(JsonReader at, const Object& wakeups, Evidence& evidence) {
-  const double ios = at.number(wakeups, "completed_ios");
+void add_wakeups(const probed::Wakeups& wakeups, Evidence& evidence) {
+  const auto ios = static_cast<double>(wakeups.completed_ios);
   double sleeps = 0;
   double on_cpu_ns = 0;
   double busiest_ns = 0;
-  for_each(at, wakeups, "tasks", [&](JsonReader& task_at, const Object& task) {
-    const double task_ns = task_at.number(task, "on_cpu_ns");
-    sleeps += task_at.number(task, "sleeps");
+  for (const probed::WakeupsTask& task : wakeups.tasks) {
+    const auto task_ns = static_cast<double>(task.on_cpu_ns);
+    sleeps += static_cast<double>(task.sleeps);
     on_cpu_ns += task_ns;
     busiest_ns = std::max(busiest_ns, task_ns);
-  });
+  }
   if (on_cpu_ns > 0) evidence.busiest_task_share = busiest_ns / on_cpu_ns;
-  const double elapsed_ns = at.optional_number(wakeups, "elapsed_ns").value_or(0);
+  const auto elapsed_ns = static_cast<double>(wakeups.elapsed_ns.value_or(0));
   if (evidence.probed_in_window && elapsed_ns > 0) {
     evidence.on_cpu_share = on_cpu_ns / elapsed_ns;
     evidence.busiest_on_cpu_share = busiest_ns / elapsed_ns;
@@ -100,41 +80,28 @@ void read_wakeups(JsonReader at, const Object& wakeups, Evidence& evidence) {
   evidence.on_cpu_ns_per_io = on_cpu_ns / ios;
 }
 
-void read_probes(JsonReader at, const Object& record, Evidence& evidence) {
-  const Object probes = at.object(record, "probes");
-  JsonReader inside = at.inside("probes");
-  evidence.probed_in_window = at.optional_number(record, "window_ns").has_value();
-  const auto here = [&](const char* name) {
-    return inside.optional_object(probes, name).has_value();
-  };
-  evidence.probes = {.latency = here("latency"),
-                     .wakeups = here("wakeups"),
-                     .batch = here("batch"),
-                     .tags = here("tags")};
-  if (const auto latency = inside.optional_object(probes, "latency"))
-    read_latency(inside.inside("latency"), *latency, evidence);
-  if (const auto wakeups = inside.optional_object(probes, "wakeups"))
-    read_wakeups(inside.inside("wakeups"), *wakeups, evidence);
-  if (const auto batch = inside.optional_object(probes, "batch"))
-    if (const auto fetches = inside.inside("batch").optional_object(*batch, "fetch_batch"))
-      evidence.probed_fetch_batch =
-          inside.inside("batch").inside("fetch_batch").optional_number(*fetches, "mean");
-  if (const auto tags = inside.optional_object(probes, "tags")) {
-    JsonReader tags_at = inside.inside("tags");
-    const double ios = tags_at.number(*tags, "completed_ios");
-    // Linux 6.12 has no tracepoint for it; the record then has no such field.
-    const auto waits = tags_at.optional_number(*tags, "tag_waits");
-    if (waits && ios > 0) evidence.tag_waits_per_io = *waits / ios;
-  }
-  if (const auto subject = at.optional_object(record, "subject"))
-    for_each(at, *subject, "devices", [&](JsonReader& device_at, const Object& device) {
-      evidence.queue_tags = device_at.optional_number(device, "depth");
-    });
+void add_probes(const probed::Document& record, Evidence& evidence) {
+  const probed::Records& probes = record.probes;
+  evidence.probed_in_window = record.window_ns.has_value();
+  evidence.probes = {.latency = probes.latency.has_value(),
+                     .wakeups = probes.wakeups.has_value(),
+                     .batch = probes.batch.has_value(),
+                     .tags = probes.tags.has_value()};
+  if (probes.latency) add_latency(*probes.latency, evidence);
+  if (probes.wakeups) add_wakeups(*probes.wakeups, evidence);
+  if (probes.batch && probes.batch->fetch_batch)
+    evidence.probed_fetch_batch = probes.batch->fetch_batch->mean();
+  // Linux 6.12 has no tracepoint for it.
+  if (probes.tags && probes.tags->tag_waits && probes.tags->completed_ios > 0)
+    evidence.tag_waits_per_io = static_cast<double>(*probes.tags->tag_waits) /
+                                static_cast<double>(probes.tags->completed_ios);
+  for (const probed::Device& device : record.subject.devices)
+    if (device.depth != 0) evidence.queue_tags = static_cast<double>(device.depth);
 }
 
 }  // namespace
 
-Evidence read_evidence(JsonReader& at, const SampleRecord& sample) {
+Evidence evidence_of(const SampleRecord& sample) {
   Evidence evidence;
   if (sample.load) add_load(*sample.load, evidence);
   if (sample.block) evidence.device_in_flight = sample.block->in_flight_mean;
@@ -151,14 +118,7 @@ Evidence read_evidence(JsonReader& at, const SampleRecord& sample) {
     if (sample.device->daemons) evidence.daemons = *sample.device->daemons;
     if (sample.device->depth) evidence.queue_tags = *sample.device->depth;
   }
-  if (!sample.probe) return evidence;
-  simdjson::dom::parser parser;
-  Object record;
-  JsonReader inside = at.inside("probe").inside("record");
-  if (parser.parse(sample.probe->record.text).get(record) == simdjson::SUCCESS)
-    read_probes(inside, record, evidence);
-  else
-    inside.complain("", "is no object");
+  if (sample.probe) add_probes(sample.probe->record, evidence);
   return evidence;
 }
 

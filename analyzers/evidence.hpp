@@ -8,15 +8,11 @@
 #include <cstdint>
 #include <optional>
 
-#include "bench/record/json_reader.hpp"
 #include "bench/record/sample_record.hpp"
 
 namespace ublkbench::analyzers {
 
-/// Stages of a request in docs/probes.md.
-enum class Stage : std::uint8_t { dispatch, wake, server, target, commit, complete, total };
-inline constexpr std::array<const char*, 7> stage_names{"dispatch", "wake",     "server", "target",
-                                                        "commit",   "complete", "total"};
+using probed::Stage;
 
 /// A control group's CPU quota; zeros without one.
 struct Quota {
@@ -58,7 +54,7 @@ struct Evidence {
   // Probes: in the same window, but for `probed_in_window` false: with warm-up and idle time.
   bool probed_in_window = false;
   ProbesHere probes;
-  std::array<std::optional<double>, stage_names.size()> stage_sum_ns;
+  std::array<std::optional<double>, probed::stages> stage_sum_ns;
   /// Of that of the server's own stages (not target, not complete) in which one I/O was longest.
   std::optional<double> longest_wait_ns;
   std::optional<double> median_wait_ns;
@@ -79,7 +75,7 @@ struct Evidence {
   }
 };
 
-/// Of a sample that is good: `at` complains of what is broken in its probes' record.
-Evidence read_evidence(JsonReader& at, const SampleRecord& sample);
+/// Of a sample that is good.
+Evidence evidence_of(const SampleRecord& sample);
 
 }  // namespace ublkbench::analyzers

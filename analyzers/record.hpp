@@ -14,6 +14,7 @@
 #include "bench/base/result.hpp"
 #include "bench/record/axes.hpp"
 #include "bench/record/facts.hpp"
+#include "bench/record/json_reader.hpp"
 
 namespace ublkbench::analyzers {
 

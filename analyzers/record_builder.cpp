@@ -95,7 +95,7 @@ struct RecordBuilder::State {
     add_figures(of, cell);
     add_queue(of, found->second);
     add_data(of, cell.data);
-    if (detail == Detail::evidence) add_evidence(at, of, cell);
+    if (detail == Detail::evidence) add_evidence(of, cell);
   }
 
   static void add_figures(const SampleRecord& of, CellRecord& cell) {
@@ -123,8 +123,8 @@ struct RecordBuilder::State {
       cell.other_queues.push_back(std::move(settings));
   }
 
-  static void add_evidence(JsonReader& at, const SampleRecord& of, CellRecord& cell) {
-    cell.evidence.push_back(read_evidence(at, of));
+  static void add_evidence(const SampleRecord& of, CellRecord& cell) {
+    cell.evidence.push_back(evidence_of(of));
     if (!of.probe) return;
     cell.probe_text = of.probe->text.value_or(cell.probe_text);
     cell.probe_brief = of.probe->brief.value_or(cell.probe_text);

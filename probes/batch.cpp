@@ -6,22 +6,19 @@
 #include <linux/ublk_cmd.h>
 #include <algorithm>
 
-#include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "batch.skel.h"
 #include "bench/base/format.hpp"
 #include "probes/lib/bpf_object.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/task_times.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 
 namespace ublkbench::probes {
 namespace {
-
-using nlohmann::json;
 
 const std::vector<Role>& roles() {
   static const std::vector<Role> all = {
@@ -72,46 +69,28 @@ const std::vector<Role>& roles() {
   return all;
 }
 
-struct KindName {
-  const char* name;
+struct Kind {
+  std::optional<EventSizes> probed::Batch::* sizes;
   const char* meaning;
+
+  [[nodiscard]] std::string_view name() const { return field_name(sizes); }
 };
 
-constexpr KindName kind_names[BATCH_KINDS] = {
-    {"fetch_batch",
+constexpr Kind kinds[BATCH_KINDS] = {
+    {&probed::Batch::fetch_batch,
      "io commands per fetch: per FETCH_IO_CMDS completion with UBLK_F_BATCH_IO, "
      "per turn of the server's loop without"},
-    {"commit_batch",
+    {&probed::Batch::commit_batch,
      "results per commit: elements of a COMMIT_IO_CMDS with UBLK_F_BATCH_IO, "
      "COMMIT_AND_FETCH_REQs per io_uring_enter() without"},
-    {"server_sqes", "SQEs per io_uring_enter() of the server"},
-    {"server_cqes", "CQEs per turn of the server's loop"},
-    {"client_sqes", "SQEs per io_uring_enter() of the clients"},
-    {"client_cqes", "CQEs per turn of the clients' loops"},
-    {"queued_requests", "requests that the block layer gave the driver at once"}};
-
-json pairs(const ValueCounts& counts) {
-  json list = json::array();
-  for (const auto& [size, events] : counts) list.push_back({size, events});
-  return list;
-}
-
-double mean(const ValueCounts& counts) {
-  double events = 0;
-  double sum = 0;
-  for (const auto& [size, count] : counts) {
-    events += static_cast<double>(count);
-    sum += static_cast<double>(size) * static_cast<double>(count);
-  }
-  return events == 0 ? 0 : sum / events;
-}
-
-json histogram_json(const ValueCounts& counts) {
-  return {{"mean", mean(counts)}, {"size_events", pairs(counts)}};
-}
+    {&probed::Batch::server_sqes, "SQEs per io_uring_enter() of the server"},
+    {&probed::Batch::server_cqes, "CQEs per turn of the server's loop"},
+    {&probed::Batch::client_sqes, "SQEs per io_uring_enter() of the clients"},
+    {&probed::Batch::client_cqes, "CQEs per turn of the clients' loops"},
+    {&probed::Batch::queued_requests, "requests that the block layer gave the driver at once"}};
 
 struct BatchCounts {
-  std::map<batch_key, ValueCounts, ByBytes> sizes;
+  std::map<batch_key, SizeEvents, ByBytes> sizes;
   batch_totals totals{};
   std::uint64_t missed_runs = 0;
 };
@@ -128,24 +107,29 @@ BatchCounts operator-(const BatchCounts& later, const BatchCounts& earlier) {
   return counts;
 }
 
-constexpr Trouble troubles[] = {
-    {"lost_events", "batches are in no histogram: too many tasks and queues for the table"},
-    {"sqpoll_ios",
+constexpr Trouble<probed::BatchTotals> troubles[] = {
+    {&probed::BatchTotals::lost_events,
+     "batches are in no histogram: too many tasks and queues for the table"},
+    {&probed::BatchTotals::sqpoll_ios,
      "io commands went to SQPOLL threads: neither they nor their commits are in a "
      "histogram"},
-    {"aborted_ios", "io commands went back to the driver: their task was exiting"},
-    {"resubmitted_sqes",
+    {&probed::BatchTotals::aborted_ios,
+     "io commands went back to the driver: their task was exiting"},
+    {&probed::BatchTotals::resubmitted_sqes,
      "SQEs were counted twice: the kernel had not consumed them the first time (no memory, or a "
      "bad "
      "SQE before them)"},
-    {"unread_sqes",
+    {&probed::BatchTotals::unread_sqes,
      "SQEs were not read for commits: of tasks that also serve devices that were not asked for"},
-    {"missed_runs",
+    {&probed::BatchTotals::missed_runs,
      "times a program did not run, as it was just running on that CPU: batches are missing"},
-    {"requeued_ios", "requests went back to the block layer; some may count as fetched twice"}};
+    {&probed::BatchTotals::requeued_ios,
+     "requests went back to the block layer; some may count as fetched twice"}};
 
-class BatchProbe final : public Probe {
+class BatchProbe final : public ProbeOf<probed::Batch> {
  public:
+  BatchProbe() : ProbeOf(&probed::Records::batch) {}
+
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<BatchProbe>();
     if (auto opened = probe->bpf_.open("batch", roles(), setup); !opened)
@@ -166,49 +150,44 @@ class BatchProbe final : public Probe {
     return {};
   }
 
-  [[nodiscard]] Result<json> record(Span span) const override {
-    const auto counts = span == Span::window ? Result<BatchCounts>(edges_.window()) : count();
-    if (!counts) return std::unexpected(counts.error());
-    ValueCounts sums[BATCH_KINDS];
-    json parts = json::array();
-    for (const auto& [key, sizes] : counts->sizes) {
-      for (const auto& [size, events] : sizes) sums[key.kind][size] += events;
-      parts.push_back(part(key, sizes));
-    }
-    json record = {{"used", bpf_.hooks().used()}, {"unavailable", bpf_.hooks().unavailable()}};
-    for (unsigned kind = 0; kind < BATCH_KINDS; ++kind)
-      if (!sums[kind].empty()) record[kind_names[kind].name] = histogram_json(sums[kind]);
-    record["parts"] = parts;
-    record["totals"] = totals_json(*counts);
-    return record;
-  }
-
-  [[nodiscard]] std::string text(const json& record) const override {
-    std::string text;
-    for (const KindName& kind : kind_names) {
-      if (!record.contains(kind.name)) continue;
-      const ValueCounts counts = counts_from(record[kind.name]["size_events"]);
-      text += formatted("{} (mean {:.1f})\n{}\n", kind.meaning, mean(counts),
-                        log2_histogram(kind.name, counts));
-    }
-    if (text.empty()) text = "no I/O was seen\n";
-    return text + trouble_text(record["totals"], troubles);
-  }
-
-  [[nodiscard]] std::string brief(const json& record) const override {
-    std::string lines;
-    for (const KindName& kind : kind_names)
-      if (record.contains(kind.name))
-        lines += histogram_line(kind.name, counts_from(record[kind.name]["size_events"]),
-                                Values::numbers);
-    return (lines.empty() ? "no I/O was seen\n" : histogram_titles() + lines) +
-           trouble_text(record["totals"], troubles);
-  }
-
   [[nodiscard]] bool settled() const override {
     const batch_totals& totals = bpf_->bss->totals;
     // Where not all commits are read nobody can tell.
     return totals.fetched_ios == totals.committed_ios || totals.unread_sqes != 0;
+  }
+
+ protected:
+  [[nodiscard]] Result<probed::Batch> record_of(Span span) const override {
+    const auto counts = span == Span::window ? Result<BatchCounts>(edges_.window()) : count();
+    if (!counts) return std::unexpected(counts.error());
+    probed::Batch record{{bpf_.hooks()}};
+    for (const auto& [key, sizes] : counts->sizes) {
+      auto& sum = record.*kinds[key.kind].sizes;
+      if (!sum) sum.emplace();
+      for (const auto& [size, events] : sizes) sum->size_events[size] += events;
+      record.parts.push_back(part(key, sizes));
+    }
+    record.totals = totals_of(*counts);
+    return record;
+  }
+
+  [[nodiscard]] std::string text_of(const probed::Batch& record) const override {
+    std::string text;
+    for (const Kind& kind : kinds)
+      if (const auto& sizes = record.*kind.sizes)
+        text += formatted("{} (mean {:.1f})\n{}\n", kind.meaning, sizes->mean(),
+                          log2_histogram(std::string(kind.name()), sizes->size_events));
+    if (text.empty()) text = "no I/O was seen\n";
+    return text + trouble_text<probed::BatchTotals>(record.totals, troubles);
+  }
+
+  [[nodiscard]] std::string brief_of(const probed::Batch& record) const override {
+    std::string lines;
+    for (const Kind& kind : kinds)
+      if (const auto& sizes = record.*kind.sizes)
+        lines += histogram_line(std::string(kind.name()), sizes->size_events, Values::numbers);
+    return (lines.empty() ? "no I/O was seen\n" : histogram_titles() + lines) +
+           trouble_text<probed::BatchTotals>(record.totals, troubles);
   }
 
  private:
@@ -233,33 +212,34 @@ class BatchProbe final : public Probe {
               read_element(bpf_->maps.histograms, index, histogram.get(), sizeof(*histogram));
           !read)
         return std::unexpected(read.error());
-      ValueCounts& sizes = counts.sizes[key];
+      SizeEvents& sizes = counts.sizes[key];
       for (unsigned size = 0; size <= BATCH_LARGEST; ++size)
         if (histogram->events[size] != 0) sizes[size] = histogram->events[size];
     }
     return counts;
   }
 
-  static json part(const batch_key& key, const ValueCounts& counts) {
-    return {{"histogram", kind_names[key.kind].name},
-            {"device", key.dev},
-            {"queue", key.queue == BATCH_ANY_QUEUE ? json() : json(key.queue)},
-            {"task", {{"tid", key.tid}, {"name", std::string(key.comm, ::strnlen(key.comm, 16))}}},
-            {"mean", mean(counts)},
-            {"size_events", pairs(counts)}};
+  static probed::BatchPart part(const batch_key& key, const SizeEvents& sizes) {
+    probed::BatchPart part{{.size_events = sizes}};
+    part.histogram = kinds[key.kind].name();
+    part.device = key.dev;
+    if (key.queue != BATCH_ANY_QUEUE) part.queue = key.queue;
+    part.task = task_name(key.tid, key.comm);
+    return part;
   }
 
-  static json totals_json(const BatchCounts& counts) {
+  static probed::BatchTotals totals_of(const BatchCounts& counts) {
     const batch_totals& totals = counts.totals;
-    return {{"fetched_ios", totals.fetched_ios},
-            {"committed_ios", totals.committed_ios},
-            {"lost_events", totals.lost_events},
-            {"sqpoll_ios", totals.sqpoll_ios},
-            {"resubmitted_sqes", totals.resubmitted_sqes},
-            {"unread_sqes", totals.unread_sqes},
-            {"aborted_ios", totals.aborted_ios},
-            {"requeued_ios", totals.requeued_ios},
-            {"missed_runs", counts.missed_runs}};
+    probed::BatchTotals record{
+        {.lost_events = totals.lost_events, .missed_runs = counts.missed_runs}};
+    record.fetched_ios = totals.fetched_ios;
+    record.committed_ios = totals.committed_ios;
+    record.sqpoll_ios = totals.sqpoll_ios;
+    record.resubmitted_sqes = totals.resubmitted_sqes;
+    record.unread_sqes = totals.unread_sqes;
+    record.aborted_ios = totals.aborted_ios;
+    record.requeued_ios = totals.requeued_ios;
+    return record;
   }
 
   BpfObject<batch_bpf> bpf_;

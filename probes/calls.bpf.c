@@ -11,7 +11,6 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#include "bench/base/log_linear.h"
 #include "calls.h"
 #include "probes/bpf/entries.bpf.h"
 #include "probes/bpf/subject.bpf.h"
@@ -168,13 +167,6 @@ static __noinline void released(struct request *rq, __u32 counter)
 		count(CALLS_RELEASED_OFF_TASK);
 }
 
-static __always_inline __u32 slot_of(__u32 value)
-{
-	const __u32 slot = value ? log_linear_top_bit(value) + 1 : 0;
-
-	return slot < CALLS_SLOTS ? slot : CALLS_SLOTS - 1;
-}
-
 /* With UBLK_F_BATCH_IO, when a fetch command takes what has come in. */
 static __noinline void batch_dispatch(struct ublk_queue *ubq)
 {
@@ -193,8 +185,8 @@ static __noinline void batch_dispatch(struct ublk_queue *ubq)
 		commands++;
 		at = BPF_CORE_READ(at, next);
 	}
-	__sync_fetch_and_add(&counts.fifo_tags[slot_of(fifo.in - fifo.out)], 1);
-	__sync_fetch_and_add(&counts.fetch_commands[slot_of(commands)], 1);
+	__sync_fetch_and_add(&counts.fifo_tags[log2_slot((__u32)(fifo.in - fifo.out))], 1);
+	__sync_fetch_and_add(&counts.fetch_commands[log2_slot(commands)], 1);
 }
 
 SEC("kprobe.multi")

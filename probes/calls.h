@@ -4,6 +4,8 @@
 
 #include <linux/types.h>
 
+#include "probes/log2_slots.h"
+
 #define CALLS_COUNTERS 32
 
 /* How a function's argument says which device it is about. */
@@ -34,9 +36,6 @@ enum calls_fixed {
   CALLS_UNREGISTER_COMMANDS,         /* found beside REGISTER_IO_BUF */
 };
 
-/* Occupancy of a batch queue, each time that its fifo is emptied: powers of two. */
-#define CALLS_SLOTS 16
-
 /* Tags whose buffers were registered: all devices, queues and tags together. */
 #define CALLS_BUFFERS 32768
 /* Tasks that are in the middle of a function whose return value counts. */
@@ -58,6 +57,7 @@ struct calls_counts {
   __u64 lost_events; /* no room for a tag or a task */
 
   __u64 calls[CALLS_COUNTERS];
-  __u64 fifo_tags[CALLS_SLOTS];
-  __u64 fetch_commands[CALLS_SLOTS];
+  /* Occupancy of a batch queue, each time that its fifo is emptied. */
+  __u64 fifo_tags[LOG2_SLOTS];
+  __u64 fetch_commands[LOG2_SLOTS];
 };

@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "bench/base/format.hpp"
 #include "interrupts.skel.h"
@@ -17,8 +16,6 @@
 
 namespace ublkbench::probes {
 namespace {
-
-using nlohmann::json;
 
 const std::vector<Role>& roles() {
   static const std::vector<Role> all = {
@@ -32,9 +29,10 @@ const std::vector<Role>& roles() {
   return all;
 }
 
-constexpr Trouble troubles[] = {
-    {"lost_events", "interrupts are not counted: too many vectors"},
-    {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
+constexpr Trouble<probed::InterruptTotals> troubles[] = {
+    {&probed::InterruptTotals::lost_events, "interrupts are not counted: too many vectors"},
+    {&probed::InterruptTotals::missed_runs,
+     "times a program did not run, as it was just running on that CPU"}};
 
 struct InterruptsCounts {
   std::map<std::uint32_t, interrupts_vector> vectors;
@@ -56,8 +54,10 @@ InterruptsCounts operator-(const InterruptsCounts& later, const InterruptsCounts
   return counts;
 }
 
-class InterruptsProbe final : public Probe {
+class InterruptsProbe final : public ProbeOf<probed::Interrupts> {
  public:
+  InterruptsProbe() : ProbeOf(&probed::Records::interrupts) {}
+
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<InterruptsProbe>();
     if (auto opened = probe->bpf_.open("interrupts", roles(), setup); !opened)
@@ -72,50 +72,47 @@ class InterruptsProbe final : public Probe {
     return {};
   }
 
-  [[nodiscard]] Result<json> record(Span span) const override {
+ protected:
+  [[nodiscard]] Result<probed::Interrupts> record_of(Span span) const override {
     const InterruptsCounts counts = span == Span::window ? edges_.window() : count();
-    json vectors = json::array();
-    for (const auto& [irq, vector] : counts.vectors) vectors.push_back(vector_json(irq, vector));
-    return json{{"used", bpf_.hooks().used()},
-                {"unavailable", bpf_.hooks().unavailable()},
-                {"vectors", std::move(vectors)},
-                {"totals",
-                 {{"completions_elsewhere", counts.totals.elsewhere},
-                  {"lost_events", counts.totals.lost_events},
-                  {"missed_runs", counts.missed_runs}}}};
+    probed::Interrupts record{{bpf_.hooks()}};
+    for (const auto& [irq, vector] : counts.vectors)
+      record.vectors.push_back(record_of_vector(irq, vector));
+    record.totals.lost_events = counts.totals.lost_events;
+    record.totals.missed_runs = counts.missed_runs;
+    record.totals.completions_elsewhere = counts.totals.elsewhere;
+    return record;
   }
 
-  [[nodiscard]] std::string text(const json& record) const override {
+  [[nodiscard]] std::string text_of(const probed::Interrupts& record) const override {
     std::string text;
-    for (const json& vector : record["vectors"])
-      if (vector["completions"] != 0)
-        text += formatted("vector {}, {}: {} completions in {} interrupts\n{}\n",
-                          vector["vector"].get<unsigned>(), vector["name"].get<std::string>(),
-                          vector["completions"].get<std::uint64_t>(),
-                          vector["interrupts"].get<std::uint64_t>(),
-                          log2_histogram("completions", counts_from(vector["size_events"])));
-    return text + elsewhere_text(record, text.empty()) + trouble_text(record["totals"], troubles);
+    for (const probed::InterruptVector& vector : record.vectors)
+      if (vector.completions != 0)
+        text += formatted("vector {}, {}: {} completions in {} interrupts\n{}\n", vector.vector,
+                          vector.name, vector.completions, vector.interrupts,
+                          log2_histogram("completions", vector.size_events));
+    return text + elsewhere_text(record, text.empty()) +
+           trouble_text<probed::InterruptTotals>(record.totals, troubles);
   }
 
-  [[nodiscard]] std::string brief(const json& record) const override {
+  [[nodiscard]] std::string brief_of(const probed::Interrupts& record) const override {
     std::string lines;
-    for (const json& vector : record["vectors"])
-      if (vector["completions"] != 0)
-        lines += histogram_line(
-            formatted("{} {}", vector["vector"].get<unsigned>(), vector["name"].get<std::string>()),
-            counts_from(vector["size_events"]), Values::numbers);
+    for (const probed::InterruptVector& vector : record.vectors)
+      if (vector.completions != 0)
+        lines += histogram_line(formatted("{} {}", vector.vector, vector.name), vector.size_events,
+                                Values::numbers);
     return (lines.empty() ? std::string()
                           : "completions per interrupt, by vector\n" + histogram_titles() + lines) +
-           elsewhere_text(record, lines.empty()) + trouble_text(record["totals"], troubles);
+           elsewhere_text(record, lines.empty()) +
+           trouble_text<probed::InterruptTotals>(record.totals, troubles);
   }
 
  private:
-  static std::string elsewhere_text(const json& record, bool none) {
+  static std::string elsewhere_text(const probed::Interrupts& record, bool none) {
     return formatted(
         "{}{} completions of other disks than ublk's outside of interrupts: polled, in softirqs, "
         "by other CPUs\n",
-        none ? "no interrupt completed a request\n" : "",
-        record["totals"].value("completions_elsewhere", 0ULL));
+        none ? "no interrupt completed a request\n" : "", record.totals.completions_elsewhere);
   }
 
   [[nodiscard]] InterruptsCounts count() const {
@@ -124,19 +121,19 @@ class InterruptsProbe final : public Probe {
             .missed_runs = bpf_.missed_runs()};
   }
 
-  static json vector_json(std::uint32_t irq, const interrupts_vector& vector) {
-    json events = json::array();
-    std::uint64_t interrupts = 0;
+  static probed::InterruptVector record_of_vector(std::uint32_t irq,
+                                                  const interrupts_vector& vector) {
+    probed::InterruptVector record{
+        .vector = irq,
+        .name = std::string(vector.name, ::strnlen(vector.name, sizeof(vector.name))),
+        .completions = vector.completions,
+        .size_events = {}};
     for (unsigned size = 0; size <= INTERRUPTS_LARGEST; ++size) {
       if (vector.events[size] == 0) continue;
-      events.push_back({size, vector.events[size]});
-      interrupts += vector.events[size];
+      record.size_events[size] = vector.events[size];
+      record.interrupts += vector.events[size];
     }
-    return {{"vector", irq},
-            {"name", std::string(vector.name, ::strnlen(vector.name, sizeof(vector.name)))},
-            {"interrupts", interrupts},
-            {"completions", vector.completions},
-            {"size_events", std::move(events)}};
+    return record;
   }
 
   BpfObject<interrupts_bpf> bpf_;

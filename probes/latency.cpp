@@ -7,14 +7,12 @@
 #include <array>
 #include <cerrno>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "bench/base/format.hpp"
 #include "bench/base/percentile.hpp"
 #include "bench/base/units.hpp"
 #include "bench/record/distribution.hpp"
-#include "bench/record/write_fields.hpp"
 #include "latency.skel.h"
 #include "probes/lib/bpf_object.hpp"
 #include "probes/lib/edges.hpp"
@@ -25,8 +23,6 @@
 
 namespace ublkbench::probes {
 namespace {
-
-using nlohmann::json;
 
 const std::vector<Role>& roles() {
   static const std::vector<Role> all = {
@@ -75,19 +71,16 @@ const std::vector<Role>& roles() {
   return all;
 }
 
-struct StageName {
-  const char* name;
-  const char* meaning;
-};
-
-constexpr StageName stage_names[LATENCY_STAGES] = {
-    {"dispatch", "queue_rq to the driver's task work in the server's task"},
-    {"wake", "to the return of that io_uring_enter(): the server sees the completion"},
-    {"server", "to the server's next io_uring_enter(): what it does before it waits again"},
-    {"target", "to the return of the last io_uring_enter() before the commit; 0 if there is none"},
-    {"commit", "to the io_uring_enter() that commits"},
-    {"complete", "to the block layer's completion"},
-    {"total", "all of it"}};
+constexpr const char* stage_meanings[LATENCY_STAGES] = {
+    "queue_rq to the driver's task work in the server's task",
+    "to the return of that io_uring_enter(): the server sees the completion",
+    "to the server's next io_uring_enter(): what it does before it waits again",
+    "to the return of the last io_uring_enter() before the commit; 0 if there is none",
+    "to the io_uring_enter() that commits",
+    "to the block layer's completion",
+    "all of it"};
+constexpr auto stage_names = names_of(probed::Stage{});
+static_assert(stage_names.size() == LATENCY_STAGES);
 constexpr const char* op_names[LATENCY_OPS] = {"read", "write", "other"};
 
 /// "8k" for above 4k and up to 8k.
@@ -101,74 +94,76 @@ void merge(Stages& into, const Stages& other) {
   for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage) into[stage].merge(other[stage]);
 }
 
-json stages_json(const Stages& stages) {
-  json object = json::object();
+probed::StageTimes times_of(const Stages& stages) {
+  probed::StageTimes times;
   for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage)
-    object[stage_names[stage].name] = to_json(distribution_of(stages[stage]));
-  return object;
+    times.*probed::StageTimes::members()[stage] = distribution_of(stages[stage]);
+  return times;
 }
 
-std::string stage_table(const json& stages) {
+std::string p99_text(const Distribution& times) {
+  return formatted("{}{}", thin_mark(times.count, 99), format_ns(times.p99));
+}
+
+std::string stage_table(const probed::StageTimes& stages) {
   std::string text = formatted("{:<9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6}\n", "stage", "ios",
                                "mean", "p50", "p99", "max", "share");
-  const double total = stages["total"].value("sum", 0.0);
-  for (const StageName& stage : stage_names) {
-    const json& histogram = stages[stage.name];
-    const auto ios = histogram.value("count", std::uint64_t{0});
-    const double sum = histogram.value("sum", 0.0);
-    const auto time = [&](const char* key) { return format_ns(histogram.value(key, 0.0)); };
-    text += formatted("{:<9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5.1f}%\n", stage.name, ios,
-                      format_ns(ios == 0 ? 0 : sum / static_cast<double>(ios)), time("p50"),
-                      formatted("{}{}", thin_mark(ios, 99), time("p99")), time("max"),
-                      total == 0 ? 0 : 100 * sum / total);
+  const auto total = static_cast<double>(stages.total.sum);
+  for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage) {
+    const Distribution& times = stages.of(static_cast<probed::Stage>(stage));
+    text += formatted("{:<9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5.1f}%\n", stage_names[stage],
+                      times.count, format_ns(times.mean()), format_ns(times.p50), p99_text(times),
+                      format_ns(static_cast<double>(times.max)),
+                      total == 0 ? 0 : 100 * static_cast<double>(times.sum) / total);
   }
-  if (!thin_mark(stages["total"].value("count", std::uint64_t{0}), 99).empty())
-    text += formatted("{}\n", thin_legend);
+  if (!thin_mark(stages.total.count, 99).empty()) text += formatted("{}\n", thin_legend);
   return text;
 }
 
 /// A line for each class of requests: the mean of each stage, and the total's p99.
-std::string class_table(const json& classes, const char* name) {
-  std::string text = formatted("\n{:<7} {:<6} {:>9}", name, "op", "ios");
-  for (const StageName& stage : stage_names) text += formatted(" {:>9}", stage.name);
-  text += formatted(" {:>9}\n", "p99");
-  for (const json& entry : classes) {
-    text += formatted("{:<7} {:<6} {:>9}",
-                      entry[name].is_string() ? entry[name].get<std::string>()
-                                              : std::to_string(entry[name].get<unsigned>()),
-                      entry.value("op", "all"), entry["ios"].get<std::uint64_t>());
-    for (const StageName& stage : stage_names) {
-      const json& histogram = entry["stages_ns"][stage.name];
-      text += formatted(" {:>9}",
-                        format_ns(histogram.value("sum", 0.0) / histogram.value("count", 1.0)));
-    }
-    const json& total = entry["stages_ns"]["total"];
-    text += formatted(" {:>9}\n",
-                      formatted("{}{}", thin_mark(total.value("count", std::uint64_t{0}), 99),
-                                format_ns(total.value("p99", 0.0))));
+class ClassTable {
+ public:
+  explicit ClassTable(const char* name) {
+    text_ = formatted("\n{:<7} {:<6} {:>9}", name, "op", "ios");
+    for (const std::string_view stage : stage_names) text_ += formatted(" {:>9}", stage);
+    text_ += formatted(" {:>9}\n", "p99");
   }
-  return text;
-}
+  void add(const std::string& label, const std::string& op, std::uint64_t ios,
+           const probed::StageTimes& stages) {
+    text_ += formatted("{:<7} {:<6} {:>9}", label, op, ios);
+    for (const auto member : probed::StageTimes::members())
+      text_ += formatted(" {:>9}", format_ns((stages.*member).mean()));
+    text_ += formatted(" {:>9}\n", p99_text(stages.total));
+  }
+  [[nodiscard]] const std::string& text() const { return text_; }
 
-constexpr Trouble troubles[] = {
-    {"in_flight_ios", "I/Os are still in flight"},
-    {"lost_ios", "I/Os are in no histogram: an event of theirs was missed"},
-    {"uncommitted_ios", "I/Os failed without a commit: their server was gone"},
-    {"requeued_ios", "times an I/O went back to the block layer; its time begins anew"},
-    {"unseen_return_ios",
+ private:
+  std::string text_;
+};
+
+constexpr Trouble<probed::LatencyTotals> troubles[] = {
+    {&probed::LatencyTotals::lost_ios, "I/Os are in no histogram: an event of theirs was missed"},
+    {&probed::LatencyTotals::uncommitted_ios,
+     "I/Os failed without a commit: their server was gone"},
+    {&probed::LatencyTotals::requeued_ios,
+     "times an I/O went back to the block layer; its time begins anew"},
+    {&probed::LatencyTotals::unseen_return_ios,
      "I/Os are in no histogram: when their server had seen them is not known (the first of each)"},
-    {"untracked_ios", "I/Os are in no histogram: no room for their tags; see --max-tags"},
-    {"unsplit_ios",
+    {&probed::LatencyTotals::untracked_ios,
+     "I/Os are in no histogram: no room for their tags; see --max-tags"},
+    {&probed::LatencyTotals::unsplit_ios,
      "I/Os are not split: all between dispatch and commit counts as target (more than 4096 turns "
      "of "
      "the loop, a task beyond 64, or a commit by another task first)"},
-    {"unread_sqes",
+    {&probed::LatencyTotals::unread_sqes,
      "SQEs were not read: of a SQPOLL ring, or of a task that serves several devices"},
-    {"missed_runs",
+    {&probed::LatencyTotals::missed_runs,
      "times a program did not run, as it was just running on that CPU: requests may be missing"}};
 
-class LatencyProbe final : public Probe {
+class LatencyProbe final : public ProbeOf<probed::Latency> {
  public:
+  LatencyProbe() : ProbeOf(&probed::Records::latency) {}
+
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<LatencyProbe>();
     if (auto opened = probe->bpf_.open("latency", roles(), setup); !opened)
@@ -197,41 +192,46 @@ class LatencyProbe final : public Probe {
     return {};
   }
 
-  [[nodiscard]] Result<json> record(Span span) const override {
+  [[nodiscard]] bool settled() const override { return in_flight(bpf_->bss->totals) == 0; }
+
+ protected:
+  [[nodiscard]] Result<probed::Latency> record_of(Span span) const override {
     auto counts = span == Span::window ? Result<LatencyCounts>(edges_.window()) : count();
     if (!counts) return std::unexpected(counts.error());
-    json record = {{"used", bpf_.hooks().used()}, {"unavailable", bpf_.hooks().unavailable()}};
-    record["sample"] = bpf_->rodata->sample;
+    probed::Latency record{{bpf_.hooks()}};
+    record.sample = bpf_->rodata->sample;
     add_sizes(record, *counts);
-    record["queues"] = queues_json(*counts);
-    record["totals"] = totals_json(*counts, span);
+    for (const auto& [queue, counted] : counts->by_queue) {
+      const Stages stages = histograms_of(*counted);
+      record.queues.push_back(
+          {.queue = queue, .ios = stages[LATENCY_TOTAL].count(), .stages_ns = times_of(stages)});
+    }
+    record.totals = totals_of(*counts, span);
     return record;
   }
 
-  [[nodiscard]] std::string text(const json& record) const override {
+  [[nodiscard]] std::string text_of(const probed::Latency& record) const override {
     std::string text = tables(record);
-    if (record["stages_ns"]["total"]["count"] != 0) {
+    if (record.stages_ns->total.count != 0) {
       text += '\n';
-      for (const StageName& stage : stage_names)
-        text += formatted("{}: {}, in ns\n{}\n", stage.name, stage.meaning,
-                          log2_histogram(formatted("{}_ns", stage.name),
-                                         counts_from(record["stages_ns"][stage.name]["slots"])));
+      for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage)
+        text += formatted(
+            "{}: {}, in ns\n{}\n", stage_names[stage], stage_meanings[stage],
+            log2_histogram(formatted("{}_ns", stage_names[stage]), events_of(record, stage)));
     }
-    return text + trouble_text(record["totals"], troubles);
+    return text + troubles_of(record.totals);
   }
 
-  [[nodiscard]] std::string brief(const json& record) const override {
+  [[nodiscard]] std::string brief_of(const probed::Latency& record) const override {
     std::string text = tables(record);
-    if (record["stages_ns"]["total"]["count"] != 0) {
+    if (record.stages_ns->total.count != 0) {
       text += histogram_titles();
-      for (const StageName& stage : stage_names)
-        text += histogram_line(stage.name, counts_from(record["stages_ns"][stage.name]["slots"]),
+      for (unsigned stage = 0; stage < LATENCY_STAGES; ++stage)
+        text += histogram_line(std::string(stage_names[stage]), events_of(record, stage),
                                Values::times_ns);
     }
-    return text + trouble_text(record["totals"], troubles);
+    return text + troubles_of(record.totals);
   }
-
-  [[nodiscard]] bool settled() const override { return in_flight(bpf_->bss->totals) == 0; }
 
  private:
   static std::uint64_t in_flight(const latency_totals& totals) {
@@ -239,57 +239,62 @@ class LatencyProbe final : public Probe {
            totals.requeued_ios - totals.unseen_return_ios;
   }
 
-  static std::string tables(const json& record) {
-    if (record["stages_ns"]["total"]["count"] == 0)
+  static SizeEvents events_of(const probed::Latency& record, unsigned stage) {
+    const auto& slots = record.stages_ns->of(static_cast<probed::Stage>(stage)).slots;
+    return {slots.begin(), slots.end()};
+  }
+
+  static std::string troubles_of(const probed::LatencyTotals& totals) {
+    const std::uint64_t in_flight_ios = totals.in_flight_ios.value_or(0);
+    return (in_flight_ios == 0 ? std::string()
+                               : formatted("{} I/Os are still in flight\n", in_flight_ios)) +
+           trouble_text<probed::LatencyTotals>(totals, troubles);
+  }
+
+  static std::string tables(const probed::Latency& record) {
+    if (record.stages_ns->total.count == 0)
       return sample_text(record) + "no I/O that was followed is completed\n";
-    std::string text = sample_text(record) + stage_table(record["stages_ns"]);
-    for (const auto& [op, stages] : record["ops_ns"].items())
-      if (record["ops_ns"].size() > 1) text += formatted("\n{}\n{}", op, stage_table(stages));
-    if (record["sizes"].size() > record["ops_ns"].size())
-      text += class_table(record["sizes"], "size");
-    if (record["queues"].size() > 1) text += class_table(record["queues"], "queue");
+    std::string text = sample_text(record) + stage_table(*record.stages_ns);
+    if (record.ops_ns.size() > 1)
+      for (const auto& [op, stages] : record.ops_ns)
+        text += formatted("\n{}\n{}", op, stage_table(stages));
+    if (record.sizes.size() > record.ops_ns.size()) {
+      ClassTable table("size");
+      for (const auto& of : record.sizes) table.add(of.size, of.op, of.ios, of.stages_ns);
+      text += table.text();
+    }
+    if (record.queues.size() > 1) {
+      ClassTable table("queue");
+      for (const auto& of : record.queues)
+        table.add(std::to_string(of.queue), "all", of.ios, of.stages_ns);
+      text += table.text();
+    }
     return text;
   }
 
-  static std::string sample_text(const json& record) {
-    if (record["sample"] == 1) return {};
-    return formatted("1 of {} requests is followed: {} of {}\n", record["sample"].get<unsigned>(),
-                     record["totals"]["begun_ios"].get<std::uint64_t>(),
-                     record["totals"]["requests"].get<std::uint64_t>());
+  static std::string sample_text(const probed::Latency& record) {
+    if (record.sample == 1) return {};
+    return formatted("1 of {} requests is followed: {} of {}\n", record.sample,
+                     record.totals.begun_ios, record.totals.requests);
   }
 
   /// By operation and size, by operation, and of all.
-  static void add_sizes(json& record, const LatencyCounts& counts) {
+  static void add_sizes(probed::Latency& record, const LatencyCounts& counts) {
     Stages all;
     std::array<Stages, LATENCY_OPS> of_op;
-    json sizes = json::array();
     for (const auto& [place, counted] : counts.by_size) {
       const Stages stages = histograms_of(*counted);
       const unsigned op = place / LATENCY_SIZES;
-      sizes.push_back({{"op", op_names[op]},
-                       {"size", size_name(place % LATENCY_SIZES)},
-                       {"ios", stages[LATENCY_TOTAL].count()},
-                       {"stages_ns", stages_json(stages)}});
+      record.sizes.push_back({.op = op_names[op],
+                              .size = size_name(place % LATENCY_SIZES),
+                              .ios = stages[LATENCY_TOTAL].count(),
+                              .stages_ns = times_of(stages)});
       merge(of_op[op], stages);
       merge(all, stages);
     }
-    record["stages_ns"] = stages_json(all);
-    record["ops_ns"] = json::object();
+    record.stages_ns = times_of(all);
     for (unsigned op = 0; op < LATENCY_OPS; ++op)
-      if (!of_op[op][LATENCY_TOTAL].empty())
-        record["ops_ns"][op_names[op]] = stages_json(of_op[op]);
-    record["sizes"] = std::move(sizes);
-  }
-
-  static json queues_json(const LatencyCounts& counts) {
-    json list = json::array();
-    for (const auto& [queue, counted] : counts.by_queue) {
-      const Stages stages = histograms_of(*counted);
-      list.push_back({{"queue", queue},
-                      {"ios", stages[LATENCY_TOTAL].count()},
-                      {"stages_ns", stages_json(stages)}});
-    }
-    return list;
+      if (!of_op[op][LATENCY_TOTAL].empty()) record.ops_ns[op_names[op]] = times_of(of_op[op]);
   }
 
   [[nodiscard]] Result<LatencyCounts> count() const {
@@ -311,20 +316,24 @@ class LatencyProbe final : public Probe {
   }
 
   /// At a window's end I/Os are in flight as ever: no trouble, and named apart.
-  static json totals_json(const LatencyCounts& counts, Span span) {
+  static probed::LatencyTotals totals_of(const LatencyCounts& counts, Span span) {
     const latency_totals& totals = counts.totals;
-    return {{"requests", counts.requests},
-            {"begun_ios", totals.begun_ios},
-            {"finished_ios", totals.finished_ios},
-            {span == Span::window ? "in_flight_at_end_ios" : "in_flight_ios", counts.in_flight_ios},
-            {"lost_ios", totals.lost_ios},
-            {"uncommitted_ios", totals.uncommitted_ios},
-            {"requeued_ios", totals.requeued_ios},
-            {"unseen_return_ios", totals.unseen_return_ios},
-            {"untracked_ios", totals.untracked_ios},
-            {"unsplit_ios", totals.unsplit_ios},
-            {"unread_sqes", totals.unread_sqes},
-            {"missed_runs", counts.missed_runs}};
+    probed::LatencyTotals record{.requests = counts.requests,
+                                 .begun_ios = totals.begun_ios,
+                                 .finished_ios = totals.finished_ios,
+                                 .in_flight_ios = {},
+                                 .in_flight_at_end_ios = {},
+                                 .lost_ios = totals.lost_ios,
+                                 .uncommitted_ios = totals.uncommitted_ios,
+                                 .requeued_ios = totals.requeued_ios,
+                                 .unseen_return_ios = totals.unseen_return_ios,
+                                 .untracked_ios = totals.untracked_ios,
+                                 .unsplit_ios = totals.unsplit_ios,
+                                 .unread_sqes = totals.unread_sqes,
+                                 .missed_runs = counts.missed_runs};
+    (span == Span::window ? record.in_flight_at_end_ios : record.in_flight_ios) =
+        counts.in_flight_ios;
+    return record;
   }
 
   BpfObject<latency_bpf> bpf_;

@@ -4,60 +4,52 @@
 #include "bench/base/format.hpp"
 
 namespace ublkbench::probes {
-namespace {
 
-using nlohmann::json;
-
-std::string used_text(const json& record) {
+std::string used_text(const probed::Attachment& attachment) {
   std::string text;
-  for (const json& used : record["used"]) {
+  for (const probed::UsedHooks& used : attachment.used) {
     std::string hooks;
-    for (const json& hook : used["hooks"])
-      hooks += (hooks.empty() ? "" : ", ") + hook.get<std::string>();
-    text +=
-        formatted("{}: {}{}\n", used["for"].get<std::string>(), hooks,
-                  used.contains("remark") ? " (" + used["remark"].get<std::string>() + ")" : "");
+    for (const std::string& hook : used.hooks) hooks += (hooks.empty() ? "" : ", ") + hook;
+    text += formatted("{}: {}{}\n", used.role, hooks,
+                      used.remark ? formatted(" ({})", *used.remark) : std::string());
   }
   return text;
 }
 
-std::string unavailable_text(const json& record) {
+std::string unavailable_text(const probed::Attachment& attachment) {
   std::string text;
-  for (const json& missing : record["unavailable"])
-    text += formatted("not on this kernel: {}: {}\n", missing["for"].get<std::string>(),
-                      missing["consequence"].get<std::string>());
+  for (const probed::MissingHooks& missing : attachment.unavailable)
+    text += formatted("not on this kernel: {}: {}\n", missing.role, missing.consequence);
   return text;
 }
 
-}  // namespace
-
-Result<json> records_of(std::span<const Attached> probes, Span span) {
-  json records = json::object();
-  for (const Attached& attached : probes) {
-    auto record = attached.probe->record(span);
-    if (!record) return record;
-    records[attached.name] = std::move(*record);
-  }
+Result<probed::Records> records_of(std::span<const Attached> probes, Span span) {
+  probed::Records records;
+  for (const Attached& attached : probes)
+    if (auto counted = attached.probe->record(span, records); !counted)
+      return std::unexpected(counted.error());
   return records;
 }
 
-std::string text_of(std::span<const Attached> probes, const json& records, Detail detail) {
+std::string text_of(std::span<const Attached> probes, const probed::Records& records,
+                    Detail detail) {
   std::string text;
   for (const Attached& attached : probes) {
-    const json& record = records[attached.name];
     if (probes.size() > 1) text += formatted("== {} ==\n", attached.name);
-    text += detail == Detail::brief ? attached.probe->brief(record)
-                                    : attached.probe->text(record) + used_text(record);
-    text += unavailable_text(record);
+    text += attached.probe->text(records, detail);
   }
   return text;
 }
 
-json without_histograms(json records) {
-  for (auto& [name, record] : records.items())
-    for (const char* const key :
-         {"used", "unavailable", "parts", "stages_ns", "ops_ns", "sizes", "queues", "in_flight"})
-      record.erase(key);
+probed::Records without_details(probed::Records records) {
+  if (records.batch) records.batch->parts.clear();
+  if (records.latency) {
+    records.latency->stages_ns.reset();
+    records.latency->ops_ns.clear();
+    records.latency->sizes.clear();
+    records.latency->queues.clear();
+  }
+  if (records.tags) records.tags->in_flight.reset();
   return records;
 }
 

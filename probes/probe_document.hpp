@@ -3,10 +3,10 @@
 #pragma once
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 
+#include "bench/record/probe_document.hpp"
 #include "probes/probe.hpp"
 
 namespace ublkbench::probes {
@@ -16,14 +16,11 @@ struct Attached {
   std::unique_ptr<Probe> probe;
 };
 
-/// With all histograms and what they were learnt from, or a line a histogram.
-enum class Detail : std::uint8_t { all, brief };
-
-/// {"batch": {...}, ...}
-Result<nlohmann::json> records_of(std::span<const Attached> probes, Span span);
-std::string text_of(std::span<const Attached> probes, const nlohmann::json& records, Detail detail);
+Result<probed::Records> records_of(std::span<const Attached> probes, Span span);
+std::string text_of(std::span<const Attached> probes, const probed::Records& records,
+                    Detail detail);
 
 /// Sums and sizes only: what can be held against another count.
-nlohmann::json without_histograms(nlohmann::json records);
+probed::Records without_details(probed::Records records);
 
 }  // namespace ublkbench::probes

@@ -11,7 +11,6 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#include "bench/base/log_linear.h"
 #include "probes/bpf/entries.bpf.h"
 #include "probes/bpf/subject.bpf.h"
 #include "syscalls.h"
@@ -97,8 +96,7 @@ static __noinline int command_ends(void)
 	task->command_since_ns = 0;
 	task->commands++;
 	task->command_ns += ns;
-	__sync_fetch_and_add(
-		&totals.command_ns_events[ns ? log_linear_top_bit(ns) & (SYSCALLS_SLOTS - 1) : 0], 1);
+	__sync_fetch_and_add(&totals.command_ns_events[log2_slot(ns)], 1);
 	return 0;
 }
 

@@ -4,9 +4,7 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "bench/base/format.hpp"
@@ -15,14 +13,13 @@
 #include "probes/lib/completed_ios.hpp"
 #include "probes/lib/edges.hpp"
 #include "probes/lib/histogram_text.hpp"
+#include "probes/lib/task_times.hpp"
 #include "probes/lib/trouble_text.hpp"
 #include "probes/probes.hpp"
 #include "syscalls.skel.h"
 
 namespace ublkbench::probes {
 namespace {
-
-using nlohmann::json;
 
 const std::vector<Role>& roles() {
   static const std::vector<Role> all = {
@@ -61,15 +58,10 @@ const std::vector<Role>& roles() {
   return all;
 }
 
-constexpr Trouble troubles[] = {
-    {"lost_events", "calls are not counted: too many tasks use io_uring"},
-    {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
-
-struct Sums {
-  std::uint64_t server_enters = 0;
-  std::uint64_t client_enters = 0;
-  syscalls_task commands{};
-};
+constexpr Trouble<probed::Missed> troubles[] = {
+    {&probed::Missed::lost_events, "calls are not counted: too many tasks use io_uring"},
+    {&probed::Missed::missed_runs,
+     "times a program did not run, as it was just running on that CPU"}};
 
 struct SyscallsCounts {
   std::map<std::uint32_t, syscalls_task> tasks;
@@ -102,8 +94,10 @@ SyscallsCounts operator-(const SyscallsCounts& later, const SyscallsCounts& earl
   return counts;
 }
 
-class SyscallsProbe final : public Probe {
+class SyscallsProbe final : public ProbeOf<probed::Syscalls> {
  public:
+  SyscallsProbe() : ProbeOf(&probed::Records::syscalls) {}
+
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     auto probe = std::make_unique<SyscallsProbe>();
     if (auto opened = probe->bpf_.open("syscalls", roles(), setup); !opened)
@@ -126,108 +120,96 @@ class SyscallsProbe final : public Probe {
     return {};
   }
 
-  [[nodiscard]] Result<json> record(Span span) const override {
+ protected:
+  [[nodiscard]] Result<probed::Syscalls> record_of(Span span) const override {
     const SyscallsCounts counts = span == Span::window ? edges_.window() : count();
-    json tasks = json::array();
-    Sums sums;
+    probed::Syscalls record{{bpf_.hooks()}};
+    record.completed_ios = counts.completed_ios;
+    record.totals = {.lost_events = counts.totals.lost_events, .missed_runs = counts.missed_runs};
+    syscalls_task sums{};
     for (const auto& [tid, task] : counts.tasks) {
-      (task.server != 0 ? sums.server_enters : sums.client_enters) += task.enters;
-      sums.commands.commands += task.commands;
-      sums.commands.command_ns += task.command_ns;
-      sums.commands.security_calls += task.security_calls;
-      sums.commands.security_ns += task.security_ns;
-      tasks.push_back(task_json(tid, task));
+      (task.server != 0 ? record.server_enters : record.client_enters) += task.enters;
+      sums.commands += task.commands;
+      sums.command_ns += task.command_ns;
+      sums.security_calls += task.security_calls;
+      sums.security_ns += task.security_ns;
+      record.tasks.push_back(record_of_task(tid, task));
     }
-    json record = {
-        {"used", bpf_.hooks().used()},
-        {"unavailable", bpf_.hooks().unavailable()},
-        {"completed_ios", counts.completed_ios},
-        {"server_enters", sums.server_enters},
-        {"client_enters", sums.client_enters},
-        {"tasks", std::move(tasks)},
-        {"totals",
-         {{"lost_events", counts.totals.lost_events}, {"missed_runs", counts.missed_runs}}}};
     if (bpf_.hooks().has("io commands")) {
-      record["commands"] = sums.commands.commands;
-      record["command_ns"] = sums.commands.command_ns;
-      record["command_ns_events"] = command_histogram(counts.totals);
+      record.commands = sums.commands;
+      record.command_ns = sums.command_ns;
+      record.command_ns_events = log2_events(counts.totals.command_ns_events);
     }
     if (bpf_.hooks().has("security modules")) {
-      record["security_calls"] = sums.commands.security_calls;
-      record["security_ns"] = sums.commands.security_ns;
+      record.security_calls = sums.security_calls;
+      record.security_ns = sums.security_ns;
     }
     return record;
   }
 
-  [[nodiscard]] std::string text(const json& record) const override {
-    const ValueCounts counts = command_times(record);
+  [[nodiscard]] std::string text_of(const probed::Syscalls& record) const override {
     return tables(record) +
-           (counts.empty() ? std::string()
-                           : formatted("\ntime of an io command in the kernel, in ns\n{}\n",
-                                       log2_histogram("command_ns", counts))) +
-           trouble_text(record["totals"], troubles);
+           (has_times(record) ? formatted("\ntime of an io command in the kernel, in ns\n{}\n",
+                                          log2_histogram("command_ns", *record.command_ns_events))
+                              : std::string()) +
+           trouble_text<probed::Missed>(record.totals, troubles);
   }
 
-  [[nodiscard]] std::string brief(const json& record) const override {
-    const ValueCounts counts = command_times(record);
+  [[nodiscard]] std::string brief_of(const probed::Syscalls& record) const override {
     return tables(record) +
-           (counts.empty()
-                ? std::string()
-                : histogram_titles() + histogram_line("io command", counts, Values::times_log2_ns,
-                                                      record.value("command_ns", 0.0) /
-                                                          record.value("commands", 1.0))) +
-           trouble_text(record["totals"], troubles);
+           (has_times(record)
+                ? histogram_titles() + histogram_line("io command", *record.command_ns_events,
+                                                      Values::times_log2_ns,
+                                                      ratio(record.command_ns, record.commands))
+                : std::string()) +
+           trouble_text<probed::Missed>(record.totals, troubles);
   }
 
  private:
-  static ValueCounts command_times(const json& record) {
-    return counts_from(record.value("command_ns_events", json::array()));
+  static bool has_times(const probed::Syscalls& record) {
+    return record.command_ns_events && !record.command_ns_events->empty();
   }
 
-  static std::string tables(const json& record) {
-    const double ios = record.value("completed_ios", 0.0);
-    const auto per_io = [&](const char* key) {
-      return ios == 0 ? "-" : formatted("{:.3f}", record.value(key, 0.0) / ios);
+  static double ratio(std::optional<std::uint64_t> of, std::optional<std::uint64_t> over) {
+    return static_cast<double>(of.value_or(0)) / static_cast<double>(over.value_or(1));
+  }
+
+  static std::string tables(const probed::Syscalls& record) {
+    const auto per_io = [&](std::uint64_t count) {
+      return record.completed_ios == 0 ? "-"
+                                       : formatted("{:.3f}", ratio(count, record.completed_ios));
     };
-    std::string text = formatted("{} I/Os completed\n", record.value("completed_ios", 0ULL));
-    text += formatted("io_uring_enter() per I/O: server {}, clients {}\n", per_io("server_enters"),
-                      per_io("client_enters"));
-    if (const double commands = record.value("commands", 0.0); commands > 0) {
-      const double time_ns = record.value("command_ns", 0.0);
-      text += formatted("{} io commands, {} each, {} in all", record.value("commands", 0ULL),
-                        format_ns(time_ns / commands), format_ns(time_ns));
-      if (record.contains("security_ns") && time_ns > 0)
+    std::string text = formatted("{} I/Os completed\n", record.completed_ios);
+    text += formatted("io_uring_enter() per I/O: server {}, clients {}\n",
+                      per_io(record.server_enters), per_io(record.client_enters));
+    if (record.commands.value_or(0) > 0) {
+      const std::uint64_t time_ns = record.command_ns.value_or(0);
+      text += formatted("{} io commands, {} each, {} in all", *record.commands,
+                        format_ns(ratio(time_ns, record.commands)),
+                        format_ns(static_cast<double>(time_ns)));
+      if (record.security_ns && time_ns > 0)
         text += formatted("; security_uring_cmd() {} each, {:.1f} % of it",
-                          format_ns(record.value("security_ns", 0.0) / commands),
-                          100 * record.value("security_ns", 0.0) / time_ns);
+                          format_ns(ratio(record.security_ns, record.commands)),
+                          100 * ratio(record.security_ns, time_ns));
       text += '\n';
     }
     text += formatted("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n", "task", "tid", "is", "enters",
                       "commands", "in commands");
-    for (const json& task : record["tasks"])
-      text += formatted("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n",
-                        task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
-                        task["role"].get<std::string>(), task.value("enters", 0ULL),
-                        task.value("commands", 0ULL), format_ns(task.value("command_ns", 0.0)));
+    for (const probed::SyscallsTask& task : record.tasks)
+      text += formatted("{:<16} {:>8} {:<7} {:>10} {:>10} {:>11}\n", task.task.name, task.task.tid,
+                        name_of(task.role), task.enters, task.commands,
+                        format_ns(static_cast<double>(task.command_ns)));
     return text;
   }
 
-  static json task_json(std::uint32_t tid, const syscalls_task& task) {
-    return {{"task", {{"tid", tid}, {"name", std::string(task.comm, ::strnlen(task.comm, 16))}}},
-            {"role", task.server != 0 ? "server" : "client"},
-            {"enters", task.enters},
-            {"commands", task.commands},
-            {"command_ns", task.command_ns},
-            {"security_calls", task.security_calls},
-            {"security_ns", task.security_ns}};
-  }
-
-  static json command_histogram(const syscalls_totals& totals) {
-    json list = json::array();
-    for (unsigned slot = 0; slot < SYSCALLS_SLOTS; ++slot)
-      if (const auto events = totals.command_ns_events[slot]; events != 0)
-        list.push_back({std::uint64_t{1} << slot, events});
-    return list;
+  static probed::SyscallsTask record_of_task(std::uint32_t tid, const syscalls_task& task) {
+    return {.task = task_name(tid, task.comm),
+            .role = task.server != 0 ? probed::Role::server : probed::Role::client,
+            .enters = task.enters,
+            .commands = task.commands,
+            .command_ns = task.command_ns,
+            .security_calls = task.security_calls,
+            .security_ns = task.security_ns};
   }
 
   /// Of tasks that are server or client.

@@ -4,9 +4,10 @@
 
 #include <linux/types.h>
 
+#include "probes/log2_slots.h"
+
 #define SYSCALLS_SERVERS 64 /* processes that are known at the start */
 #define SYSCALLS_TASKS 1024
-#define SYSCALLS_SLOTS 64 /* powers of two of nanoseconds */
 
 enum syscalls_event {
   SYSCALLS_ON_ENTERED,        /* io_uring_enter() */
@@ -34,5 +35,5 @@ struct syscalls_task {
 
 struct syscalls_totals {
   __u64 lost_events; /* no room for the task */
-  __u64 command_ns_events[SYSCALLS_SLOTS];
+  __u64 command_ns_events[LOG2_SLOTS];
 };

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,20 +20,18 @@
 #include "bench/base/entry.hpp"
 #include "bench/base/fd.hpp"
 #include "bench/base/format.hpp"
-#include "bench/base/json_text.hpp"
 #include "bench/base/standard_streams.hpp"
 #include "bench/base/units.hpp"
 #include "bench/cli/help_formatter.hpp"
+#include "bench/record/probe_document.hpp"
+#include "bench/record/record_text.hpp"
 #include "bench/record/tool_identity.hpp"
-#include "bench/record/write_fields.hpp"
 #include "probes/lib/bpf.hpp"
 #include "probes/probe.hpp"
 #include "probes/probe_document.hpp"
 
 namespace ublkbench::probes {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::uint64_t settle_limit_ns = 1'000'000'000;
 constexpr std::uint64_t look_interval_ns = 200'000'000;  // for a device that vanished
@@ -212,7 +209,7 @@ class Session {
     for (;;) {
       const std::uint64_t now = now_ns();
       if (now >= end_ns) {
-        end("duration");
+        end(probed::Ending::duration);
         return {};
       }
       for (const Attached& attached : probes_) attached.probe->look();
@@ -223,7 +220,7 @@ class Session {
       }
       if (const auto gone = subject_.vanished()) {
         say("ublk-probe: device {} was removed; what was counted until then:", *gone);
-        end("device removed");
+        end(probed::Ending::device_removed);
         return {};
       }
       const std::uint64_t wake_ns = std::min({end_ns, next_picture_ns, now + look_interval_ns});
@@ -236,7 +233,7 @@ class Session {
       if (files[1].revents != 0)
         if (auto marked = mark_edge(); !marked) return marked;
       if (files[1].revents == 0 && files[0].revents != 0) {
-        end("interrupted");
+        end(probed::Ending::interrupted);
         return {};
       }
     }
@@ -246,24 +243,22 @@ class Session {
   void settle() const {
     const std::uint64_t deadline_ns = now_ns() + settle_limit_ns;
     const auto settled = [](const auto& probe) { return probe.probe->settled(); };
-    while (ending_ != "device removed" && !std::ranges::all_of(probes_, settled) &&
+    while (ending_ != probed::Ending::device_removed && !std::ranges::all_of(probes_, settled) &&
            now_ns() < deadline_ns)
       ::usleep(1000);
   }
 
   Result<int> finish() {
-    auto document = record();
+    const auto document = record();
     if (!document) return std::unexpected(document.error());
-    if (!arguments_.json_file.empty() && arguments_.json_file != "-") {
-      if (auto written =
-              write_file_atomically(arguments_.json_file, json_text(*document, 2) + '\n');
-          !written)
+    const std::string& file = arguments_.json_file;
+    const std::string json = file.empty() ? std::string() : record_text(*document, 2) + '\n';
+    if (!json.empty() && file != "-")
+      if (auto written = write_file_atomically(file, json); !written)
         return std::unexpected(written.error());
-    }
-    const std::string text =
-        arguments_.json_file == "-" ? json_text(*document, 2) + '\n' : document->value("text", "");
-    if (auto written = write_to_stdout(text); !written) return std::unexpected(written.error());
-    return ending_ == "interrupted" && arguments_.ready_fd < 0
+    if (auto written = write_to_stdout(file == "-" ? json : *document->text); !written)
+      return std::unexpected(written.error());
+    return ending_ == probed::Ending::interrupted && arguments_.ready_fd < 0
                ? static_cast<int>(ExitCode::interrupted)
                : 0;
   }
@@ -291,7 +286,7 @@ class Session {
     return window_begin_ns_ != 0 && window_end_ns_ > window_begin_ns_;
   }
 
-  void end(const char* why) {
+  void end(probed::Ending why) {
     ending_ = why;
     end_ns_ = now_ns();
   }
@@ -300,30 +295,31 @@ class Session {
     const auto document = record();
     if (!document || arguments_.json_file == "-") return;
     if (::isatty(STDOUT_FILENO) == 1) print_part("\033[H\033[2J");
-    print_line("{}", document->value("text", ""));
+    print_line("{}", *document->text);
     std::fflush(stdout);
   }
 
-  [[nodiscard]] Result<json> record() const {
+  [[nodiscard]] Result<probed::Document> record() const {
     utsname kernel{};
     ::uname(&kernel);
-    auto probes = records_of(probes_, has_window() ? Span::window : Span::attached);
-    if (!probes) return probes;
-    json document = {{"schema", "ublkbench.probe/1"},
-                     {"tool", to_json(tool_identity())},
-                     {"kernel", kernel.release},
-                     {"subject", subject_.to_json()},
-                     {"attached_ns", (end_ns_ != 0 ? end_ns_ : now_ns()) - begin_ns_},
-                     {"ending", ending_},
-                     {"probes", std::move(*probes)}};
+    auto counted = records_of(probes_, has_window() ? Span::window : Span::attached);
+    if (!counted) return std::unexpected(counted.error());
+    probed::Document document{
+        .tool = tool_identity(),
+        .kernel = kernel.release,
+        .subject = subject_.record(),
+        .attached_ns = (end_ns_ != 0 ? end_ns_ : now_ns()) - begin_ns_,
+        .ending = ending_,
+        .probes = std::move(*counted),
+    };
     if (has_window()) {
       auto all = records_of(probes_, Span::attached);
-      if (!all) return all;
-      document["window_ns"] = window_end_ns_ - window_begin_ns_;
-      document["attached"] = without_histograms(std::move(*all));
+      if (!all) return std::unexpected(all.error());
+      document.window_ns = window_end_ns_ - window_begin_ns_;
+      document.attached = without_details(std::move(*all));
     }
-    document["text"] = text_of(probes_, document["probes"], Detail::all);
-    document["brief"] = text_of(probes_, document["probes"], Detail::brief);
+    document.text = text_of(probes_, document.probes, Detail::all);
+    document.brief = text_of(probes_, document.probes, Detail::brief);
     return document;
   }
 
@@ -335,7 +331,7 @@ class Session {
   std::uint64_t window_begin_ns_ = 0;
   std::uint64_t window_end_ns_ = 0;
   bool edges_over_ = false;
-  std::string ending_ = "running";
+  probed::Ending ending_ = probed::Ending::running;
 };
 
 int list_probes() {

@@ -11,7 +11,6 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#include "bench/base/log_linear.h"
 #include "wakeups.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -77,7 +76,7 @@ static __always_inline void switched_in(struct task_struct *task, __u64 now)
 	delay_ns = now - events->woken_ns;
 	events->woken_ns = 0;
 	events->delay_ns += delay_ns;
-	events->delays[delay_ns ? log_linear_top_bit(delay_ns) & (WAKEUPS_SLOTS - 1) : 0]++;
+	events->delays[log2_slot(delay_ns)]++;
 }
 
 static __always_inline void switched_out(struct task_struct *task, bool preempted, __u64 now)

@@ -5,10 +5,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
 
@@ -27,8 +25,6 @@
 namespace ublkbench::probes {
 namespace {
 
-using nlohmann::json;
-
 const std::vector<Role>& roles() {
   static const std::vector<Role> all = {
       {.name = "switches and wakes",
@@ -40,11 +36,10 @@ const std::vector<Role>& roles() {
   return all;
 }
 
-constexpr Trouble troubles[] = {
-    {"lost_events", "events are not counted: too many tasks"},
-    {"missed_runs", "times a program did not run, as it was just running on that CPU"}};
-
-std::string name_of(const char (&comm)[16]) { return {comm, ::strnlen(comm, sizeof(comm))}; }
+constexpr Trouble<probed::Missed> troubles[] = {
+    {&probed::Missed::lost_events, "events are not counted: too many tasks"},
+    {&probed::Missed::missed_runs,
+     "times a program did not run, as it was just running on that CPU"}};
 
 struct WakeupsCounts {
   std::map<std::uint32_t, wakeups_task> tasks;
@@ -63,7 +58,7 @@ wakeups_task minus_task(const wakeups_task& later, const wakeups_task& earlier) 
   // Two clocks may have told it, see add_running().
   task.on_cpu_ns -= std::min(task.on_cpu_ns, earlier.on_cpu_ns);
   task.delay_ns -= earlier.delay_ns;
-  for (unsigned slot = 0; slot < WAKEUPS_SLOTS; ++slot) task.delays[slot] -= earlier.delays[slot];
+  for (unsigned slot = 0; slot < LOG2_SLOTS; ++slot) task.delays[slot] -= earlier.delays[slot];
   return task;
 }
 
@@ -84,8 +79,10 @@ WakeupsCounts operator-(const WakeupsCounts& later, const WakeupsCounts& earlier
   return counts;
 }
 
-class WakeupsProbe final : public Probe {
+class WakeupsProbe final : public ProbeOf<probed::Wakeups> {
  public:
+  WakeupsProbe() : ProbeOf(&probed::Records::wakeups) {}
+
   static Result<std::unique_ptr<Probe>> attach(const ProbeSetup& setup) {
     std::set<pid_t> servers;
     for (const Device& device : setup.subject.devices)
@@ -114,75 +111,73 @@ class WakeupsProbe final : public Probe {
     return {};
   }
 
-  [[nodiscard]] Result<json> record(Span span) const override {
+ protected:
+  [[nodiscard]] Result<probed::Wakeups> record_of(Span span) const override {
     WakeupsCounts counts = span == Span::window ? edges_.window() : count();
     if (span == Span::attached) counts.at_ns -= begin_ns_;
-    json tasks = json::array();
-    for (const auto& [tid, task] : counts.tasks) tasks.push_back(task_json(tid, task));
-    return json{
-        {"used", bpf_.hooks().used()},
-        {"unavailable", bpf_.hooks().unavailable()},
-        {"completed_ios", counts.completed_ios},
-        {"elapsed_ns", counts.at_ns},
-        {"tasks", std::move(tasks)},
-        {"wakers", wakers_json(counts)},
-        {"totals", {{"lost_events", counts.lost_events}, {"missed_runs", counts.missed_runs}}}};
+    probed::Wakeups record{{bpf_.hooks()}};
+    record.completed_ios = counts.completed_ios;
+    record.elapsed_ns = counts.at_ns;
+    for (const auto& [tid, task] : counts.tasks) record.tasks.push_back(record_of_task(tid, task));
+    record.wakers = wakers_of(counts);
+    record.totals = {.lost_events = counts.lost_events, .missed_runs = counts.missed_runs};
+    return record;
   }
 
-  [[nodiscard]] std::string text(const json& record) const override {
-    const ValueCounts delays = delays_of(record);
+  [[nodiscard]] std::string text_of(const probed::Wakeups& record) const override {
+    const SizeEvents delays = delays_of(record);
     return task_table(record) +
            (delays.empty() ? std::string()
                            : formatted("\nfrom a wake until it ran, in ns\n{}\n",
                                        log2_histogram("run_queue_delay_ns", delays))) +
-           trouble_text(record["totals"], troubles);
+           trouble_text<probed::Missed>(record.totals, troubles);
   }
 
-  [[nodiscard]] std::string brief(const json& record) const override {
-    double delay_ns = 0;
-    double runs = 0;
-    const ValueCounts delays = delays_of(record);
-    for (const json& task : record["tasks"]) delay_ns += task.value("delay_ns", 0.0);
-    for (const auto& [delay, events] : delays) runs += static_cast<double>(events);
+  [[nodiscard]] std::string brief_of(const probed::Wakeups& record) const override {
+    std::uint64_t delay_ns = 0;
+    const SizeEvents delays = delays_of(record);
+    for (const probed::WakeupsTask& task : record.tasks) delay_ns += task.delay_ns;
     return task_table(record) +
-           (delays.empty()
-                ? std::string()
-                : histogram_titles() + histogram_line("run_queue_delay", delays,
-                                                      Values::times_log2_ns, delay_ns / runs)) +
-           trouble_text(record["totals"], troubles);
+           (delays.empty() ? std::string()
+                           : histogram_titles() + histogram_line("run_queue_delay", delays,
+                                                                 Values::times_log2_ns,
+                                                                 mean_delay_ns(delay_ns, delays))) +
+           trouble_text<probed::Missed>(record.totals, troubles);
   }
 
  private:
-  static ValueCounts delays_of(const json& record) {
-    ValueCounts delays;
-    for (const json& task : record["tasks"])
-      for (const auto& [delay, events] : counts_from(task["delay_ns_events"]))
-        delays[delay] += events;
+  static SizeEvents delays_of(const probed::Wakeups& record) {
+    SizeEvents delays;
+    for (const probed::WakeupsTask& task : record.tasks)
+      for (const auto& [delay, events] : task.delay_ns_events) delays[delay] += events;
     return delays;
   }
 
-  static std::string task_table(const json& record) {
-    const double ios = record.value("completed_ios", 0.0);
-    const double elapsed_ns = std::max(record.value("elapsed_ns", 1.0), 1.0);
+  /// Of the runs that are known to follow from a wake.
+  static double mean_delay_ns(std::uint64_t delay_ns, const SizeEvents& delays) {
+    std::uint64_t runs = 0;
+    for (const auto& [delay, events] : delays) runs += events;
+    return runs == 0 ? 0 : static_cast<double>(delay_ns) / static_cast<double>(runs);
+  }
+
+  static std::string task_table(const probed::Wakeups& record) {
+    const auto ios = static_cast<double>(record.completed_ios);
+    const auto elapsed_ns =
+        static_cast<double>(std::max<std::uint64_t>(record.elapsed_ns.value_or(1), 1));
     std::string text =
         formatted("{} I/Os completed\n{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>7}\n",
-                  record.value("completed_ios", std::uint64_t{0}), "task", "tid", "sleeps",
-                  "preemptions", "wakes", "sleeps/IO", "mean delay", "on CPU");
-    for (const json& task : record["tasks"]) {
-      double runs = 0;  // that are known to follow from a wake
-      for (const auto& [delay, events] : counts_from(task["delay_ns_events"]))
-        runs += static_cast<double>(events);
-      text += formatted("{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>6.1f}%\n",
-                        task["task"]["name"].get<std::string>(), task["task"]["tid"].get<int>(),
-                        task.value("sleeps", 0ULL), task.value("preemptions", 0ULL),
-                        task.value("wakes", 0ULL),
-                        ios == 0 ? "-" : formatted("{:.3f}", task.value("sleeps", 0.0) / ios),
-                        format_ns(runs == 0 ? 0 : task.value("delay_ns", 0.0) / runs),
-                        100 * task.value("on_cpu_ns", 0.0) / elapsed_ns);
-    }
-    for (const json& waker : record["wakers"])
-      text += formatted("woken by {:<16} {:>9} times: {}\n", waker["waker"].get<std::string>(),
-                        waker.value("wakes", 0ULL), waker["task"]["name"].get<std::string>());
+                  record.completed_ios, "task", "tid", "sleeps", "preemptions", "wakes",
+                  "sleeps/IO", "mean delay", "on CPU");
+    for (const probed::WakeupsTask& task : record.tasks)
+      text +=
+          formatted("{:<16} {:>8} {:>9} {:>11} {:>9} {:>11} {:>11} {:>6.1f}%\n", task.task.name,
+                    task.task.tid, task.sleeps, task.preemptions, task.wakes,
+                    ios == 0 ? "-" : formatted("{:.3f}", static_cast<double>(task.sleeps) / ios),
+                    format_ns(mean_delay_ns(task.delay_ns, task.delay_ns_events)),
+                    100 * static_cast<double>(task.on_cpu_ns) / elapsed_ns);
+    for (const probed::Waker& waker : record.wakers)
+      text +=
+          formatted("woken by {:<16} {:>9} times: {}\n", waker.waker, waker.wakes, waker.task.name);
     return text;
   }
 
@@ -226,32 +221,29 @@ class WakeupsProbe final : public Probe {
     return all;
   }
 
-  static json task_json(std::uint32_t tid, const wakeups_task& task) {
-    json delays = json::array();
-    for (unsigned slot = 0; slot < WAKEUPS_SLOTS; ++slot)
-      if (task.delays[slot] != 0) delays.push_back({std::uint64_t{1} << slot, task.delays[slot]});
-    return {{"task", {{"tid", tid}, {"name", name_of(task.comm)}}},
-            {"sleeps", task.sleeps},
-            {"preemptions", task.preemptions},
-            {"wakes", task.wakes},
-            {"on_cpu_ns", task.on_cpu_ns},
-            {"delay_ns", task.delay_ns},
-            {"delay_ns_events", std::move(delays)}};
+  static probed::WakeupsTask record_of_task(std::uint32_t tid, const wakeups_task& task) {
+    return {.task = task_name(tid, task.comm),
+            .sleeps = task.sleeps,
+            .preemptions = task.preemptions,
+            .wakes = task.wakes,
+            .on_cpu_ns = task.on_cpu_ns,
+            .delay_ns = task.delay_ns,
+            .delay_ns_events = log2_events(task.delays)};
   }
 
-  static json wakers_json(const WakeupsCounts& counts) {
-    json list = json::array();
+  /// The most wakes first.
+  static std::vector<probed::Waker> wakers_of(const WakeupsCounts& counts) {
+    std::vector<probed::Waker> wakers;
     for (const auto& [key, wakes] : counts.wakers) {
-      const auto task = counts.tasks.find(key.tid);
-      list.push_back({{"task",
-                       {{"tid", key.tid},
-                        {"name", task == counts.tasks.end() ? "" : name_of(task->second.comm)}}},
-                      {"waker", name_of(key.comm)},
-                      {"wakes", wakes}});
+      const auto woken = counts.tasks.find(key.tid);
+      wakers.push_back({.task = woken == counts.tasks.end()
+                                    ? probed::TaskName{.tid = key.tid, .name = {}}
+                                    : task_name(key.tid, woken->second.comm),
+                        .waker = task_name(0, key.comm).name,
+                        .wakes = wakes});
     }
-    std::sort(list.begin(), list.end(),
-              [](const json& a, const json& b) { return a["wakes"] > b["wakes"]; });
-    return list;
+    std::ranges::sort(wakers, std::ranges::greater(), &probed::Waker::wakes);
+    return wakers;
   }
 
   BpfObject<wakeups_bpf> bpf_;

@@ -4,9 +4,10 @@
 
 #include <linux/types.h>
 
+#include "probes/log2_slots.h"
+
 #define WAKEUPS_SERVERS 8 /* processes */
 #define WAKEUPS_TASKS 1024
-#define WAKEUPS_SLOTS 64 /* powers of two of nanoseconds */
 
 struct wakeups_task {
   char comm[16];
@@ -15,7 +16,7 @@ struct wakeups_task {
   __u64 wakes;
   __u64 on_cpu_ns;
   __u64 delay_ns; /* from each wake until it ran; `delays` has how many such wakes */
-  __u64 delays[WAKEUPS_SLOTS];
+  __u64 delays[LOG2_SLOTS];
   /* What it is in the middle of; 0: not known. */
   __u64 running_since_ns;
   __u64 woken_ns;

@@ -69,8 +69,8 @@ ONE_PLACE = [
     (re.compile(r"\b(Buffer|Delivery|Reap|Placement)Mode::|\bmode\.(buffer|delivery|reaping|placement)\b"),
      "bench/server/m", "a trait of the mode (mode.hpp); only make_*daemon pick code by a word"),
 ]
-# Headers that may include nlohmann's JSON: those of the serializer. The probes' records have no types yet.
-JSON_HEADERS = re.compile(r"^(bench/base/json_text|bench/record/(axes_json|facts_json|write_fields))\.hpp$|^probes/")
+# Headers that may include nlohmann's JSON: those of the serializer.
+JSON_HEADERS = re.compile(r"^(bench/base/json_text|bench/record/(axes_json|facts_json|write_fields))\.hpp$")
 ASSERTS = re.compile(r"\b(EXPECT|ASSERT)_\w+\(|\bself\.(assert\w+|fail)\(|^\s*assert\b|\bstatic_assert\(|\bpytest\.raises\(", re.MULTILINE)
 
 

@@ -75,6 +75,17 @@ constexpr void for_each_field(Visit&& visit) {
   std::apply([&](const auto&... each) { (visit(each), ...); }, Record::fields());
 }
 
+/// The name of the field that has this member.
+template <HasFields Record, class Value>
+constexpr std::string_view field_name(Value Record::* member) {
+  std::string_view name;
+  for_each_field<Record>([&](const auto& each) {
+    if constexpr (requires { each.member == member; })
+      if (each.member == member) name = each.name;
+  });
+  return name;
+}
+
 /// JSON of another program, or of a shape that nobody here looks into; empty: none.
 struct RawJson {
   std::string text;
@@ -83,7 +94,7 @@ struct RawJson {
 };
 
 /// How many events had each size, exact; [[size, events], ...] in JSON.
-using SizeEvents = std::map<unsigned, std::uint64_t>;
+using SizeEvents = std::map<std::uint64_t, std::uint64_t>;
 
 inline void subtract(std::uint64_t& later, std::uint64_t earlier) { later -= earlier; }
 

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -123,8 +124,17 @@ void read(const Place& place, const Element& element, std::vector<Value>& into) 
   for (const Element& entry : list) read(place, entry, into.emplace_back());
 }
 
+template <class Value>
+void read(const Place& place, const Element& element, std::map<std::string, Value>& into) {
+  JsonReader::Object object;
+  if (!get(place, element, object, "is no object")) return;
+  into.clear();
+  JsonReader inside = place.at.inside(place.key);
+  for (const auto& [name, entry] : object) read({inside, name}, entry, into[std::string(name)]);
+}
+
 inline void read(const Place& place, const Element& element, SizeEvents& into) {
-  std::vector<std::pair<unsigned, std::uint64_t>> pairs;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> pairs;
   read(place, element, pairs);
   into = SizeEvents(pairs.begin(), pairs.end());
 }

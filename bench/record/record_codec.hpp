@@ -12,8 +12,8 @@
 namespace ublkbench {
 
 template <HasFields Record>
-std::string record_text(const Record& record) {
-  return json_text(to_json(record));
+std::string record_text(const Record& record, int indent) {
+  return json_text(to_json(record), indent);
 }
 
 template <HasFields Record>

@@ -10,9 +10,9 @@
 
 namespace ublkbench {
 
-/// JSON on one line, without a newline.
+/// JSON without a newline at its end: on one line, or indented by so many spaces.
 template <HasFields Record>
-std::string record_text(const Record& record);
+std::string record_text(const Record& record, int indent = -1);
 
 /// Its inverse; `name` names the text in errors, which are ExitCode::usage.
 template <HasFields Record>

@@ -12,6 +12,7 @@
 #include "bench/record/cpu_quota.hpp"
 #include "bench/record/fields.hpp"
 #include "bench/record/load_report.hpp"
+#include "bench/record/probe_document.hpp"
 #include "bench/record/server_usage.hpp"
 
 namespace ublkbench {
@@ -174,7 +175,7 @@ struct QuotaUse {
 };
 
 struct ProbeRecord {
-  RawJson record;                     ///< what ublk-probe wrote
+  probed::Document record;            ///< what ublk-probe wrote, but for its texts
   std::optional<std::string> text;    ///< the same for people
   std::optional<std::string> brief;   ///< with a line a histogram
   std::optional<ServerUsage> server;  ///< while they were attached; of a server of ours

@@ -5,12 +5,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
-#include "bench/base/json_text.hpp"
 #include "bench/process/wait.hpp"
+#include "bench/record/record_text.hpp"
 
 namespace ublkbench {
 namespace {
@@ -104,15 +103,13 @@ Error ProbeProcess::error_of_process(const char* what) {
 Result<ProbeRecord> ProbeProcess::finish() {
   process_.signal(SIGINT);
   if (auto ended = wait_for_end(); !ended) return std::unexpected(ended.error());
-  auto record = nlohmann::json::parse(output_.contents(), nullptr, false);
-  if (!record.is_object()) return failed("read", "the record of ublk-probe", EINVAL);
+  auto record = record_of_text<probed::Document>(output_.contents(), "the record of ublk-probe");
+  if (!record) return std::unexpected(record.error());
   ProbeRecord probed{.record = {},
-                     .text = record["text"].get<std::string>(),
-                     .brief = record["brief"].get<std::string>(),
+                     .text = std::exchange(record->text, std::nullopt),
+                     .brief = std::exchange(record->brief, std::nullopt),
                      .server = {}};
-  record.erase("text");
-  record.erase("brief");
-  probed.record.text = json_text(record);
+  probed.record = std::move(*record);
   return probed;
 }
 

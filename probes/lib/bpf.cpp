@@ -61,14 +61,14 @@ void quiet_libbpf() {
 
 void DestroyLink::operator()(bpf_link* link) const { bpf_link__destroy(link); }
 
-Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
+Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const std::string& probe,
                               const ChosenHooks& hooks) {
   last_complaint.clear();
   if (const int ret = bpf_object__load_skeleton(skeleton); ret != 0)
     return failed("load the BPF programs of probe", probe, -ret, hint_for(-ret));
   Links links;
   for (auto [program, functions] :
-       {std::pair("entry", &hooks.entries_), std::pair("leave", &hooks.returns_)}) {
+       {std::pair("entry", &hooks.entries), std::pair("leave", &hooks.returns)}) {
     if (functions->empty()) continue;
     std::vector<const char*> symbols;
     std::vector<__u64> events;
@@ -79,7 +79,7 @@ Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
     LIBBPF_OPTS(bpf_kprobe_multi_opts, options);
     options.syms = symbols.data();
     options.cnt = symbols.size();
-    options.retprobe = functions == &hooks.returns_;
+    options.retprobe = functions == &hooks.returns;
     options.cookies = events.data();
     links.emplace_back(bpf_program__attach_kprobe_multi_opts(
         bpf_object__find_program_by_name(*skeleton->obj, program), nullptr, &options));

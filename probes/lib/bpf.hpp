@@ -29,7 +29,7 @@ using Links = std::vector<std::unique_ptr<bpf_link, DestroyLink>>;
 
 /// Loads what is enabled in the skeleton, attaches it, and on failure leaves nothing attached.
 /// The links are those of "entry" and "leave"; the skeleton owns the others.
-Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const char* probe,
+Result<Links> load_and_attach(bpf_object_skeleton* skeleton, const std::string& probe,
                               const ChosenHooks& hooks);
 
 /// How often a program of the object should have run and did not: it was preempted or interrupted

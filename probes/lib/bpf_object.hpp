@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,10 +22,10 @@ template <class Skeleton>
 class BpfObject {
  public:
   /// Chooses the hooks; read-only data and the sizes of maps may be set until attach().
-  Result<> open(const char* probe, const std::vector<Role>& roles, const ProbeSetup& setup) {
+  Result<> open(std::string_view probe, const std::vector<Role>& roles, const ProbeSetup& setup) {
     probe_ = probe;
     skeleton_.reset(Skeleton::open());
-    if (!skeleton_) return failed("open the BPF object of probe", probe, errno);
+    if (!skeleton_) return failed("open the BPF object of probe", probe_, errno);
     auto chosen = choose_hooks(roles, setup.kernel, setup.preference, skeleton_->obj);
     if (!chosen) return std::unexpected(chosen.error());
     hooks_ = std::move(*chosen);
@@ -48,7 +50,7 @@ class BpfObject {
     void operator()(Skeleton* skeleton) const { Skeleton::destroy(skeleton); }
   };
 
-  const char* probe_ = "";
+  std::string probe_;
   std::unique_ptr<Skeleton, Destroy> skeleton_;
   ChosenHooks hooks_;
   Links links_;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "bench/base/format.hpp"
@@ -51,14 +50,14 @@ std::string label_of(unsigned line) {
                     : formatted("[{}, {})", short_number(low), short_number(low * 2));
 }
 
-std::uint64_t events_of(const ValueCounts& counts) {
+std::uint64_t events_of(const SizeEvents& counts) {
   std::uint64_t events = 0;
   for (const auto& [value, count] : counts) events += count;
   return events;
 }
 
 /// The value of nearest rank.
-std::uint64_t percentile(const ValueCounts& counts, double percent) {
+std::uint64_t percentile(const SizeEvents& counts, double percent) {
   const auto rank =
       static_cast<std::uint64_t>(std::ceil(percent / 100 * static_cast<double>(events_of(counts))));
   std::uint64_t seen = 0;
@@ -67,7 +66,7 @@ std::uint64_t percentile(const ValueCounts& counts, double percent) {
   return counts.rbegin()->first;
 }
 
-double exact_mean(const ValueCounts& counts) {
+double exact_mean(const SizeEvents& counts) {
   double sum = 0;
   for (const auto& [value, events] : counts)
     sum += static_cast<double>(value) * static_cast<double>(events);
@@ -90,7 +89,7 @@ std::string bound_text(std::uint64_t value, Values values) {
 }
 
 /// A character a power of two, darker with more events; what has any is never blank.
-std::string sparkline(const ValueCounts& counts) {
+std::string sparkline(const SizeEvents& counts) {
   constexpr std::string_view shades = ".:-=+*#%@";
   const unsigned first = line_of(counts.begin()->first);
   std::vector<std::uint64_t> lines(line_of(counts.rbegin()->first) - first + 1);
@@ -109,7 +108,7 @@ std::string histogram_titles() {
                    "min..max", formatted("powers of two, from min to max ({})", thin_legend));
 }
 
-std::string histogram_line(const std::string& name, const ValueCounts& counts, Values values,
+std::string histogram_line(const std::string& name, const SizeEvents& counts, Values values,
                            double known_mean) {
   if (counts.empty()) return {};
   const double mean = of_powers(values) ? known_mean : exact_mean(counts);
@@ -123,13 +122,14 @@ std::string histogram_line(const std::string& name, const ValueCounts& counts, V
                    sparkline(counts));
 }
 
-ValueCounts counts_from(const nlohmann::json& pairs) {
-  ValueCounts counts;
-  for (const nlohmann::json& pair : pairs) counts[pair[0]] += pair[1].get<std::uint64_t>();
+SizeEvents log2_events(const unsigned long long (&events)[LOG2_SLOTS]) {
+  SizeEvents counts;
+  for (unsigned slot = 0; slot < LOG2_SLOTS; ++slot)
+    if (events[slot] != 0) counts[log2_lowest(slot)] = events[slot];
   return counts;
 }
 
-std::string log2_histogram(const std::string& name, const ValueCounts& counts) {
+std::string log2_histogram(const std::string& name, const SizeEvents& counts) {
   if (counts.empty()) return {};
   const unsigned first = line_of(counts.begin()->first);
   std::vector<Line> lines;

@@ -3,18 +3,16 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
+
+#include "bench/record/fields.hpp"
+#include "probes/log2_slots.h"
 
 namespace ublkbench::probes {
 
-/// How many events had each value.
-using ValueCounts = std::map<std::uint64_t, std::uint64_t>;
-
 /// "@name: " and a line a power of two, from the lowest that has events to the highest:
 /// "[4, 8)      123 |@@@@      |". Values are printed with K, M, G for powers of 1024.
-std::string log2_histogram(const std::string& name, const ValueCounts& counts);
+std::string log2_histogram(const std::string& name, const SizeEvents& counts);
 
 /// What the values of a histogram are, and how exactly they are known.
 enum class Values : std::uint8_t {
@@ -27,12 +25,12 @@ enum class Values : std::uint8_t {
 /// "NAME  N  mean  p50  p99  min..max  |.:#@=.|" in columns: one character of the picture for each
 /// power of two from min to max. Where only powers of two are known the percentiles are "<8", and
 /// the mean is what the caller knows it to be, or "-".
-std::string histogram_line(const std::string& name, const ValueCounts& counts, Values values,
+std::string histogram_line(const std::string& name, const SizeEvents& counts, Values values,
                            double known_mean = -1);
 /// The titles of those columns.
 std::string histogram_titles();
 
-/// From a record's [[VALUE, EVENTS]...].
-ValueCounts counts_from(const nlohmann::json& pairs);
+/// By the lowest value of each of BPF's slots.
+SizeEvents log2_events(const unsigned long long (&events)[LOG2_SLOTS]);
 
 }  // namespace ublkbench::probes

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <ranges>
 #include <string>
 
@@ -46,8 +45,8 @@ Result<> enable(const Hook& hook, const KernelTypes& kernel, bpf_object* object,
   bpf_program__set_autoload(program, true);
   const EntryHook function{is_pattern(hook) ? kernel.driver_symbol(hook.target) : hook.target,
                            hook.event};
-  if (hook.kind == Hook::Kind::entry) chosen.entries_.push_back(function);
-  if (hook.kind == Hook::Kind::leave) chosen.returns_.push_back(function);
+  if (hook.kind == Hook::Kind::entry) chosen.entries.push_back(function);
+  if (hook.kind == Hook::Kind::leave) chosen.returns.push_back(function);
   if (hook.kind == Hook::Kind::traced)
     if (const int ret = bpf_program__set_attach_target(program, 0, hook.target); ret != 0)
       return failed("aim the BPF program at", hook.target, -ret);
@@ -68,30 +67,13 @@ const Way* best_way(const Role& role, Preference preference,
   return best;
 }
 
-nlohmann::json ChosenHooks::used() const {
-  nlohmann::json list = nlohmann::json::array();
-  for (const Used& used : used_) {
-    nlohmann::json entry = {{"for", used.role}, {"hooks", used.targets}};
-    if (!used.remark.empty()) entry["remark"] = used.remark;
-    list.push_back(entry);
-  }
-  return list;
-}
-
-nlohmann::json ChosenHooks::unavailable() const {
-  nlohmann::json list = nlohmann::json::array();
-  for (const Missing& missing : missing_)
-    list.push_back({{"for", missing.role}, {"consequence", missing.without}});
-  return list;
-}
-
 bool ChosenHooks::uses(std::string_view target) const {
   return std::ranges::any_of(
-      used_, [&](const Used& used) { return std::ranges::contains(used.targets, target); });
+      used, [&](const probed::UsedHooks& one) { return std::ranges::contains(one.hooks, target); });
 }
 
 bool ChosenHooks::has(std::string_view role) const {
-  return std::ranges::any_of(used_, [&](const Used& used) { return used.role == role; });
+  return std::ranges::contains(used, role, &probed::UsedHooks::role);
 }
 
 Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTypes& kernel,
@@ -107,17 +89,18 @@ Result<ChosenHooks> choose_hooks(const std::vector<Role>& roles, const KernelTyp
       if (role.required)
         return unsupported(formatted("this kernel has nothing to attach to for '{}'", role.name),
                            role.without);
-      chosen.missing_.push_back({role.name, role.without});
+      chosen.unavailable.push_back({std::string(role.name), role.without});
       continue;
     }
-    ChosenHooks::Used used{.role = role.name, .targets = {}, .remark = way->remark};
+    probed::UsedHooks used{.role = std::string(role.name), .hooks = {}, .remark = {}};
+    if (*way->remark != '\0') used.remark = way->remark;
     for (const Hook& hook : way->hooks) {
       if (auto enabled = enable(hook, kernel, object, chosen); !enabled)
         return std::unexpected(enabled.error());
       // A function's call and its return are one name.
-      if (!std::ranges::contains(used.targets, hook.target)) used.targets.emplace_back(hook.target);
+      if (!std::ranges::contains(used.hooks, hook.target)) used.hooks.emplace_back(hook.target);
     }
-    chosen.used_.push_back(std::move(used));
+    chosen.used.push_back(std::move(used));
   }
   return chosen;
 }

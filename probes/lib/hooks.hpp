@@ -6,11 +6,11 @@
 
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "bench/base/result.hpp"
+#include "bench/record/probe_document.hpp"
 #include "probes/lib/kernel_types.hpp"
 
 struct bpf_object;
@@ -70,7 +70,7 @@ struct Way {
 };
 
 struct Role {
-  const char* name;
+  std::string_view name;
   /// Best first, and the last is the most general; but for a way with some of an earlier one's
   /// hooks only, which is for kernels that lack the others.
   std::vector<Way> ways;
@@ -78,33 +78,20 @@ struct Role {
   bool required = false;
 };
 
-/// What was chosen, for the record.
-struct ChosenHooks {
-  nlohmann::json used() const;
-  nlohmann::json unavailable() const;
+/// What was chosen, for the record, too.
+struct ChosenHooks : probed::Attachment {
   [[nodiscard]] bool uses(std::string_view target) const;
   /// Whether the role has a way on this kernel.
   [[nodiscard]] bool has(std::string_view role) const;
 
-  struct Used {
-    std::string role;
-    std::vector<std::string> targets;
-    std::string remark;
-  };
-  struct Missing {
-    std::string role;
-    std::string without;
-  };
-  std::vector<EntryHook> entries_;  ///< one link for all: each link patches the kernel anew
-  std::vector<EntryHook> returns_;
-  std::vector<Used> used_;
-  std::vector<Missing> missing_;
+  std::vector<EntryHook> entries;  ///< one link for all: each link patches the kernel anew
+  std::vector<EntryHook> returns;
 };
 
 /// Tells the BPF side's entries.bpf.h, by its skeleton's read-only data.
 template <class Rodata>
 void listen(Rodata& rodata, const ChosenHooks& hooks) {
-  for (const EntryHook& entry : hooks.entries_) rodata.heard_events[entry.event] = true;
+  for (const EntryHook& entry : hooks.entries) rodata.heard_events[entry.event] = true;
 }
 
 enum class Preference { cheapest, most_general };

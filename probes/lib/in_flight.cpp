@@ -9,7 +9,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "bench/base/clock.hpp"
@@ -19,8 +18,6 @@
 
 namespace ublkbench::probes {
 namespace {
-
-using nlohmann::json;
 
 /// Reads and writes that the driver has (Documentation/ABI/stable/sysfs-block); nothing of a device
 /// that is gone.
@@ -111,53 +108,50 @@ void InFlightSeries::note(Watched& watched, std::uint64_t at_ns, std::uint64_t t
   watched.intervals[at].add({.looks = 1, .sum = tags, .min = tags, .max = tags});
 }
 
-json InFlightSeries::to_json() const {
+std::vector<probed::InFlight> InFlightSeries::record() const {
   const std::lock_guard lock(mutex_);
-  json devices = json::array();
+  std::vector<probed::InFlight> devices;
   for (const Watched& watched : watched_) {
-    json counts = json::array();
-    for (const auto& [tags, looks] : watched.tags_looks) counts.push_back({tags, looks});
-    json series = json::array();
+    probed::InFlight device{.device = static_cast<std::uint64_t>(watched.device),
+                            .tags_looks = watched.tags_looks,
+                            .interval_ns = watched.interval_ns,
+                            .series = {}};
     Interval all;
     for (std::size_t at = 0; at < watched.intervals.size(); ++at) {
       const Interval& interval = watched.intervals[at];
       if (interval.looks == 0) continue;
       all.add(interval);
-      series.push_back({{"at_ns", at * watched.interval_ns},
-                        {"min", interval.min},
-                        {"mean", mean(interval.sum, interval.looks)},
-                        {"max", interval.max}});
+      device.series.push_back({.at_ns = at * watched.interval_ns,
+                               .min = interval.min,
+                               .mean = mean(interval.sum, interval.looks),
+                               .max = interval.max});
     }
-    devices.push_back({{"device", watched.device},
-                       {"looks", all.looks},
-                       {"mean", mean(all.sum, all.looks)},
-                       {"tags_looks", std::move(counts)},
-                       {"interval_ns", watched.interval_ns},
-                       {"series", std::move(series)}});
+    device.looks = all.looks;
+    device.mean = mean(all.sum, all.looks);
+    devices.push_back(std::move(device));
   }
   return devices;
 }
 
-std::string InFlightSeries::brief(const json& devices) {
+std::string InFlightSeries::brief(const std::vector<probed::InFlight>& devices) {
   std::string lines;
-  for (const json& device : devices)
-    lines += histogram_line(formatted("in flight, dev {}", device["device"].get<int>()),
-                            counts_from(device["tags_looks"]), Values::numbers);
+  for (const probed::InFlight& device : devices)
+    lines += histogram_line(formatted("in flight, dev {}", device.device), device.tags_looks,
+                            Values::numbers);
   return lines;
 }
 
-std::string InFlightSeries::text(const json& devices) {
+std::string InFlightSeries::text(const std::vector<probed::InFlight>& devices) {
   std::string text;
-  for (const json& device : devices) {
+  for (const probed::InFlight& device : devices) {
     text += formatted(
         "\ntags of device {} in flight, at {} looks: mean {:.1f}\n{:>10} {:>6} {:>8} {:>6}\n",
-        device["device"].get<int>(), device["looks"].get<std::uint64_t>(),
-        device["mean"].get<double>(), "from", "min", "mean", "max");
-    for (const json& interval : device["series"])
-      text += formatted("{:>10} {:>6} {:>8.1f} {:>6}\n", format_ns(interval["at_ns"].get<double>()),
-                        interval["min"].get<std::uint64_t>(), interval["mean"].get<double>(),
-                        interval["max"].get<std::uint64_t>());
-    text += log2_histogram("tags_in_flight", counts_from(device["tags_looks"])) + '\n';
+        device.device, device.looks, device.mean, "from", "min", "mean", "max");
+    for (const probed::InFlightInterval& interval : device.series)
+      text +=
+          formatted("{:>10} {:>6} {:>8.1f} {:>6}\n", format_ns(static_cast<double>(interval.at_ns)),
+                    interval.min, interval.mean, interval.max);
+    text += log2_histogram("tags_in_flight", device.tags_looks) + '\n';
   }
   return text;
 }

@@ -4,14 +4,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <mutex>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "bench/base/fd.hpp"
+#include "bench/record/probe_document.hpp"
 #include "probes/lib/subject.hpp"
 
 namespace ublkbench::probes {
@@ -30,11 +29,10 @@ class InFlightSeries {
   /// Looks no more.
   void stop();
 
-  /// Of each device: {"device", "looks", "mean", "tags_looks": [[TAGS, LOOKS]...], "interval_ns",
-  /// "series": [{"at_ns", "min", "mean", "max"}...]}.
-  [[nodiscard]] nlohmann::json to_json() const;
-  static std::string text(const nlohmann::json& devices);
-  static std::string brief(const nlohmann::json& devices);
+  /// Of each device.
+  [[nodiscard]] std::vector<probed::InFlight> record() const;
+  static std::string text(const std::vector<probed::InFlight>& devices);
+  static std::string brief(const std::vector<probed::InFlight>& devices);
 
  private:
   struct Interval {
@@ -48,7 +46,7 @@ class InFlightSeries {
   struct Watched {
     int device;
     Fd file;
-    std::map<std::uint64_t, std::uint64_t> tags_looks;
+    SizeEvents tags_looks;
     std::uint64_t interval_ns = first_interval_ns;
     std::vector<Interval> intervals;  ///< without a look: the sampler had no CPU then
   };

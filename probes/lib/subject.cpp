@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "bench/base/format.hpp"
 #include "bench/control/control.hpp"
@@ -41,15 +40,15 @@ Result<Subject> subject(bool all) {
 
 }  // namespace
 
-nlohmann::json Subject::to_json() const {
-  nlohmann::json list = nlohmann::json::array();
+probed::Subject Subject::record() const {
+  probed::Subject subject{.all = all, .devices = {}};
   for (const Device& device : devices)
-    list.push_back({{"id", device.id},
-                    {"queues", device.queues},
-                    {"depth", device.depth},
-                    {"flags", feature_list(device.flags)},
-                    {"server_pid", device.server}});
-  return {{"all", all}, {"devices", list}};
+    subject.devices.push_back({.id = device.id,
+                               .queues = device.queues,
+                               .depth = device.depth,
+                               .flags = feature_list(device.flags),
+                               .server_pid = device.server});
+  return subject;
 }
 
 std::string Subject::text() const {

@@ -5,12 +5,12 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "bench/base/result.hpp"
+#include "bench/record/probe_document.hpp"
 #include "probes/lib/bpf.hpp"
 
 namespace ublkbench::probes {
@@ -28,7 +28,7 @@ struct Subject {
   std::vector<Device> devices;  ///< with all: those that were there at the start
   unsigned char_major = 0;      ///< of /dev/ublkcN
 
-  [[nodiscard]] nlohmann::json to_json() const;
+  [[nodiscard]] probed::Subject record() const;
   /// "ublk device 0 (2 queues x 128 tags, batch; server 312)" for people.
   [[nodiscard]] std::string text() const;
   /// A device that was removed since, of those that were asked for by name.

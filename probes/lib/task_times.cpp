@@ -2,6 +2,7 @@
 #include "probes/lib/task_times.hpp"
 
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
@@ -9,6 +10,10 @@
 #include "bench/base/format.hpp"
 
 namespace ublkbench::probes {
+
+probed::TaskName task_name(std::uint32_t tid, const char (&comm)[16]) {
+  return {.tid = tid, .name = std::string(comm, ::strnlen(comm, sizeof(comm)))};
+}
 
 std::map<std::uint32_t, TaskTime> task_times(pid_t process) {
   std::map<std::uint32_t, TaskTime> tasks;

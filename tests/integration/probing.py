@@ -3,16 +3,21 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import unittest
 from typing import Any
+
+import jsonschema
 
 import ublk
 
 PROBE = ublk.BUILD / "bench/tools/ublk-probe"
 LOAD = ublk.BUILD / "bench/tools/ublk-load"
 long = unittest.skipUnless(ublk.LONG, "takes long")
+RUN_SCHEMA = json.loads((pathlib.Path(__file__).resolve().parents[2] / "bench/record/schema/run.schema.json").read_text())
+PROBE_SCHEMA = {"$ref": "#/$defs/probe_document", "$defs": RUN_SCHEMA["$defs"]}
 QUICK = ("--ios", "1000", "--warmup", "100", "--verify", "off", "--repeat", "1", "--control", "none")
 
 
@@ -53,6 +58,9 @@ class Attached:
         self.exit = self.process.returncode
         # Empty: it failed.
         self.record: dict[str, Any] = json.loads(out) if self.exit == 0 else {}
+        # The validator is slow with a latency record's slots: Window.test_edges has those.
+        if self.record and "latency" not in self.record["probes"]:
+            jsonschema.validate(self.record, PROBE_SCHEMA)
 
     def batch(self, name):
         return self.record["probes"]["batch"][name]

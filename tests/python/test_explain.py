@@ -50,7 +50,7 @@ def sample(round_number=0, *, server_busy=0.5, client_busy=0.4, in_flight=8, sle
         "wakeups": {"completed_ios": ios, "elapsed_ns": WINDOW_NS, "tasks": [
             {"sleeps": int(sleeps * ios), "on_cpu_ns": int(busiest * server_busy * WINDOW_NS)},
             {"sleeps": 0, "on_cpu_ns": int((1 - busiest) * server_busy * WINDOW_NS)}]},
-        "batch": {"fetch_batch": {"mean": fetch}}}
+        "batch": {"fetch_batch": sizes_of(fetch)}}
     probed["latency"]["stages_ns"]["total"] = {"sum": sum(stages.values()) * 10**7}
     probed["latency"]["stages_ns"]["dispatch"] |= {"max": longest_dispatch_ns, "p50": 10**5}
     if probes:

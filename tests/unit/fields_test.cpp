@@ -18,6 +18,30 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
+probed::Document some_document() {
+  probed::Document document{.kernel = "7.3.4", .attached_ns = 9, .window_ns = 7};
+  document.ending = probed::Ending::device_removed;
+  document.subject.devices = {{.id = 3, .queues = 1, .depth = 128, .flags = {"UBLK_F_BATCH_IO"}}};
+  probed::Batch& batch = document.probes.batch.emplace();
+  batch.used = {{.role = "commits", .hooks = {"a", "b"}, .remark = {}}};
+  batch.fetch_batch = EventSizes{{{2, 5}}};
+  batch.parts.emplace_back().size_events = {{2, 5}};
+  batch.totals.fetched_ios = 10;
+  probed::Latency& latency = document.probes.latency.emplace();
+  latency.stages_ns.emplace().wake = {.count = 1, .sum = 40, .slots = {{40, 1}}};
+  latency.ops_ns["read"] = *latency.stages_ns;
+  latency.sizes = {{.op = "read", .size = "4k", .ios = 1, .stages_ns = *latency.stages_ns}};
+  latency.totals.in_flight_at_end_ios = 2;
+  probed::Calls& tags = document.probes.tags.emplace();
+  tags.tag_waits = 0;
+  tags.fifo_tags_events = SizeEvents{{0, 1}, {1ULL << 40, 2}};
+  tags.in_flight = {{.device = 3, .looks = 1, .mean = 0.5, .series = {{.at_ns = 1, .max = 2}}}};
+  document.probes.syscalls.emplace().tasks = {{.task = {7, "a"}, .role = probed::Role::server}};
+  document.probes.wakeups.emplace().wakers = {{.task = {7, "a"}, .waker = "b", .wakes = 1}};
+  document.probes.interrupts.emplace().vectors = {{.vector = 4, .name = "nvme"}};
+  return document;
+}
+
 SampleRecord some_sample() {
   SampleRecord sample{.cell = "copy null qd=1", .round = 2, .order = 5, .elapsed_ns = 77};
   sample.device = MeasuredDevice{.id = 3,
@@ -42,7 +66,7 @@ SampleRecord some_sample() {
   sample.server_process = ProcessUsage{.pid = 9, .name = "a", .tasks = {{.task = 9}}};
   sample.block = BlockUse{.completed_ios = 90, .in_flight_mean = 0.25};
   sample.cpu_quota = QuotaUse{.server = {}, .load = CpuQuota{.group = "/a", .cpus = 0.5}};
-  sample.probe = ProbeRecord{.record = {R"({"probes":{}})"}, .text = "a \xff", .brief = {}};
+  sample.probe = ProbeRecord{.record = some_document(), .text = "a \xff", .brief = {}};
   sample.per_io = PerIo{.load_cpu_ns = 1.5};
   return sample;
 }
@@ -58,6 +82,22 @@ TEST(Fields, AreReadAsTheyWereWritten) {
   EXPECT_EQ(back->server->fetch_batch.size_events, (SizeEvents{{1, 30}, {2, 30}}));
   EXPECT_EQ(back->device->queue_limits, sample.device->queue_limits);
   EXPECT_EQ(back->page_cache->start, PageCacheUse::Start::as_found);
+}
+
+TEST(Fields, OfTheProbesAreReadAsTheyWereWritten) {
+  const auto back =
+      record_of_text<probed::Document>(record_text(some_document()), "ublk-probe's record");
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(record_text(*back), record_text(some_document()));
+  const probed::Records& probes = back->probes;
+  EXPECT_EQ(probes.latency->stages_ns->of(probed::Stage::wake).sum, 40U);
+  EXPECT_EQ(probes.latency->ops_ns.at("read").wake.slots.size(), 1U);
+  EXPECT_EQ(probes.tags->fifo_tags_events->at(1ULL << 40), 2U);
+  EXPECT_EQ(probes.tags->tag_waits, 0U);
+  EXPECT_FALSE(probes.tags->timeouts);
+  EXPECT_EQ(probes.syscalls->tasks.at(0).role, probed::Role::server);
+  EXPECT_FALSE(probes.zc);
+  EXPECT_EQ(back->ending, probed::Ending::device_removed);
 }
 
 TEST(Fields, NothingIsNullOnlyWhereTheListSaysSo) {
@@ -159,6 +199,38 @@ TEST_F(Schema, HasTheFieldsOfASample) {
   expect_covers<QuotaUse>(parts["cpu_quota"]);
   expect_covers<ProcessUsage>(parts["server_process"]);
   expect_covers<ProbeRecord>(parts["probe"]);
+}
+
+TEST_F(Schema, HasTheFieldsOfTheProbes) {
+  const json& shared = schema_["$defs"];
+  expect_covers<probed::Document>(shared["probe_document"]);
+  expect_covers<probed::Subject>(shared["probe_document"]["properties"]["subject"]);
+  expect_covers<probed::Device>(shared["probed_device"]);
+  expect_covers<probed::Records>(shared["probes"]);
+  expect_covers<probed::UsedHooks>(shared["used_hooks"]["items"]);
+  expect_covers<probed::MissingHooks>(shared["missing_hooks"]["items"]);
+  expect_covers<probed::TaskName>(shared["task_name"]);
+  expect_covers<probed::Missed>(shared["missed"]);
+  expect_covers<probed::Batch>(shared["probe_batch"]);
+  expect_covers<probed::BatchPart>(shared["batch_part"]);
+  expect_covers<probed::BatchTotals>(shared["batch_totals"]);
+  expect_covers<probed::Latency>(shared["probe_latency"]);
+  expect_covers<probed::StageTimes>(shared["stage_times"]);
+  expect_covers<probed::SizeLatency>(shared["size_latency"]);
+  expect_covers<probed::QueueLatency>(shared["queue_latency"]);
+  expect_covers<probed::LatencyTotals>(shared["latency_totals"]);
+  expect_covers<probed::Calls>(shared["probe_calls"]);
+  expect_covers<probed::HeldBuffer>(shared["held_buffer"]);
+  expect_covers<probed::InFlight>(shared["in_flight"]);
+  expect_covers<probed::InFlightInterval>(shared["in_flight_interval"]);
+  expect_covers<probed::Syscalls>(shared["probe_syscalls"]);
+  expect_covers<probed::SyscallsTask>(shared["syscalls_task"]);
+  expect_covers<probed::Wakeups>(shared["probe_wakeups"]);
+  expect_covers<probed::WakeupsTask>(shared["wakeups_task"]);
+  expect_covers<probed::Waker>(shared["waker"]);
+  expect_covers<probed::Interrupts>(shared["probe_interrupts"]);
+  expect_covers<probed::InterruptVector>(shared["interrupt_vector"]);
+  expect_covers<probed::InterruptTotals>(shared["interrupt_totals"]);
 }
 
 TEST_F(Schema, HasTheFieldsOfWhatSamplesShare) {
