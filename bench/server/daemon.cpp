@@ -32,6 +32,14 @@ std::vector<IoSlot> make_slots(DaemonSetup& setup) {
   return slots;
 }
 
+std::size_t slot_count(const DaemonSetup& setup) {
+  std::size_t slots = 0;
+  for (const QueueView& queue : setup.queues)
+    if (queue.first_tag < queue.depth)
+      slots += (queue.depth - queue.first_tag + queue.tag_step - 1U) / queue.tag_step;
+  return slots;
+}
+
 std::vector<int> ring_files(const DaemonSetup& setup) {
   std::vector<int> files;
   for (const DeviceView& device : setup.devices)

@@ -9,7 +9,7 @@
 #include "bench/base/result.hpp"
 #include "bench/server/counters.hpp"
 #include "bench/server/io_slot.hpp"
-#include "bench/server/metadata_store.hpp"
+#include "bench/server/make_data_path.hpp"
 #include "bench/server/mode.hpp"
 #include "bench/server/waiting.hpp"
 #include "bench/targets/target.hpp"
@@ -31,11 +31,7 @@ struct DaemonSetup {
   std::uint32_t max_io_bytes = 0;
   Waiting waiting;
   BatchOptions batch;
-  bool auto_zc_fallback = false;
-  bool rotate_buffers = false;                      ///< see RotatingAutoZeroCopyPath
-  std::uint32_t force_fallback_every = 0;           ///< see AutoZeroCopyFallbackPath
-  std::byte* shared_memory = nullptr;               ///< see SharedMemoryPath
-  const MetadataStore* metadata = nullptr;          ///< of a device whose blocks have metadata
+  DataPathChoice path;
   std::shared_ptr<std::uint64_t[]> append_sectors;  ///< zoned devices: by slot, see ZonedPath
 };
 

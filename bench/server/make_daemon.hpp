@@ -41,44 +41,38 @@ Result<std::unique_ptr<Daemon>> make_with_path(const Mode& mode, DaemonSetup set
                                                            std::move(slots), path, needs);
 }
 
-inline RotatingAutoZeroCopyPath rotating_path(DaemonSetup& setup) {
-  return RotatingAutoZeroCopyPath(static_cast<std::uint32_t>(make_slots(setup).size()));
+// The class of each data path.
+
+inline CopyPath path_of(data_path::Copy, const DaemonSetup&) { return {}; }
+inline GetDataPath path_of(data_path::GetData, const DaemonSetup&) { return {}; }
+inline UserCopyPath path_of(data_path::UserCopy, const DaemonSetup&) { return {}; }
+inline UserCopyMetadataPath path_of(data_path::UserCopyMetadata choice, const DaemonSetup& setup) {
+  return {choice.store, setup.max_io_bytes};
+}
+inline ZeroCopyPath path_of(data_path::ZeroCopy, const DaemonSetup&) { return {}; }
+inline AutoZeroCopyPath path_of(data_path::AutoZeroCopy, const DaemonSetup&) { return {}; }
+inline AutoZeroCopyFallbackPath path_of(data_path::AutoZeroCopyFallback choice,
+                                        const DaemonSetup&) {
+  return AutoZeroCopyFallbackPath(choice.force_every);
+}
+inline RotatingAutoZeroCopyPath path_of(data_path::RotatingAutoZeroCopy, const DaemonSetup& setup) {
+  return RotatingAutoZeroCopyPath(static_cast<std::uint32_t>(slot_count(setup)));
+}
+inline SharedMemoryPath path_of(data_path::SharedMemory choice, const DaemonSetup&) {
+  return SharedMemoryPath(choice.base);
+}
+inline MixedPath path_of(data_path::Mixed choice, const DaemonSetup&) {
+  return MixedPath(choice.zero_copy_from_bytes);
 }
 
 template <template <DataPath> class DeliveryOf>
 Result<std::unique_ptr<Daemon>> make(const Mode& mode, DaemonSetup setup) {
-  switch (mode.buffer) {
-    case BufferMode::copy:
-      return make_with_path<DeliveryOf>(mode, std::move(setup), CopyPath{});
-    case BufferMode::get_data:
-      return make_with_path<DeliveryOf>(mode, std::move(setup), GetDataPath{});
-    case BufferMode::user_copy:
-      if (setup.metadata != nullptr) {
-        const UserCopyMetadataPath path(setup.metadata, setup.max_io_bytes);
+  return std::visit(
+      [&](auto choice) {
+        const auto path = path_of(choice, setup);
         return make_with_path<DeliveryOf>(mode, std::move(setup), path);
-      }
-      return make_with_path<DeliveryOf>(mode, std::move(setup), UserCopyPath{});
-    case BufferMode::zc:
-      return make_with_path<DeliveryOf>(mode, std::move(setup), ZeroCopyPath{});
-    case BufferMode::shmem_zc: {
-      const SharedMemoryPath path(setup.shared_memory);
-      return make_with_path<DeliveryOf>(mode, std::move(setup), path);
-    }
-    case BufferMode::mixed:
-      return make_with_path<DeliveryOf>(mode, std::move(setup), MixedPath(mode.mixed_bytes));
-    case BufferMode::auto_zc: {
-      if (setup.rotate_buffers) {
-        const RotatingAutoZeroCopyPath path = rotating_path(setup);
-        return make_with_path<DeliveryOf>(mode, std::move(setup), path);
-      }
-      if (!setup.auto_zc_fallback)
-        return make_with_path<DeliveryOf>(mode, std::move(setup), AutoZeroCopyPath{});
-      AutoZeroCopyFallbackPath path;
-      path.force_every = setup.force_fallback_every;
-      return make_with_path<DeliveryOf>(mode, std::move(setup), path);
-    }
-  }
-  return unsupported("this buffer mode has no data path");
+      },
+      setup.path);
 }
 
 }  // namespace ublkbench::composition

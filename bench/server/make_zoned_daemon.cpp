@@ -9,10 +9,7 @@ namespace {
 
 template <DataPath Base>
 Result<std::unique_ptr<Daemon>> make_over(const Mode& mode, DaemonSetup setup, const Base& base) {
-  // One entry a slot; a queue's tags are all its slots at most.
-  std::size_t slots = 0;
-  for (const QueueView& queue : setup.queues) slots += queue.depth;
-  setup.append_sectors = std::make_shared<std::uint64_t[]>(slots);
+  setup.append_sectors = std::make_shared<std::uint64_t[]>(slot_count(setup));
   const ZonedPath<Base> path(base, setup.append_sectors.get());
   return mode.delivers().batch
              ? composition::make_with_path<BatchDelivery>(mode, std::move(setup), path)
@@ -22,9 +19,10 @@ Result<std::unique_ptr<Daemon>> make_over(const Mode& mode, DaemonSetup setup, c
 }  // namespace
 
 Result<std::unique_ptr<Daemon>> make_zoned_daemon(const Mode& mode, DaemonSetup setup) {
-  if (mode.buffer == BufferMode::user_copy)
+  if (std::holds_alternative<data_path::UserCopy>(setup.path))
     return make_over(mode, std::move(setup), UserCopyPath{});
-  if (mode.buffer == BufferMode::zc) return make_over(mode, std::move(setup), ZeroCopyPath{});
+  if (std::holds_alternative<data_path::ZeroCopy>(setup.path))
+    return make_over(mode, std::move(setup), ZeroCopyPath{});
   return unsupported("this buffer mode serves no zoned device");
 }
 

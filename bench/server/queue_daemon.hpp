@@ -14,6 +14,7 @@ namespace ublkbench {
 
 /// Slots of a daemon's io commands, queue by queue; sets each QueueView's first_slot.
 std::vector<IoSlot> make_slots(DaemonSetup& setup);
+std::size_t slot_count(const DaemonSetup& setup);
 
 /// The files of a daemon's rings: its devices' own, then their targets'.
 std::vector<int> ring_files(const DaemonSetup& setup);

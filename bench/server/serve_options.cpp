@@ -190,6 +190,8 @@ std::uint64_t shape_flags(const DeviceShape& shape) {
 
 Result<> validate(const ServeOptions& options, const DeviceShape& shape) {
   if (shape.zone_bytes == 0) return {};
+  if (options.device.metadata.bytes != 0)
+    return bad_input("metadata on a zoned target", "this server has no data path for both");
   const BufferTraits& buffers = options.mode.buffers();
   if (buffers.zoned) return {};
   // ublk_ctrl_add_dev(): an append's answer takes the place of the buffer's address.

@@ -219,11 +219,7 @@ class ServerProcess {
                       .max_io_bytes = options_.max_io_bytes,
                       .waiting = options_.waiting,
                       .batch = options_.batch,
-                      .auto_zc_fallback = options_.auto_zc_fallback,
-                      .rotate_buffers = options_.rotate_buffers,
-                      .force_fallback_every = options_.force_fallback_every,
-                      .shared_memory = resources_.shared_memory,
-                      .metadata = resources_.metadata};
+                      .path = choose_data_path(options_, resources_)};
     const std::vector<std::uint16_t> numbers = devices_of(index);
     for (const std::uint16_t number : numbers)
       setup.devices.push_back({.number = number,

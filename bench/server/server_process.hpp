@@ -7,16 +7,10 @@
 
 #include "bench/server/channel.hpp"
 #include "bench/server/counters.hpp"
-#include "bench/server/metadata_store.hpp"
+#include "bench/server/make_data_path.hpp"
 #include "bench/server/serve_options.hpp"
 
 namespace ublkbench {
-
-/// What the supervisor made before the process was forked.
-struct ServerResources {
-  std::byte* shared_memory = nullptr;       ///< shmem_zc
-  const MetadataStore* metadata = nullptr;  ///< of a device whose blocks have metadata
-};
 
 /// A device that the process serves.
 struct ServedDevice {

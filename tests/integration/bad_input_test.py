@@ -65,6 +65,7 @@ SERVER_ROWS = [
     Row(("add", "-t", "zoned:64M:zone=3M"), USAGE, r"zones of bytes 3145728; give a power of two"),
     Row(("add", "-t", "zoned:64M"), USAGE, r"zoned target with mode 'copy'; the driver takes UBLK_F_ZONED"),
     Row(("add", "-t", "zoned:64M", "-m", "auto_zc"), USAGE, r"no such data path: use user_copy or zc"),
+    Row(("add", "-t", "zoned:64M", "-m", "user_copy", "--metadata", "8"), USAGE, r"metadata on a zoned target"),
     Row(("add", "-t", "nbd:localhost"), USAGE, r"give nbd:HOST:PORT/NAME"),
     Row(("add", "-t", "nbd:unix:{folder}/none"), USAGE, r"no such socket; start the server first"),
     Row(("add", "-t", "nbd:localhost:1"), ENVIRONMENT, r"localhost:1: .*; is it running"),

@@ -174,7 +174,7 @@ TEST_F(ExecutorTest, ZeroCopyOfARequestWithoutDataRegistersNothing) {
 }
 
 TEST_F(ExecutorTest, FallbackRegistersOnlyWhereTheDriverCouldNot) {
-  auto serving = executor(AutoZeroCopyFallbackPath{});
+  auto serving = executor(AutoZeroCopyFallbackPath(0));
   serving->start(1);
   EXPECT_THAT(queued(), IsEmpty());
   describe(UBLK_IO_OP_READ | UBLK_IO_F_NEED_REG_BUF);

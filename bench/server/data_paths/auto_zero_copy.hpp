@@ -23,16 +23,17 @@ struct AutoZeroCopyPath : PlainDataPath {
 /// With UBLK_AUTO_BUF_REG_FALLBACK: where the driver could not register, the command is delivered
 /// with UBLK_IO_F_NEED_REG_BUF and the server registers by itself.
 /// Every `force_every`-th slot asks for an index that no table has, so that the fallback is taken.
-struct AutoZeroCopyFallbackPath : PlainDataPath {
+class AutoZeroCopyFallbackPath : public PlainDataPath {
+ public:
   static constexpr AddressKind address_kind = AddressKind::auto_register;
   static constexpr unsigned table_slots = 1;
   static constexpr bool releases_early = true;
   static constexpr std::uint64_t impossible_index = 0xffff;
 
-  std::uint32_t force_every = 0;
+  explicit AutoZeroCopyFallbackPath(std::uint32_t force_every) : force_every_(force_every) {}
 
   [[nodiscard]] std::uint64_t address(const IoSlot&, std::uint32_t index) const {
-    const bool forced = force_every != 0 && index % force_every == 0;
+    const bool forced = force_every_ != 0 && index % force_every_ == 0;
     return (forced ? impossible_index : index) | UBLK_AUTO_BUF_REG_FALLBACK << 16;
   }
   static void acquire(const Request& request, const IoSlot& slot, std::uint32_t index, Chain& chain,
@@ -51,6 +52,8 @@ struct AutoZeroCopyFallbackPath : PlainDataPath {
   static bool registers_by_hand(const IoSlot& slot) {
     return (slot.descriptor->op_flags & UBLK_IO_F_NEED_REG_BUF) != 0;
   }
+
+  std::uint32_t force_every_;
 };
 
 /// Each io command has two of the table's slots and asks for the other one at each commit: the
