@@ -27,10 +27,10 @@ double deviation(std::span<const double> values) {
 
 /// In the order in which they were measured.
 std::vector<double> values_in_order(const CellRecord& cell, Figure figure) {
-  std::vector<Sample> samples = cell.samples;
-  std::ranges::sort(samples, {}, &Sample::order);
+  std::vector<SampleFigures> samples = cell.samples;
+  std::ranges::sort(samples, {}, &SampleFigures::order);
   std::vector<double> values;
-  for (const Sample& sample : samples)
+  for (const SampleFigures& sample : samples)
     if (const auto value = sample.value(figure)) values.push_back(*value);
   return values;
 }
@@ -68,7 +68,8 @@ double round_seconds(const Record& record) {
   double sum_ns = 0;
   for (const CellRecord& cell : record.cells) {
     double cell_ns = 0;
-    for (const Sample& sample : cell.samples) cell_ns += static_cast<double>(sample.elapsed_ns);
+    for (const SampleFigures& sample : cell.samples)
+      cell_ns += static_cast<double>(sample.elapsed_ns);
     if (!cell.samples.empty()) sum_ns += cell_ns / static_cast<double>(cell.samples.size());
   }
   return sum_ns / 1e9;

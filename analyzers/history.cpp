@@ -21,12 +21,12 @@ constexpr const char* history_schema = "ublkbench.history/1";
 json cell_json(const CellRecord& cell) {
   json rounds = json::array();
   json figures = json::object();
-  for (const Sample& sample : cell.samples) rounds.push_back(sample.round);
+  for (const SampleFigures& sample : cell.samples) rounds.push_back(sample.round);
   for (std::size_t at = 0; at < figure_count; ++at) {
     const auto figure = static_cast<Figure>(at);
     if (cell.values(figure).empty()) continue;
     json& values = figures[std::string(traits(figure).name)] = json::array();
-    for (const Sample& sample : cell.samples) {
+    for (const SampleFigures& sample : cell.samples) {
       const auto value = sample.value(figure);
       values.push_back(value ? json(*value) : json());
     }

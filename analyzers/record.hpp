@@ -21,7 +21,7 @@ namespace ublkbench::analyzers {
 /// Of a cell in a record, a history or a baseline. A device that is not ours may lack its mode.
 Axes read_axes(JsonReader& at, const JsonReader::Object& cell);
 
-struct Sample {
+struct SampleFigures {
   std::uint64_t round = 0;
   std::uint64_t order = 0;
   std::uint64_t elapsed_ns = 0;  ///< all of it, with the device's and server's making
@@ -46,9 +46,9 @@ struct DataFacts {
 struct CellRecord {
   std::string id;
   Axes axes;
-  std::uint64_t ios = 0;           ///< of a sample, where the work is fixed
-  std::vector<Sample> samples;     ///< the good ones
-  std::vector<Evidence> evidence;  ///< of the good ones, where it was asked for
+  std::uint64_t ios = 0;               ///< of a sample, where the work is fixed
+  std::vector<SampleFigures> samples;  ///< the good ones
+  std::vector<Evidence> evidence;      ///< of the good ones, where it was asked for
   std::size_t failed = 0;
   std::string reason;                                  ///< of the last that failed
   std::optional<std::uint64_t> fewest_latencies = {};  ///< of a good sample; nothing: not recorded

@@ -99,7 +99,7 @@ struct RecordBuilder::State {
   }
 
   static void add_figures(const SampleRecord& of, CellRecord& cell) {
-    Sample sample{.round = of.round, .order = of.order, .elapsed_ns = of.elapsed_ns};
+    SampleFigures sample{.round = of.round, .order = of.order, .elapsed_ns = of.elapsed_ns};
     if (const auto& latency = of.load->latency_ns) {
       sample.latencies = latency->count != 0 ? latency->count : of.load->measured_ios;
       cell.fewest_latencies =

@@ -11,7 +11,7 @@ namespace ublkbench::analyzers {
 std::vector<double> CellRecord::values(Figure figure) const {
   std::vector<double> values;
   values.reserve(samples.size());
-  for (const Sample& sample : samples)
+  for (const SampleFigures& sample : samples)
     if (const auto value = sample.value(figure)) values.push_back(*value);
   return values;
 }

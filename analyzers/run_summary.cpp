@@ -11,7 +11,7 @@ namespace {
 /// Also of a percentile that rests on few I/Os: the table says so.
 std::optional<Spread> spread_of(const CellRecord& cell, Figure figure) {
   std::vector<double> values;
-  for (const Sample& sample : cell.samples)
+  for (const SampleFigures& sample : cell.samples)
     if (const auto value = sample.figures.get(figure)) values.push_back(*value);
   const auto middle = median(values);
   if (!middle) return std::nullopt;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "bench/tools/doctor.hpp"
+#include "bench/tools/ublkbench/doctor.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "bench/control/device_limit.hpp"
 #include "bench/control/driver_advice.hpp"
-#include "bench/tools/doctor_io_uring.hpp"
+#include "bench/tools/ublkbench/doctor_io_uring.hpp"
 
 namespace ublkbench {
 namespace {

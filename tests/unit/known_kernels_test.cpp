@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "bench/tools/known_kernels.hpp"
+#include "bench/tools/ublkbench/known_kernels.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
