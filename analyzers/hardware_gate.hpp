@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The hardware gate: two builds measured in turns in one sitting on one machine. No stored figures:
-// a time of another day is no baseline. This judges; bench/tools/sitting.hpp measures.
+// a time of another day is no baseline. This judges; bench/tools/ublkbench/sitting.hpp measures.
 #pragma once
 
 #include <cstdint>
