@@ -363,7 +363,9 @@ class Window(ProbeCase):
         self.assertGreaterEqual(probe.record["window_ns"], 10**9)
         self.assertLess(record["wakeups"]["elapsed_ns"], probe.record["attached_ns"] - 2 * 10**9)
         stages = record["latency"]["stages_ns"]
-        self.assertEqual(sum(stages[name]["sum"] for name in STAGES), stages["total"]["sum"])
+        # I/Os complete while an edge is read: of those some stages are in the window and some are not.
+        self.assertAlmostEqual(sum(stages[name]["sum"] for name in STAGES), stages["total"]["sum"],
+                               delta=32 * stages["total"]["max"])
 
     def test_a_window_that_never_ends_is_none(self):
         with ublk.Device("-m", "copy", "-t", "null") as device:
