@@ -57,7 +57,7 @@ std::string described_in_words(const Server& server, const ServeOptions& options
                    device.queue_depth, options.daemon_count(), server.process());
 }
 
-// --- what the three verbs have in common ---------------------------------------------------------
+// --- what the verbs have in common ---------------------------------------------------------
 
 struct ServingVerb {
   CLI::App* app = nullptr;
@@ -84,25 +84,27 @@ std::shared_ptr<ServingVerb> add_verb(CLI::App& app, const std::string& name,
   auto verb = std::make_shared<ServingVerb>();
   verb->app = app.add_subcommand(name, help);
   verb->cli.add_options(*verb->app, word);
-  verb->app->add_flag("-f,--foreground", verb->foreground, "Serve until Ctrl-C instead");
   verb->app->add_flag("--json", verb->json, "Describe the device as JSON");
   verb->app->add_flag("--keep", verb->keep,
                       "Leave the device, without a disk, when its server ends; 'del' removes it");
   return verb;
 }
 
-int add_device(const ServingVerb& verb) {
-  auto options = verb.cli.options_of_all_words();
-  if (!options) return report(options.error());
-  options->keep = verb.keep;
+int add_device(const ServingVerb& verb, ServeOptions options) {
+  options.keep = verb.keep;
   return verb.serve(
-      {.start = [&] { return Server::start(*options); },
-       .describe = [&](const Server& server) { return verb.describe(server, *options); },
+      {.start = [&] { return Server::start(options); },
+       .describe = [&](const Server& server) { return verb.describe(server, options); },
        .keep = verb.keep,
        .adds_device = true});
 }
 
-// --- recover, upgrade ----------------------------------------------------------------------------
+int add_device(const ServingVerb& verb) {
+  auto options = verb.cli.options_of_all_words();
+  return options ? add_device(verb, std::move(*options)) : report(options.error());
+}
+
+// --- recover -------------------------------------------------------------------------------------
 
 /// The words that made the device, and after them those of now; numbers that the driver settled
 /// come from the device.
@@ -154,6 +156,40 @@ int recover_device(const ServingVerb& verb) {
        .describe = [&](const Server& server) { return verb.describe(server, *options); },
        .keep = verb.keep});
 }
+
+// --- serve ---------------------------------------------------------------------------------------
+
+/// Whether the device is there and waits for a server, or will in a moment: its own is gone.
+Result<bool> to_be_taken_over(int id) {
+  const auto device = control::info(id);
+  if (!device && device.error().errnum == ENODEV) return false;
+  if (!device) return std::unexpected(device.error());
+  const auto server = control::server_process(*device);
+  if (server.found())
+    return bad_input(formatted("device {} has a server already", id), server.process.text());
+  if (control::recoverable(*device)) return true;
+  return bad_input(formatted("device {} is there, and was added without --recovery", id),
+                   formatted("'ublk-server del -n {}' removes it", id));
+}
+
+/// The words are those of 'add', said at each start: what they say of a device that is there has
+/// to fit it.
+int serve_device(const ServingVerb& verb) {
+  auto options = verb.cli.options_of_all_words();
+  if (!options) return report(options.error());
+  if (options->id < 0)
+    return report(bad_input("no device named", "give -n ID: the same at each start").error());
+  const auto waits = to_be_taken_over(options->id);
+  if (!waits) return report(waits.error());
+  if (*waits) return recover_device(verb);
+  if (options->device.recovery == Recovery::none) {
+    options->device.recovery = Recovery::reissue;
+    options->words.emplace_back("--recovery=reissue");
+  }
+  return add_device(verb, std::move(*options));
+}
+
+// --- upgrade -------------------------------------------------------------------------------------
 
 struct Upgrade {
   control::Quiesced quiesced;
@@ -289,6 +325,10 @@ int upgrade_device(const ServingVerb& verb) {
                      .keep = verb.keep});
 }
 
+void add_foreground(ServingVerb& verb) {
+  verb.app->add_flag("-f,--foreground", verb.foreground, "Serve until Ctrl-C instead");
+}
+
 void add_takeover_options(ServingVerb& verb) {
   // What is not given is as the device was added.
   hide_defaults(*verb.app);
@@ -304,6 +344,7 @@ void add_takeover_options(ServingVerb& verb) {
 void add_serving_verbs(CLI::App& app, int& code) {
   const auto add = add_verb(app, "add", "Create a device and serve it in the background",
                             ServerCli::BareWord::refused);
+  add_foreground(*add);
   add->app->footer(
       "When the server ends, by Ctrl-C or otherwise, its device goes away; with --recovery it "
       "stays\n"
@@ -320,13 +361,27 @@ void add_serving_verbs(CLI::App& app, int& code) {
       "Serve a device whose server died or was quiesced.\n"
       "Mode, target and all else are remembered from 'add'; options given here come on top");
   add_takeover_options(*recover);
+  add_foreground(*recover);
   recover->app->callback([recover, &code] { code = recover_device(*recover); });
+
+  const auto serve = add_verb(
+      app, "serve",
+      "Serve device -n ID in the foreground: add it, or take it over if it waits for a server.\n"
+      "For service managers: the same words at each start, and readiness is told (sd_notify)");
+  serve->foreground = true;
+  serve->app->footer(
+      "Without --recovery it is 'reissue': if the server dies, clients wait until the next start.\n"
+      "SIGTERM removes the device. The unit ublk-server@.service is made of it:\n"
+      "  echo 'UBLK_SERVER_OPTIONS=-m auto_zc -t loop:/srv/disk.img' > /etc/ublkbench/ublk7.conf\n"
+      "  systemctl enable --now ublk-server@7");
+  serve->app->callback([serve, &code] { code = serve_device(*serve); });
 
   const auto upgrade =
       add_verb(app, "upgrade",
                "Replace the server of a device in use by this program: quiesce, take over, go on.\n"
                "A client that reads meanwhile measures for how long nobody served");
   add_takeover_options(*upgrade);
+  add_foreground(*upgrade);
   upgrade->app->add_flag("--accept-errors", upgrade->accept_errors,
                          "Go on even where clients cannot be spared errors");
   upgrade->app->callback([upgrade, &code] { code = upgrade_device(*upgrade); });

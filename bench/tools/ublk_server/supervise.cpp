@@ -10,6 +10,7 @@
 #include "bench/process/interrupt.hpp"
 #include "bench/process/wait.hpp"
 #include "bench/tools/ublk_server/server_verbs.hpp"
+#include "bench/tools/ublk_server/service_manager.hpp"
 
 namespace ublkbench {
 namespace {
@@ -58,7 +59,10 @@ int supervise(Server& server, bool keep) {
                      {.fd = server.event_fd(), .events = POLLIN, .revents = 0}};
   for (;;) {
     const int ready = ::poll(events, 2, -1);
-    if (process::interrupted()) return report(server.stop());
+    if (process::interrupted()) {
+      tell_service_manager("STOPPING=1");
+      return report(server.stop());
+    }
     if (ready < 0) continue;
     // The process ended: by itself on STOP_DEV or QUIESCE_DEV from elsewhere, or with an error. Or
     // it said that one of its devices was stopped.
@@ -130,6 +134,7 @@ int serve_in_front(const ServingJob& job) {
   auto server = job.start();
   if (!server) return report(server.error());
   (void)tell(job.describe(*server));
+  tell_service_manager("READY=1");
   return supervise(*server, job.keep);
 }
 
