@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from ublk_report import VERSION
 from ublk_report.records import BadInput, read_run
 
 EXIT_USAGE = 2
@@ -37,6 +38,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="+",
                         help="a record (--json FILE or --out DIR); several are shown one below the other")
+    parser.add_argument("--version", action="version", version=f"{prog} {VERSION}")
     parser.add_argument("--compare", action="store_true", help="ratios and verdicts of two records or more")
     parser.add_argument("--html", metavar="FILE", help="the page (default: the record's name with .html; of several "
                         "report.html, comparison.html)")

@@ -45,6 +45,13 @@ class Help(unittest.TestCase):
     def setUpClass(cls):
         cls.help = dict(all_help())
 
+    def test_all_programs_have_one_version(self):
+        said = {program: subprocess.run([str(BUILD / "bench/tools" / program), "--version"], capture_output=True, text=True,
+                                        timeout=60).stdout for program in (*PROGRAMS, "ublk-dump", "ublk-report")}
+        versions = {program: re.findall(r"\b\d+\.\d+\.\d+\b", text)[:1] for program, text in said.items()}
+        self.assertEqual(len({str(version) for version in versions.values()}), 1, versions)
+        self.assertTrue(versions["ublkbench"])
+
     def test_every_verb_has_one(self):
         self.assertLessEqual({(program,) for program in PROGRAMS}, set(self.help))
         for verb in (("ublkbench", "run"), ("ublkbench", "baseline", "accept"), ("ublk-server", "recover")):
