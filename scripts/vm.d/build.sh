@@ -5,7 +5,7 @@ set_build_sandbox() {
   local common
   build_sandbox=("${sandbox[@]}" --bind "$clone" "$clone" --bind "$cache/ccache" /srv
     --setenv CCACHE_DIR /srv --setenv CCACHE_BASEDIR "$clone" --setenv CCACHE_NOHASHDIR 1 --setenv HOME /tmp
-    --setenv PATH /usr/bin:/usr/sbin --setenv LANG C.UTF-8 --setenv UBLKBENCH_ROOT 1
+    --ro-bind "$root/var/lib/dpkg" /var/lib/dpkg --setenv PATH /usr/bin:/usr/sbin --setenv LANG C.UTF-8 --setenv UBLKBENCH_ROOT 1
     --setenv GIT_CONFIG_COUNT 1 --setenv GIT_CONFIG_KEY_0 safe.directory --setenv GIT_CONFIG_VALUE_0 '*')
   # A git worktree's own data is elsewhere.
   common=$(git -C "$clone" rev-parse --path-format=absolute --git-common-dir 2>/dev/null) || common=

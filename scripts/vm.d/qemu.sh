@@ -100,7 +100,7 @@ start_shares() {
   local i tries=0
   local -a binds=()
   # Submounts of the root share are not announced: overlayfs takes no automount point as its lower layer.
-  start_virtiofsd root "--cache always --no-announce-submounts" --ro-bind "$root" /srv/root --ro-bind "$kernel" /srv/kernel
+  start_virtiofsd root "--cache always --no-announce-submounts" --ro-bind "${guest_root:-$root}" /srv/root --ro-bind "$kernel" /srv/kernel
   for i in "${!shares[@]}"; do
     binds+=(--bind "${shares[i]}" "/srv/$i")
   done

@@ -20,6 +20,8 @@ root_packages=(
   python3-numpy python3-matplotlib python3-jinja2 python3-scipy
   # linters; Debian 13 has no ruff
   mypy shellcheck ruff/testing
+  # packages and manual pages
+  dpkg-dev lintian man-db groff-base
   # the machine itself
   qemu-system-x86 virtiofsd busybox-static cpio xz-utils zstd
 )
