@@ -86,12 +86,18 @@ class KernelUsers:
 
     def _disks_above(self) -> Found:
         """By the slave's kobject, which holders keep also when the disk is deleted and its folder is gone."""
-        below = {folder: part for part in self.parts if (folder := part.view.get("bd_holder_dir"))}
+        below = self._holder_folders()
         for disk in self.disks.values() if below else ():
             if not disk.has("slave_bdevs"):
                 return
             # What cannot be read of one disk (it may be going) hides no other.
             yield from self.kernel.attempt("disks below a disk", functools.partial(self._below, disk, below), [])
+
+    def _holder_folders(self) -> dict[int, Part]:
+        """Block devices by their kobject "holders". del_gendisk() lets go of it and leaves the pointer, so that a
+        deleted disk may point to what has become another disk's: whose it is says its parent."""
+        return {folder: part for part in self.parts if (folder := part.view.get("bd_holder_dir"))
+                and self.kernel.view("kobject", folder).get("parent") == part.view.place("bd_device.kobj")}
 
     def _below(self, disk: View, parts: dict[int, Part]) -> list[tuple[int, KernelUser]]:
         nodes = self.kernel.memory.list_nodes(disk.place("slave_bdevs"), 10_000)

@@ -3,6 +3,8 @@
 """What looks like an entry of the catalogue and is another, or none: documents made by hand."""
 
 import copy
+import types
+import typing
 import unittest
 
 import dump_paths
@@ -12,6 +14,8 @@ dump_paths.need("jsonschema", "drgn")
 import documents as make  # noqa: E402
 from judged import judge, only_device  # noqa: E402
 from test_dump_rules import Rules  # noqa: E402
+
+from ublk_drgn.kernel_users import KernelUsers, Part  # noqa: E402
 
 MINUTE_NS = 60 * 10**9
 
@@ -368,6 +372,20 @@ class Teardown(Cases):
         _judged, found = self.findings(self.of(entry, canceling=True, frozen=1))
         self.assertIn("QUIESCE_MISSED", found)
         self.assertNotIn("ABORT_ORDER", found)
+
+
+class Holders(unittest.TestCase):
+    def test_folder_whose_memory_was_a_deleted_disks(self):
+        """Seen in the lab: device-mapper on one disk was told of the disk that was deleted before."""
+        def block_device(kobject):
+            return types.SimpleNamespace(get={"bd_holder_dir": 0x5000}.get, place={"bd_device.kobj": kobject}.get)
+
+        users: typing.Any = KernelUsers.__new__(KernelUsers)
+        users.kernel = types.SimpleNamespace(view=lambda _kind, _address: types.SimpleNamespace(get={"parent": 0x2000}.get))
+        parts = [Part(block_device(0x1000), 16), Part(block_device(0x2000), 17), Part(block_device(0x3000), 18)]
+        for order in (parts, parts[::-1]):
+            users.parts = order
+            self.assertEqual({folder: part.device for folder, part in users._holder_folders().items()}, {0x5000: 17})
 
 
 class Itself(Cases):
