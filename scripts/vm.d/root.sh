@@ -18,6 +18,8 @@ root_packages=(
   nbdkit qemu-utils btrfs-progs
   # reports, and the oracle of the statistics' tests
   python3-numpy python3-matplotlib python3-jinja2 python3-scipy
+  # readers of man pages and completions, for their tests
+  mandoc zsh fish
   # linters; Debian 13 has no ruff
   mypy shellcheck ruff/testing
   # packages and manual pages
