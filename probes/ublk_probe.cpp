@@ -23,6 +23,7 @@
 #include "bench/base/standard_streams.hpp"
 #include "bench/base/units.hpp"
 #include "bench/cli/help_formatter.hpp"
+#include "bench/cli/print_options.hpp"
 #include "bench/record/probe_document.hpp"
 #include "bench/record/record_text.hpp"
 #include "bench/record/tool_identity.hpp"
@@ -82,20 +83,27 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, std::uint64_t&
       ->type_name("TIME");
 }
 
+std::vector<std::string> probe_words() {
+  std::vector<std::string> words;
+  for (const ProbeKind& kind : probe_kinds()) words.emplace_back(kind.name);
+  return words;
+}
+
 std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) {
   CLI::App app{"Says what happens inside ublk devices, without any help of their server.",
                "ublk-probe"};
   app.formatter(std::make_shared<HelpFormatter>());
   app.footer(examples);
   app.set_version_flag("--version", version_text());
+  add_print_options(app, {{"PROBE", probe_words()}});
   auto* const device = app.add_option("--dev,-d", arguments.device, "Number of a device, or all")
-                           ->type_name("N")
+                           ->type_name("all|ID")
                            ->capture_default_str();
   app.add_option("--pid", arguments.pid, "All devices that this process serves")
       ->check(CLI::PositiveNumber)
       ->excludes(device);
   app.add_option("--probe,-p", arguments.probes, "Which, joined by commas; --list names them")
-      ->type_name("NAME,...")
+      ->type_name("PROBE,...")
       ->delimiter(',')
       ->capture_default_str();
   add_duration(app, "--interval,-i", arguments.interval_ns,
@@ -142,8 +150,7 @@ Result<std::vector<const ProbeKind*>> chosen_kinds(const std::vector<std::string
         probe_kinds(), [&](const ProbeKind& kind) { return kind.name == name; });
     if (found == probe_kinds().end()) {
       std::string known;
-      for (const ProbeKind& kind : probe_kinds())
-        known += (known.empty() ? "" : ", ") + std::string(kind.name);
+      for (const std::string& word : probe_words()) known += (known.empty() ? "" : ", ") + word;
       return bad_input(formatted("unknown probe '{}'", name), "there are " + known);
     }
     if (std::ranges::find(kinds, &*found) == kinds.end()) kinds.push_back(&*found);

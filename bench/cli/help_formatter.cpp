@@ -18,6 +18,14 @@ std::string without_brackets(const std::string& value) {
 
 }  // namespace
 
+std::string value_type(const CLI::Option& option) {
+  if (option.get_type_size() == 0) return {};
+  // Behind the colon are the descriptions of validators.
+  const std::string type = option.get_type_name();
+  const std::string name = type.substr(0, type.find(':'));
+  return name == "UINT" || name == "INT" ? "N" : name;
+}
+
 std::string HelpFormatter::make_option_name(const CLI::Option* option, bool is_positional) const {
   // A flag's other name carries what it means: "--no-latency{false}".
   return CLI::detail::find_and_replace(CLI::Formatter::make_option_name(option, is_positional),
@@ -27,10 +35,7 @@ std::string HelpFormatter::make_option_name(const CLI::Option* option, bool is_p
 std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
   std::string text;
   if (option->get_type_size() != 0) {
-    // Behind the colon are the descriptions of validators.
-    std::string type = option->get_type_name();
-    type = type.substr(0, type.find(':'));
-    if (type == "UINT" || type == "INT") type = "N";
+    const std::string type = value_type(*option);
     // Of one that can stand without a value the default is that of standing so.
     const bool may_be_alone = option->get_expected_min() == 0;
     if (!type.empty()) text += may_be_alone ? "[=" + type + "]" : ' ' + type;  // a flag has none

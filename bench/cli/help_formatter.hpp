@@ -8,6 +8,9 @@
 
 namespace ublkbench {
 
+/// What kind of value it takes, as --help names it: "SIZE", "fail|warn", "N". Empty: a flag.
+std::string value_type(const CLI::Option& option);
+
 class HelpFormatter final : public CLI::Formatter {
  public:
   [[nodiscard]] std::string make_option_name(const CLI::Option* option,

@@ -117,6 +117,12 @@ Result<Pattern> parse_pattern(std::string_view word) {
                    "use read, write, randread, randwrite, rw or randrw");
 }
 
+std::vector<std::string> pattern_words() {
+  std::vector<std::string> words;
+  for (const auto& [pattern, name] : pattern_names) words.emplace_back(name);
+  return words;
+}
+
 std::string_view name_of(Pattern pattern) {
   for (const auto& [value, name] : pattern_names)
     if (value == pattern) return name;

@@ -21,6 +21,7 @@ enum class Pattern { read, write, randread, randwrite, rw, randrw };
 /// "randread" -> Pattern::randread; ExitCode::usage for any other word.
 Result<Pattern> parse_pattern(std::string_view word);
 std::string_view name_of(Pattern pattern);
+std::vector<std::string> pattern_words();
 [[nodiscard]] constexpr bool is_random(Pattern pattern) {
   return pattern == Pattern::randread || pattern == Pattern::randwrite ||
          pattern == Pattern::randrw;

@@ -83,18 +83,10 @@ Result<bool> take(const Table& table, std::string_view name, Word& field, bool& 
   return true;
 }
 
-/// The words that a user may say, aliases and what a silent axis means aside.
-std::string vocabulary() {
-  std::string words;
-  const auto add = [&words](std::string_view name) {
-    if (!words.empty()) words += ", ";
-    words += name;
-  };
-  for (const auto& row : buffer_rows) add(std::string(row.name) + (row.sized ? ":SIZE" : ""));
-  for (const auto& row : delivery_rows) add(row.name);
-  for (const auto& row : reap_rows) add(row.name);
-  for (const auto& row : placement_rows) add(row.name);
-  return words;
+std::string joined(const std::vector<std::string>& words) {
+  std::string list;
+  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
+  return list;
 }
 
 struct Parser {
@@ -121,7 +113,7 @@ struct Parser {
     if (!known) return std::unexpected(known.error());
     if (!*known)
       return bad_input(formatted("unknown mode word '{}'", name),
-                       "'ublkbench modes' lists them: " + vocabulary());
+                       "'ublkbench modes' lists them: " + joined(mode_words()));
     return {};
   }
 };
@@ -165,6 +157,16 @@ Result<Mode> parse_mode(std::string_view words) {
     if (auto taken = parser.word(word); !taken) return std::unexpected(taken.error());
   if (words.empty()) return bad_input("empty mode", "for instance --mode batch,auto_zc");
   return parser.mode;
+}
+
+std::vector<std::string> mode_words() {
+  std::vector<std::string> words;
+  for (const auto& row : buffer_rows)
+    words.push_back(std::string(row.name) + (row.sized ? ":SIZE" : ""));
+  for (const auto& row : delivery_rows) words.emplace_back(row.name);
+  for (const auto& row : reap_rows) words.emplace_back(row.name);
+  for (const auto& row : placement_rows) words.emplace_back(row.name);
+  return words;
 }
 
 std::optional<std::string> refusal(const Mode& mode) {

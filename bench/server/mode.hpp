@@ -80,6 +80,9 @@ struct Mode {
 /// words are checked here; refusal() says whether the driver composes them.
 Result<Mode> parse_mode(std::string_view words);
 
+/// The words that a user may say, aliases and what a silent axis means aside: "copy", "mixed:SIZE".
+std::vector<std::string> mode_words();
+
 /// Why Linux 7.3's driver refuses or silently drops this combination; nothing when it composes.
 std::optional<std::string> refusal(const Mode& mode);
 

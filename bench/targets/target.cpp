@@ -67,12 +67,18 @@ Result<std::unique_ptr<Target>> make_nbd(std::string_view argument, const Target
 
 struct Kind {
   std::string_view name;
+  std::string_view form;  ///< with what may or must follow
+  std::string_view remark;
   Result<std::unique_ptr<Target>> (*make)(std::string_view argument, const TargetUse& use);
 };
 
-constexpr std::array kinds{Kind{"null", make_null},   Kind{"mem", make_memory},
-                           Kind{"loop", make_loop},   Kind{"stripe", make_stripe},
-                           Kind{"zoned", make_zoned}, Kind{"nbd", make_nbd}};
+constexpr std::array kinds{
+    Kind{"null", "null[:SIZE]", "completes at once", make_null},
+    Kind{"mem", "mem:SIZE", "stores in memory", make_memory},
+    Kind{"loop", "loop:PATH", "file or block device", make_loop},
+    Kind{"stripe", "stripe:PATH,PATH[,...][:chunk=64k]", "RAID 0", make_stripe},
+    Kind{"zoned", "zoned:SIZE[:zone=16M,...]", "host-managed, in memory", make_zoned},
+    Kind{"nbd", "nbd:HOST:PORT/NAME", "or nbd:unix:PATH/NAME", make_nbd}};
 
 Result<std::unique_ptr<Target>> make_plain(std::string_view spec, const TargetUse& use) {
   const std::size_t colon = spec.find(':');
@@ -99,13 +105,17 @@ Result<std::unique_ptr<Target>> make_target(std::string_view spec, const TargetU
   return FaultTarget::make(std::move(*below), std::move(*faults));
 }
 
-std::string_view target_help() {
-  return "null[:SIZE] (completes at once), mem:SIZE (stores in memory), "
-         "loop:PATH (file or block device), "
-         "stripe:PATH,PATH[,...][:chunk=64k] (RAID 0), "
-         "zoned:SIZE[:zone=16M,...] (host-managed, in memory), "
-         "nbd:HOST:PORT/NAME or nbd:unix:PATH/NAME; "
+std::string target_help() {
+  std::string help;
+  for (const Kind& kind : kinds) help += formatted("{} ({}), ", kind.form, kind.remark);
+  return help +
          "behind any of them +fault:FAULT[,...], for instance null+fault:delay=2ms,error=EIO@0.1%";
+}
+
+std::vector<std::string> target_forms() {
+  std::vector<std::string> forms;
+  for (const Kind& kind : kinds) forms.emplace_back(kind.form);
+  return forms;
 }
 
 }  // namespace ublkbench

@@ -183,6 +183,8 @@ class SharedTarget : public Target, public TargetLane {
 Result<std::unique_ptr<Target>> make_target(std::string_view spec, const TargetUse& use = {});
 
 /// One line per kind of target, for --help.
-std::string_view target_help();
+std::string target_help();
+/// "mem:SIZE", of each kind.
+std::vector<std::string> target_forms();
 
 }  // namespace ublkbench

@@ -83,9 +83,9 @@ class Help(unittest.TestCase):
 
     def test_defaults_are_those_that_are_taken(self):
         run = self.help["ublkbench", "run"]
-        for line in (r"-m,--mode WORDS \[copy\]", r"--verify\[=WORD\] "):
+        for line in (r"-m,--mode WORDS \[copy\]", r"--verify\[=auto\|on\|off\] "):
             self.assertRegex(run, line)
-        self.assertRegex(self.help["ublk-probe",], r"-p,--probe NAME,\.\.\. \[batch\]")
+        self.assertRegex(self.help["ublk-probe",], r"-p,--probe PROBE,\.\.\. \[batch\]")
         self.assertRegex(self.help["ublk-server", "add"], r"-m,--mode WORDS \[copy\]")
         # What is not given is as the device was added.
         for verb in ("recover", "upgrade"):

@@ -71,9 +71,8 @@ void add_discard_and_cache_options(CLI::App& app, DeviceOptions& options) {
 void add_metadata_options(CLI::App& app, MetadataOptions& metadata) {
   using Checksum = MetadataOptions::Checksum;
   app.add_option("--metadata", metadata.bytes, "Bytes of metadata")->group(metadata_group);
-  app.add_option("--metadata-checksum", metadata.checksum,
-                 "What the block layer checks: none, ip, t10dif or nvme")
-      ->type_name("WORD")
+  app.add_option("--metadata-checksum", metadata.checksum, "What the block layer checks")
+      ->type_name("none|ip|t10dif|nvme")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, Checksum>{{"none", Checksum::none},
                                                                   {"ip", Checksum::ip},

@@ -18,11 +18,11 @@ void ServerCli::add_options(CLI::App& app, BareWord word) {
                  "Mode words joined by commas, such as batch,auto_zc ('ublkbench modes' lists all)")
       ->type_name("WORDS")
       ->capture_default_str();
-  app.add_option("-t,--target", values_.target, std::string(target_help()))
+  app.add_option("-t,--target", values_.target, target_help())
       ->type_name("TARGET")
       ->capture_default_str();
   if (word == BareWord::device)
-    app.add_option("-n,--id,id", values_.id, "Device number");
+    app.add_option("-n,--id,id", values_.id, "Device number")->type_name("ID");
   else
     app.add_option("-n,--id", values_.id, "Device number (default: the driver chooses)");
   app.add_option("-q,--queues", values_.queues, "Hardware queues")->capture_default_str();
@@ -42,7 +42,7 @@ void ServerCli::add_options(CLI::App& app, BareWord word) {
   app.add_option("--server-cpus", cpus_,
                  "Where daemons run: 'queue' (CPUs that submit to their queue), 'free', or a list "
                  "such as 0-3,7")
-      ->type_name("CPUS")
+      ->type_name("queue|free|CPUS")
       ->capture_default_str();
   app.add_flag("--auto-zc-fallback", values_.auto_zc_fallback,
                "auto_zc: register by hand where the driver could not");

@@ -22,6 +22,7 @@
 #include "bench/base/standard_streams.hpp"
 #include "bench/base/units.hpp"
 #include "bench/cli/help_formatter.hpp"
+#include "bench/cli/print_options.hpp"
 #include "bench/cli/words.hpp"
 #include "bench/load/load.hpp"
 #include "bench/load/verify.hpp"
@@ -88,7 +89,9 @@ CLI::Option* add_parsed(CLI::App& app, const std::string& name, Value& value, Pa
 }
 
 void add_load_shape(CLI::App& app, LoadOptions& load) {
-  app.add_option("device", load.device, "Block device or regular file")->required();
+  app.add_option("device", load.device, "Block device or regular file")
+      ->type_name("PATH")
+      ->required();
   add_parsed(app, "--rw", load.pattern, load::parse_pattern,
              "read, write, randread (default), randwrite, rw or randrw")
       ->type_name("PATTERN");
@@ -163,6 +166,7 @@ std::optional<int> parse_arguments(Arguments& arguments, int argc, char** argv) 
   app.formatter(std::make_shared<HelpFormatter>());
   app.footer(examples);
   app.set_version_flag("--version", version_text());
+  add_print_options(app, {{"PATTERN", load::pattern_words()}});
   add_load_shape(app, arguments.load);
   arguments.load_cli.add_options(app, arguments.load, "5s",
                                  "Allow writes: they destroy what is there");

@@ -172,8 +172,9 @@ void add_control_verbs(CLI::App& app, int& code) {
       "del",
       "Stop and remove devices, unless somebody uses them. I/O that is under way fails.\n"
       "--orphans spares devices that wait for a server: recover them, or remove them by number");
-  auto* const by_id =
-      del->add_option("-n,--id,id", deletion->ids, "Device numbers")->delimiter(',');
+  auto* const by_id = del->add_option("-n,--id,id", deletion->ids, "Device numbers")
+                          ->type_name("ID,...")
+                          ->delimiter(',');
   auto* const by_all =
       del->add_flag("-a,--all", deletion->all, "Every ublk device, whoever serves it");
   auto* const by_orphan =
@@ -196,7 +197,7 @@ void add_control_verbs(CLI::App& app, int& code) {
   };
   const auto values = std::make_shared<Values>();
   const auto named = [values](CLI::App* verb) {
-    verb->add_option("-n,--id,id", values->id, "Device number")->required();
+    verb->add_option("-n,--id,id", values->id, "Device number")->type_name("ID")->required();
     return verb;
   };
   auto* const stop = named(app.add_subcommand("stop", "Take the disk away"));
@@ -225,7 +226,7 @@ void add_control_verbs(CLI::App& app, int& code) {
   affinity
       ->add_option("--server-cpus", values->cpus,
                    "'queue' (CPUs that submit to their queue), 'free', or a list such as 0-3,7")
-      ->type_name("CPUS")
+      ->type_name("queue|free|CPUS")
       ->required();
   affinity->callback([values, &code] { code = report(set_affinity(values->id, values->cpus)); });
 }

@@ -147,7 +147,7 @@ void add_listing_verbs(CLI::App& app, int& code) {
   };
   const auto values = std::make_shared<Values>();
   auto* const list = app.add_subcommand("list", "Show all ublk devices; never blocks");
-  list->add_option("-n,--id,id", values->id, "Only this device");
+  list->add_option("-n,--id,id", values->id, "Only this device")->type_name("ID");
   list->add_flag("--json", values->json, "As JSON");
   list->callback([values, &code] { code = list_devices(values->id, values->json); });
 
@@ -157,7 +157,7 @@ void add_listing_verbs(CLI::App& app, int& code) {
 
   auto* const owner = app.add_subcommand(
       "owner", "Print user and group of an unprivileged device; for the udev rule");
-  owner->add_option("-n,--id,id", values->id, "Device number")->required();
+  owner->add_option("-n,--id,id", values->id, "Device number")->type_name("ID")->required();
   owner->callback([values, &code] { code = print_owner(*values->id); });
 }
 

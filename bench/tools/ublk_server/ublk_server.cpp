@@ -5,7 +5,10 @@
 #include "bench/base/entry.hpp"
 #include "bench/base/standard_streams.hpp"
 #include "bench/cli/help_formatter.hpp"
+#include "bench/cli/print_options.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/server/mode.hpp"
+#include "bench/targets/target.hpp"
 #include "bench/tools/ublk_server/server_verbs.hpp"
 
 namespace ublkbench {
@@ -26,11 +29,16 @@ int run(int argc, char** argv) {
                "ublk-server"};
   app.formatter(std::make_shared<HelpFormatter>());
   app.set_version_flag("--version", version_text());
+  add_print_options(app, {{"WORDS", mode_words()}, {"TARGET", target_forms()}});
   app.require_subcommand(1);
   int code = 0;
   add_serving_verbs(app, code);
   add_control_verbs(app, code);
   add_listing_verbs(app, code);
+  // Last: verbs take it over from the program that they are added to.
+  app.footer(
+      "Exit codes: 0 done, 2 bad input, 5 this machine cannot do it, 6 I/O or data error, 7 hang,\n"
+      "130 interrupted.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -57,8 +57,8 @@ void CompareVerb::add_options(CLI::App& app) {
   app.add_option("--threshold", threshold_,
                  "Smallest change that counts, in percent (default: 5; icount: 0.5)")
       ->type_name("PERCENT");
-  app.add_option("--format", format_, "text, md, csv, json")
-      ->type_name("WORD")
+  app.add_option("--format", format_, "Of the table")
+      ->type_name("text|md|csv|json")
       ->capture_default_str();
   app.add_flag("--compare-anyway", anyway_, "A table of unlike environments, without verdicts");
   app.footer(

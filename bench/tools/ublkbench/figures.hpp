@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "analyzers/figures.hpp"
 #include "bench/base/format.hpp"
@@ -10,10 +11,16 @@
 
 namespace ublkbench {
 
+inline std::vector<std::string> figure_words() {
+  std::vector<std::string> words;
+  for (const analyzers::FigureTraits& figure : analyzers::figure_traits)
+    words.emplace_back(figure.name);
+  return words;
+}
+
 inline std::string known_figures() {
   std::string names;
-  for (const analyzers::FigureTraits& figure : analyzers::figure_traits)
-    names += (names.empty() ? "" : ", ") + std::string(figure.name);
+  for (const std::string& word : figure_words()) names += (names.empty() ? "" : ", ") + word;
   return names;
 }
 

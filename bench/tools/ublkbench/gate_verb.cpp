@@ -67,8 +67,9 @@ Result<std::string> render(const GateOutcome& outcome, const std::string& format
 
 void GateVerb::add_options(CLI::App& app) {
   app.add_option(
-      "records", words_,
-      "Records of the boots to judge; with --against: words of 'ublkbench run', after --");
+         "records", words_,
+         "Records of the boots to judge; with --against: words of 'ublkbench run', after --")
+      ->type_name("RECORD");
   app.add_option("--baseline", baseline_, "Judge path length: what the records are held against")
       ->type_name("FILE");
   app.add_option("--against", against_,
@@ -94,14 +95,16 @@ void GateVerb::add_options(CLI::App& app) {
   app.add_option("--vary", vary_, "A field that may differ between both sides; repeatable")
       ->type_name("FIELD")
       ->allow_extra_args(false);
-  app.add_option("--format", format_, "text, md, json")->type_name("WORD")->capture_default_str();
+  app.add_option("--format", format_, "Of the verdict")
+      ->type_name("text|md|json")
+      ->capture_default_str();
   app.add_option("--json", json_path_, "Write the verdict there, too")->type_name("FILE");
   app.add_option("--inconclusive", inconclusive_, "fail: exit 3; warn: exit 0")
-      ->type_name("WORD")
+      ->type_name("fail|warn")
       ->capture_default_str();
   app.add_option("--moved-environment", moved_environment_,
                  "Where only kernel, machine or compiler differ: fail: exit 4; warn: exit 0")
-      ->type_name("WORD")
+      ->type_name("fail|warn")
       ->capture_default_str();
   app.add_flag("--bisect", bisect_, "Exit codes for 'git bisect run'");
   app.footer(
@@ -215,13 +218,16 @@ int GateVerb::run() const {
 void BaselineVerb::add_options(CLI::App& app) {
   app.require_subcommand(1);
   accept_ = app.add_subcommand("accept", "Make records the baseline; commit the file by itself");
-  accept_->add_option("baseline", path_, "The file")->required();
-  accept_->add_option("records", records_, "Records of three boots or more")->required();
+  accept_->add_option("baseline", path_, "The file")->type_name("FILE")->required();
+  accept_->add_option("records", records_, "Records of three boots or more")
+      ->type_name("RECORD")
+      ->required();
   accept_->add_option("--reason", reason_, "Why; it stays in the file")->required();
   show_ = app.add_subcommand("show", "Print a baseline: what it is of, and its cells");
-  show_->add_option("baseline", path_, "The file")->required();
+  show_->add_option("baseline", path_, "The file")->type_name("FILE")->required();
   app.add_subcommand("verify", "Check that a baseline can be used; silent if it can")
       ->add_option("baseline", path_, "The file")
+      ->type_name("FILE")
       ->required();
   app.footer(
       "A baseline is never written but by 'accept'. Exit codes: 0 done, 2 bad input,\n"

@@ -74,7 +74,7 @@ void RunCli::add_matrix(CLI::App& app) {
       ->capture_default_str()
       ->allow_extra_args(false)
       ->group("Matrix");
-  app.add_option("--target,-t", values_.targets, std::string(target_help()))
+  app.add_option("--target,-t", values_.targets, target_help())
       ->type_name("TARGET")
       ->capture_default_str()
       ->allow_extra_args(false)
@@ -88,7 +88,7 @@ void RunCli::add_matrix(CLI::App& app) {
       ->capture_default_str()
       ->group("Matrix");
   app.add_option("--rw", patterns_, "read, write, randread, randwrite, rw, randrw")
-      ->type_name("WORD,...")
+      ->type_name("PATTERN,...")
       ->capture_default_str()
       ->group("Matrix");
   app.add_option("--repeat", values_.repeat, "Rounds; each has every cell, shuffled")
@@ -99,7 +99,7 @@ void RunCli::add_matrix(CLI::App& app) {
       ->group("Matrix");
   app.add_option("--control", values_.control,
                  "Cell without ublk in every round: null_blk, none, or a device to read")
-      ->type_name("NAME")
+      ->type_name("null_blk|none|PATH")
       ->capture_default_str()
       ->group("Matrix");
   for (const Axis& axis : all_axes())
@@ -111,7 +111,7 @@ void RunCli::add_matrix(CLI::App& app) {
   app.add_option("--probe", values_.probes,
                  "Attach these probes of ublk-probe, joined by commas; every cell is measured with "
                  "and without them")
-      ->type_name("NAME,...")
+      ->type_name("PROBE,...")
       ->group("Matrix");
   app.add_option("--device", values_.device,
                  "Drive a device that somebody else serves; no server of ours is started")
@@ -124,9 +124,9 @@ void RunCli::add_load(CLI::App& app) {
                     "Allow writes to data that this run did not make: loop, stripe and nbd "
                     "targets, --device, --control DEV");
   app.add_option("--verify", verify_,
-                 "auto, on, off: check before timing that each mode keeps data, which writes; auto "
+                 "Check before timing that each mode keeps data, which writes; auto "
                  "leaves out what needs --destructive (default: auto; --verify alone means on)")
-      ->type_name("WORD")
+      ->type_name("auto|on|off")
       ->expected(0, 1)
       ->default_str("on")
       ->group("Load");
@@ -153,7 +153,7 @@ void RunCli::add_server(CLI::App& app) {
       ->capture_default_str()
       ->group("Server");
   app.add_option("--server-cpus", server_cpus_, "'queue', 'free' or a list such as 0-3")
-      ->type_name("CPUS")
+      ->type_name("queue|free|CPUS")
       ->capture_default_str()
       ->group("Server");
   app.add_flag("--auto-zc-fallback", values_.server.auto_zc_fallback,
@@ -169,8 +169,8 @@ void RunCli::add_output(CLI::App& app) {
   app.add_option("--out", store_.folder, "Record of the run as run.json and samples.jsonl")
       ->type_name("DIR")
       ->group("Output");
-  app.add_option("--format", format_, "text, json, md, csv")
-      ->type_name("WORD")
+  app.add_option("--format", format_, "Of the table")
+      ->type_name("text|json|md|csv")
       ->capture_default_str()
       ->group("Output");
   app.add_flag("--wide", wide_, "All columns, also where the terminal has no room for them")

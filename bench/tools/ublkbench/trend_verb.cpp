@@ -41,10 +41,14 @@ Result<> add_record(const std::string& path, const std::string& record_path) {
 void TrendVerb::add_options(CLI::App& app) {
   app.require_subcommand(1);
   auto* const add = app.add_subcommand("add", "Append records to a history");
-  add->add_option("history", history_, "The file, made if it is not there")->required();
-  add->add_option("records", records_, "Records (--json FILE or --out DIR)")->required();
+  add->add_option("history", history_, "The file, made if it is not there")
+      ->type_name("FILE")
+      ->required();
+  add->add_option("records", records_, "Records (--json FILE or --out DIR)")
+      ->type_name("RECORD")
+      ->required();
   auto* const show = app.add_subcommand("show", "How a figure went, and where it changed");
-  show->add_option("history", history_, "The file")->required();
+  show->add_option("history", history_, "The file")->type_name("FILE")->required();
   show->add_option("--figure", figure_,
                    known_figures() + " (default: ns_per_io, icount: total_instructions)")
       ->type_name("FIGURE");
@@ -56,7 +60,9 @@ void TrendVerb::add_options(CLI::App& app) {
   show->add_option("--threshold", threshold_,
                    "Smallest change that is told, in percent (default: 1; icount: 0.1)")
       ->type_name("PERCENT");
-  show->add_option("--format", format_, "text, json")->type_name("WORD")->capture_default_str();
+  show->add_option("--format", format_, "Of the answer")
+      ->type_name("text|json")
+      ->capture_default_str();
   add_ = add;
   app.footer(
       "A history is a file of JSON Lines, a line a run, to which lines are only added.\n\n"

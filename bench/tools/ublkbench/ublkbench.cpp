@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: MIT
 // ublkbench: the main program. Without a verb it runs the main job.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "analyzers/filter.hpp"
 #include "bench/base/entry.hpp"
+#include "bench/base/units.hpp"
 #include "bench/cli/help_formatter.hpp"
+#include "bench/cli/print_options.hpp"
+#include "bench/load/options.hpp"
+#include "bench/record/probe_document.hpp"
 #include "bench/record/tool_identity.hpp"
+#include "bench/server/mode.hpp"
+#include "bench/targets/target.hpp"
 #include "bench/tools/ublkbench/calibrate_verb.hpp"
 #include "bench/tools/ublkbench/compare_verb.hpp"
 #include "bench/tools/ublkbench/doctor.hpp"
 #include "bench/tools/ublkbench/explain_verb.hpp"
+#include "bench/tools/ublkbench/figures.hpp"
 #include "bench/tools/ublkbench/gate_verb.hpp"
 #include "bench/tools/ublkbench/modes_verb.hpp"
 #include "bench/tools/ublkbench/output.hpp"
@@ -25,11 +35,24 @@ namespace {
 constexpr const char* verbs[] = {"run",      "modes",  "doctor", "compare",   "gate",
                                  "baseline", "report", "trend",  "calibrate", "explain"};
 
+constexpr std::string_view about_the_program[] = {"--help", "-h", "--version", "--print-options"};
+
+Vocabulary vocabulary() {
+  std::vector<std::string> modes = mode_words();
+  modes.emplace_back("all");
+  // ublk-probe knows them; a record has a field for each.
+  std::vector<std::string> probes;
+  for_each_field<probed::Records>([&](const auto& probe) { probes.emplace_back(probe.name); });
+  std::vector<std::string> axes = split(analyzers::known_axes(), ',');
+  for (std::string& axis : axes) axis.erase(0, axis.find_first_not_of(' '));
+  return {{"WORDS", modes},  {"TARGET", target_forms()}, {"PATTERN", load::pattern_words()},
+          {"PROBE", probes}, {"FIGURE", figure_words()}, {"AXIS", axes}};
+}
+
 /// "ublkbench --qd 1" is "ublkbench run --qd 1".
 std::vector<std::string> with_verb(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
-  const bool about =
-      !words.empty() && (words[0] == "--help" || words[0] == "-h" || words[0] == "--version");
+  const bool about = !words.empty() && std::ranges::contains(about_the_program, words[0]);
   const bool has_verb = !words.empty() && !words[0].starts_with('-');
   if (!has_verb && !about) words.insert(words.begin(), "run");
   return words;
@@ -39,6 +62,7 @@ int run(int argc, char** argv) {
   CLI::App app{"Benchmarks ublk, Linux's userspace block driver.", "ublkbench"};
   app.set_version_flag("--version", version_text());
   app.formatter(std::make_shared<HelpFormatter>());
+  add_print_options(app, vocabulary(), verbs[0]);
   app.require_subcommand(1);
 
   int code = 0;
