@@ -45,13 +45,14 @@ def positive(text: str) -> float:
     return value
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parser() -> Parser:
+    """Also for scripts/make_manual.py."""
     parser = Parser(prog="ublk-dump", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
                     description="Says what hangs in ublk and whose turn it is, without debug information.")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--vmcore", metavar="FILE", help="look at a memory dump instead of the running kernel")
     source.add_argument("--replay", metavar="FILE", help="look at a recording")
-    parser.add_argument("-n", "--dev", type=int, metavar="N", help="only the device with this number")
+    parser.add_argument("-n", "--dev", type=int, metavar="ID", help="only the device with this number")
     parser.add_argument("--json", action="store_true", help="the whole dump as JSON")
     parser.add_argument("--record", metavar="FILE", help="keep what was read, for --replay and for bug reports (takes "
                         "types from BTF)")
@@ -73,7 +74,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=positive, default=120.0, metavar="S",
                         help="reading memory once may take so long (120); then only what /proc and /sys tell is said")
     parser.add_argument("--version", action="version", version=f"ublk-dump {VERSION}")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    options = parser().parse_args(arguments)
     check(options)
     if options.record:
         options.types = "btf"

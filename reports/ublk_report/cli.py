@@ -32,11 +32,12 @@ exit codes: 0 done, 2 bad input, 4 not comparable, 5 a Python module or ublkbenc
 """
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Also for scripts/make_manual.py."""
     parser = argparse.ArgumentParser(
         prog=prog, description="One HTML page, and pictures, of records of 'ublkbench run'.", epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", nargs="+",
+    parser.add_argument("records", nargs="+", metavar="RECORD",
                         help="a record (--json FILE or --out DIR); several are shown one below the other")
     parser.add_argument("--version", action="version", version=f"{prog} {VERSION}")
     parser.add_argument("--compare", action="store_true", help="ratios and verdicts of two records or more")
@@ -130,7 +131,7 @@ def _write(options: argparse.Namespace, more: list[str], prog: str, arguments: l
 def main(prog: str, arguments: list[str]) -> int:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     own, more = arguments[:end], arguments[end + 1:]
-    options = _parser(prog).parse_args(own)
+    options = parser(prog).parse_args(own)
     try:
         return _write(options, more, prog, arguments)
     except BadInput as problem:
