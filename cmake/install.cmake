@@ -26,6 +26,22 @@ install(FILES bench/record/schema/run.schema.json DESTINATION ${share}/schema)
 file(GLOB bpftrace_scripts CONFIGURE_DEPENDS probes/bt/*.bt)
 install(PROGRAMS ${bpftrace_scripts} DESTINATION ${share}/bt)
 
+# Compressed, as distributions want them; man reads them so.
+install(CODE "
+  file(GLOB pages \"${PROJECT_BINARY_DIR}/manual/*.[157]\")
+  foreach(page \${pages})
+    get_filename_component(name \"\${page}\" NAME)
+    string(REGEX MATCH \"[157]$\" section \"\${name}\")
+    set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}/man\${section}\")
+    file(MAKE_DIRECTORY \"\${folder}\")
+    message(STATUS \"Installing: \${folder}/\${name}.gz\")
+    execute_process(COMMAND gzip -9nc \"\${page}\" OUTPUT_FILE \"\${folder}/\${name}.gz\" COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()")
+set(completions ${PROJECT_BINARY_DIR}/completions)
+install(DIRECTORY ${completions}/bash/ DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(DIRECTORY ${completions}/zsh/ DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+install(DIRECTORY ${completions}/fish/ DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+
 # Where the prefix is is known when it is installed.
 set(package_folder ${PROJECT_SOURCE_DIR}/cmake/package)
 foreach(destination_and_file

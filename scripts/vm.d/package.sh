@@ -41,7 +41,7 @@ check_package() {
 # verb_package [--check]
 verb_package() {
   [[ $# -eq 0 || $* == --check ]] || usage_error "package takes only --check, not '$*'"
-  verb_build bench/tools/{ublkbench,ublk-server,ublk-load,ublk-probe}
+  verb_build bench/tools/{ublkbench,ublk-server,ublk-load,ublk-probe} manual
   local file log=$clone/build/vm-package.log
   step package package_here "$log"
   rm -f "$log"

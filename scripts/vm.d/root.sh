@@ -22,8 +22,8 @@ root_packages=(
   mandoc zsh fish
   # linters; Debian 13 has no ruff
   mypy shellcheck ruff/testing
-  # packages and manual pages
-  dpkg-dev lintian man-db groff-base
+  # the Debian package
+  dpkg-dev lintian
   # the machine itself
   qemu-system-x86 virtiofsd busybox-static cpio xz-utils zstd
 )

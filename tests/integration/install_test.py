@@ -35,6 +35,11 @@ class Install(ublk.TestCase):
             alone(programs["ublkbench"], "report", record)
             self.assertIn("copy", record.with_suffix(".html").read_text())
             self.assertIn("verdict: nothing is stuck", alone(programs["ublk-dump"]))
+            pages = {path.name for path in (prefix / "share/man").glob("man?/*.gz")}
+            self.assertLessEqual({"ublkbench.1.gz", "ublk-dump.1.gz", "ublkbench-record.5.gz", "ublkbench-modes.7.gz"}, pages)
+            for shell in ("bash-completion/completions/ublkbench", "zsh/vendor-completions/_ublkbench",
+                          "fish/vendor_completions.d/ublkbench.fish"):
+                self.assertTrue((prefix / "share" / shell).is_file(), shell)
             unit = (prefix / "lib/systemd/system/ublk-server@.service").read_text()
             self.assertIn(f'ExecStart="{prefix}/bin/ublk-server" serve', unit)
             rules = (prefix / "lib/udev/rules.d/60-ublk-owner.rules").read_text()
