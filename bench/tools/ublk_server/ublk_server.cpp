@@ -37,8 +37,8 @@ int run(int argc, char** argv) {
   add_listing_verbs(app, code);
   // Last: verbs take it over from the program that they are added to.
   app.footer(
-      "Exit codes: 0 done, 2 bad input, 5 this machine cannot do it, 6 I/O or data error, 7 hang,\n"
-      "130 interrupted.");
+      "Exit codes: 0 done, 2 bad input, 5 it cannot be done here (no driver, no permission, a\n"
+      "device in use, no answer within the bound), 130 interrupted.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
