@@ -60,8 +60,7 @@ class Serve(ublk.TestCase):
                 self.assertNotEqual(code, 0, "a service manager must see that it failed")
                 if victim == "server":
                     self.assertIn(f"device {NUMBER} stays", err)
-                wait_until(lambda: process_ended(pid), "the server has ended")
-                wait_until(lambda: devices()[NUMBER]["state"] == "QUIESCED", "the device waits for a server")
+                # At once: the server may still be on its way out.
                 service = self.start(folder, *words)
                 service.wait_for("READY=1")
                 self.assertEqual(devices()[NUMBER]["state"], "LIVE")
@@ -93,7 +92,7 @@ class Serve(ublk.TestCase):
         self.assertIn("no device named", done.stderr)
         with ublk.Device("-t", "null", "-n", NUMBER, "--recovery", "fail"):
             done = run(ublk.SERVER, "serve", "-n", NUMBER, "-t", "null")
-            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertEqual(done.returncode, 5, done.stdout)
             self.assertRegex(done.stderr, rf"device {NUMBER} has a server already.*process \d+")
 
     def test_a_device_that_cannot_be_taken_over(self):

@@ -15,6 +15,7 @@
 #include "bench/control/features.hpp"
 #include "bench/control/holders.hpp"
 #include "bench/control/quiesce.hpp"
+#include "bench/process/wait.hpp"
 #include "bench/server/device_record.hpp"
 #include "bench/tools/options/server_cli.hpp"
 #include "bench/tools/ublk_server/blackout.hpp"
@@ -159,14 +160,26 @@ int recover_device(const ServingVerb& verb) {
 
 // --- serve ---------------------------------------------------------------------------------------
 
+// A server that was killed has its device open until it is gone.
+constexpr std::uint64_t last_server_limit_ns = 5'000'000'000;
+
+/// Waits for the end of a server that is on its way out; one that stays is an error.
+Result<> wait_for_last_server(const ublksrv_ctrl_dev_info& device) {
+  auto server = control::server_process(device);
+  const auto gone =
+      process::wait_until("the last server to end", process::deadline_after(last_server_limit_ns),
+                          [&] { return !(server = control::server_process(device)).found(); });
+  if (gone) return {};
+  return unsupported(formatted("device {} has a server already", device.dev_id),
+                     server.process.text());
+}
+
 /// Whether the device is there and waits for a server, or will in a moment: its own is gone.
 Result<bool> to_be_taken_over(int id) {
   const auto device = control::info(id);
   if (!device && device.error().errnum == ENODEV) return false;
   if (!device) return std::unexpected(device.error());
-  const auto server = control::server_process(*device);
-  if (server.found())
-    return bad_input(formatted("device {} has a server already", id), server.process.text());
+  if (auto gone = wait_for_last_server(*device); !gone) return std::unexpected(gone.error());
   if (control::recoverable(*device)) return true;
   return bad_input(formatted("device {} is there, and was added without --recovery", id),
                    formatted("'ublk-server del -n {}' removes it", id));
