@@ -9,6 +9,7 @@
 #include "bench/base/format.hpp"
 #include "bench/base/percentile.hpp"
 #include "bench/base/units.hpp"
+#include "bench/record/server_usage.hpp"
 
 namespace ublkbench::probes {
 namespace {
@@ -66,13 +67,6 @@ std::uint64_t percentile(const SizeEvents& counts, double percent) {
   return counts.rbegin()->first;
 }
 
-double exact_mean(const SizeEvents& counts) {
-  double sum = 0;
-  for (const auto& [value, events] : counts)
-    sum += static_cast<double>(value) * static_cast<double>(events);
-  return sum / static_cast<double>(events_of(counts));
-}
-
 bool of_powers(Values values) {
   return values == Values::numbers_log2 || values == Values::times_log2_ns;
 }
@@ -111,7 +105,7 @@ std::string histogram_titles() {
 std::string histogram_line(const std::string& name, const SizeEvents& counts, Values values,
                            double known_mean) {
   if (counts.empty()) return {};
-  const double mean = of_powers(values) ? known_mean : exact_mean(counts);
+  const double mean = of_powers(values) ? known_mean : EventSizes{counts}.mean();
   return formatted("{:<18} {:>9} {:>9} {:>9} {:>9}  {:<19} |{}|\n", name, events_of(counts),
                    mean < 0 ? "-" : value_text(mean, values),
                    bound_text(percentile(counts, 50), values),

@@ -139,7 +139,7 @@ make_root() {
 prepare_root() {
   root=$(root_folder "${root_packages[@]}")
   [[ -d $root ]] ||
-    step root run_locked root make_root "$root" "the Debian $root_suite root, 1.3 GB," "${root_packages[@]}"
+    step root run_locked root make_root "$root" "the Debian $root_suite root, 1.9 GB," "${root_packages[@]}"
   set_sandbox "$root"
 }
 
